@@ -1,0 +1,57 @@
+"""Every number of RFC 5321 §4.5.3, and ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    How much one connection may ask for.  Octets count CRLF as two (RFC 1870 §3).
+
+    ``None`` means no limit, where the type allows it.
+
+    :ivar command_octets: longest command line, CRLF included; at least 512 (§4.5.3.1.4), and
+        more by each extension's share.
+    :ivar auth_octets: longest line of an AUTH exchange (RFC 4954 §4.5: 12288).
+    :ivar message_octets: longest message; offered as SIZE (RFC 1870).
+    :ivar recipients: most recipients of one message; at least 100 (§4.5.3.1.8).
+    :ivar errors: negative replies to commands after which 421 ends the session.
+    :ivar free_errors: negative replies after which each further one waits a second.
+    :ivar idle_commands: commands between two messages that do not lead to one.
+    :ivar messages: mail transactions in one session.
+    :ivar auth_failures: refused logins after which 421 ends the session.
+    :ivar header_octets: how much of a header section is parsed for ``header`` events.
+    :ivar idle_seconds: how long a client may take for its next command (§4.5.3.2.7).
+    :ivar session_seconds: how long one connection may last.
+    :ivar content_octets_per_second: slowest mail data taken, measured over a minute.
+    :ivar handshake_seconds: how long a TLS handshake may take.
+    :ivar decision_seconds: how long a handler may take for one answer; 300 is what a client
+        waits for RCPT (§4.5.3.2.3).
+    :ivar message_seconds: the same for the final answer to a message (§4.5.3.2.6).
+    :ivar grace_seconds: how long transactions may go on when the server stops.
+    :ivar connections: clients at once.
+    :ivar connections_per_address: clients at once from one address (IPv6: one /64); loopback
+        is exempt.
+    """
+
+    command_octets: int = 2048
+    auth_octets: int = 12288
+    message_octets: int | None = 33_554_432
+    recipients: int | None = 1000
+    errors: int | None = 20
+    free_errors: int | None = 10
+    idle_commands: int | None = 1000
+    messages: int | None = 1000
+    auth_failures: int | None = 5
+    header_octets: int = 1_048_576
+    idle_seconds: float = 300.0
+    session_seconds: float | None = 3600.0
+    content_octets_per_second: float | None = 100.0
+    handshake_seconds: float = 30.0
+    decision_seconds: float = 300.0
+    message_seconds: float = 600.0
+    grace_seconds: float = 30.0
+    connections: int | None = 1000
+    connections_per_address: int | None = 100

@@ -1,0 +1,65 @@
+"""Settings: what a server is told once; Abilities: what its handler can do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from smtpcb.engine import grammar
+from smtpcb.engine.command import Verb
+from smtpcb.engine.limits import Limits
+
+_HOSTNAME = re.compile(f"{grammar.DOMAIN}|{grammar.ADDRESS_LITERAL}")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """
+    How a dialogue is led.
+
+    :ivar hostname: our name in the greeting and the reply to EHLO (RFC 5321 §4.2).
+    :ivar banner: what follows it in the greeting.
+    :ivar bare_newline: what a CR or LF alone does to a message: ``"refuse"`` it once it has been
+        read, or ``"normalize"`` it to CRLF.
+    :ivar lenient_addresses: take ``MAIL FROM: <a@b>`` (a blank), ``MAIL FROM:a@b`` (no brackets)
+        and domains with an underscore or a dot at the end.
+    :ivar allow_insecure_auth: offer passwords outside TLS as well.
+    :ivar limits: how much one client may ask for.
+    """
+
+    hostname: str = "localhost"
+    banner: str = "ESMTP"
+    bare_newline: Literal["refuse", "normalize"] = "refuse"
+    lenient_addresses: bool = False
+    allow_insecure_auth: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if not self.hostname.isascii() or not _HOSTNAME.fullmatch(self.hostname):
+            raise ValueError(f"hostname is no domain or address literal: {self.hostname!r}")
+        if self.bare_newline not in ("refuse", "normalize"):
+            raise ValueError("bare_newline is 'refuse' or 'normalize'")
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """
+    What is behind a dialogue; an extension is offered only if it can be honoured.
+
+    :ivar tls: a handshake can be made (STARTTLS).
+    :ivar authentication: somebody answers `events.Authenticate`.
+    :ivar extensions: EHLO keywords whose parameters the handler takes, such as ``"DSN"``.
+    :ivar expand: somebody answers `events.Expand`.
+    :ivar turn: somebody answers `events.Turn`.
+    :ivar concurrent_recipients: several `events.Rcpt` may be open at once.
+    :ivar command_mask: which commands make `events.CommandSeen`; ``Verb(0)`` is all, ``None`` none.
+    """
+
+    tls: bool = False
+    authentication: bool = False
+    extensions: frozenset[str] = frozenset()
+    expand: bool = False
+    turn: bool = False
+    concurrent_recipients: bool = False
+    command_mask: Verb | None = None
