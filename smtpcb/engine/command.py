@@ -56,6 +56,19 @@ class Command:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """
+    Who the client says it is (RFC 5321 §4.1.1.1).
+
+    :ivar verb: `Verb.HELO` or `Verb.EHLO`.
+    :ivar name: a domain or an address literal, as it was written; nobody has checked it.
+    """
+
+    verb: Verb
+    name: str
+
+
 def printable(octets: bytes, most: int = 512) -> str:
     """
     Return octets of a stranger in a form that is safe in a log, a reply or a terminal.

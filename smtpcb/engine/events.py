@@ -6,7 +6,8 @@ import enum
 
 from smtpcb.engine import replies
 from smtpcb.engine.address import ForwardPath, ReversePath
-from smtpcb.engine.command import Command
+from smtpcb.engine.command import Command, Introduction
+from smtpcb.engine.connection import Connection, TlsInformation
 from smtpcb.engine.envelope import Envelope
 from smtpcb.engine.parameters import Parameters
 from smtpcb.engine.reply import Reply
@@ -32,15 +33,28 @@ class Reason(enum.Enum):
 
 
 class Event:
-    """Something that happened, in the order of `ServerDialogue.next_event`."""
+    """
+    Something that happened, in the order of `ServerDialogue.next_event`.
+
+    :ivar method: the handler's method that is called for it.
+    :ivar given: those of its attributes that the method is called with.
+    """
 
     __slots__ = ()
+    method: str
+    given: tuple[str, ...] = ()
+
+    def arguments(self) -> list[object]:
+        """Return what the method is called with."""
+        return [getattr(self, name) for name in self.given]
 
 
 class CommandSeen(Event):
     """A command line has come; it has not been acted on yet."""
 
     __slots__ = ("command",)
+    method = "command"
+    given = ("command",)
 
     def __init__(self, command: Command) -> None:
         self.command = command
@@ -50,6 +64,8 @@ class Chunk(Event):
     """Some octets of mail data, dots unstuffed."""
 
     __slots__ = ("octets",)
+    method = "chunk"
+    given = ("octets",)
 
     def __init__(self, octets: bytes) -> None:
         self.octets = octets
@@ -59,6 +75,8 @@ class Aborted(Event):
     """The transaction ended without a message."""
 
     __slots__ = ("envelope", "reason")
+    method = "aborted"
+    given = ("reason",)
 
     def __init__(self, envelope: Envelope, reason: Reason) -> None:
         self.envelope = envelope
@@ -69,7 +87,7 @@ class Decision(Event):
     """
     Something to be answered by `ServerDialogue.answer`.
 
-    :ivar accept: what the client hears of a plain yes.
+    :ivar accept: what the client hears of a plain yes.  A handler that lacks the method says yes.
     :ivar refuse: what it hears of a plain no.
     :ivar reply: the answer, once it was given.
     """
@@ -85,32 +103,42 @@ class Decision(Event):
 class Connected(Decision):
     """A client has connected and waits for the greeting."""
 
-    __slots__ = ("accept",)
+    __slots__ = ("accept", "connection")
+    method = "connected"
+    given = ("connection",)
     refuse = replies.NO_SERVICE
 
-    def __init__(self, greeting: Reply) -> None:
+    def __init__(self, connection: Connection, greeting: Reply) -> None:
         self.reply = None
+        self.connection = connection
         self.accept = greeting
 
 
 class Secured(Decision):
     """The connection is inside TLS now; a yes says nothing to the client."""
 
-    __slots__ = ()
+    __slots__ = ("tls",)
+    method = "secured"
+    given = ("tls",)
     accept = replies.OK
     refuse = replies.TLS_REFUSED
+
+    def __init__(self, tls: TlsInformation) -> None:
+        self.reply = None
+        self.tls = tls
 
 
 class Hello(Decision):
     """HELO or EHLO."""
 
-    __slots__ = ("accept", "extended", "name")
+    __slots__ = ("accept", "introduction")
+    method = "hello"
+    given = ("introduction",)
     refuse = replies.HELLO_REFUSED
 
-    def __init__(self, name: str, extended: bool, accept: Reply) -> None:
+    def __init__(self, introduction: Introduction, accept: Reply) -> None:
         self.reply = None
-        self.name = name
-        self.extended = extended
+        self.introduction = introduction
         self.accept = accept
 
 
@@ -118,6 +146,8 @@ class Mail(Decision):
     """MAIL begins a transaction."""
 
     __slots__ = ("parameters", "reverse_path")
+    method = "mail"
+    given = ("reverse_path", "parameters")
     accept = replies.SENDER_OK
     refuse = replies.SENDER_REFUSED
 
@@ -131,6 +161,8 @@ class Rcpt(Decision):
     """RCPT names one recipient."""
 
     __slots__ = ("forward_path", "parameters")
+    method = "rcpt"
+    given = ("forward_path", "parameters")
     accept = replies.RECIPIENT_OK
     refuse = replies.RECIPIENT_REFUSED
 
@@ -144,6 +176,8 @@ class Data(Decision):
     """DATA, or the first BDAT: whether the content is wanted."""
 
     __slots__ = ("envelope",)
+    method = "data"
+    given = ("envelope",)
     accept = replies.START_MAIL_INPUT
     refuse = replies.TRANSACTION_REFUSED
 
@@ -156,6 +190,8 @@ class Message(Decision):
     """The content is complete; a positive answer takes responsibility for it."""
 
     __slots__ = ("envelope",)
+    method = "message"
+    given = ("envelope",)
     accept = replies.MESSAGE_OK
     refuse = replies.MESSAGE_REFUSED
 
@@ -168,6 +204,8 @@ class Authenticate(Decision):
     """AUTH has gathered what an authenticator needs."""
 
     __slots__ = ("credentials",)
+    method = "authenticate"
+    given = ("credentials",)
     accept = replies.AUTHENTICATED
     refuse = replies.AUTH_REFUSED
 
@@ -194,6 +232,7 @@ class Question(Decision):
     """A command with a text that does not touch the transaction."""
 
     __slots__ = ("text",)
+    given = ("text",)
 
     def __init__(self, text: str) -> None:
         self.reply = None
@@ -204,6 +243,7 @@ class Verify(Question):
     """VRFY (RFC 5321 §3.5)."""
 
     __slots__ = ()
+    method = "verify"
     accept = replies.CANNOT_VERIFY
     refuse = replies.MAILBOX_UNKNOWN
 
@@ -212,6 +252,7 @@ class Expand(Question):
     """EXPN (RFC 5321 §3.5)."""
 
     __slots__ = ()
+    method = "expand"
     accept = replies.OK
     refuse = replies.MAILBOX_UNKNOWN
 
@@ -220,6 +261,7 @@ class Help(Question):
     """HELP (RFC 5321 §4.1.1.8)."""
 
     __slots__ = ()
+    method = "help"
     accept = replies.HELP
     refuse = replies.NO_HELP
 
@@ -228,5 +270,6 @@ class Turn(Question):
     """ETRN (RFC 1985)."""
 
     __slots__ = ()
+    method = "turn"
     accept = replies.QUEUING_STARTED
     refuse = replies.NOTHING_QUEUED

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from smtpcb.engine import content, extensions, grammar, replies, sasl
 from smtpcb.engine.address import AddressError, read_forward_path, read_reverse_path
-from smtpcb.engine.command import Verb, hidden, observed
+from smtpcb.engine.command import Introduction, Verb, hidden, observed
 from smtpcb.engine.connection import Connection, TlsInformation
 from smtpcb.engine.envelope import Envelope, Recipient
 from smtpcb.engine.errors import LocalProtocolError, PeerProtocolError
@@ -209,7 +209,7 @@ class ServerDialogue:
     def greet(self) -> None:
         """Begin: a client has connected, and any TLS of its port is established."""
         settings = self.settings
-        self._ask(Connected(_greeting(settings.hostname, settings.banner)))
+        self._ask(Connected(self.connection, _greeting(settings.hostname, settings.banner)))
 
     def receive_line(self, line: bytes) -> None:
         """
@@ -335,7 +335,7 @@ class ServerDialogue:
         self._handshaking = False
         self.state = State.CONNECTED
         self._situate()
-        self._ask(Secured())
+        self._ask(Secured(tls))
 
     def shut_down(self) -> None:
         """End with 421 as soon as no mail transaction is under way (RFC 5321 §3.8)."""
@@ -419,7 +419,8 @@ class ServerDialogue:
             accept = extensions.hello_reply(self._situation)
         else:
             accept = _hello_reply(self.settings.hostname)
-        self._ask(Hello(argument, extended, accept))
+        verb = Verb.EHLO if extended else Verb.HELO
+        self._ask(Hello(Introduction(verb, argument), accept))
 
     def _helo(self, argument: str) -> None:
         self._hello(argument, extended=False)
@@ -661,7 +662,7 @@ class ServerDialogue:
             self._send(reply if reply.closes else reply.closing())
         elif self.connection.tls is not None:
             self._greeting = reply
-            self._ask(Secured())
+            self._ask(Secured(self.connection.tls))
         else:
             self._send(reply)
 
@@ -681,9 +682,10 @@ class ServerDialogue:
             self._abort(Reason.HELLO)
             self._reset()
             self.state = State.READY
-            self.connection.hello = decision.name
-            self.connection.extended = decision.extended
-            if decision.extended and reply is not decision.accept:
+            introduction = decision.introduction
+            self.connection.hello = introduction.name
+            self.connection.extended = introduction.verb is Verb.EHLO
+            if self.connection.extended and reply is not decision.accept:
                 # The first line begins with our name, the keywords follow (§4.1.1.1).
                 first = f"{self.settings.hostname} {' '.join(reply.lines)}"
                 reply = Reply(250, None, (first, *decision.accept.lines[1:]), reply.closes)
