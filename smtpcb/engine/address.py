@@ -131,7 +131,10 @@ def _address_literal(text: str) -> str:
     inner = text[1:-1]
     try:
         if inner[:5].upper() == "IPV6:":
-            return f"[IPv6:{ipaddress.IPv6Address(inner[5:])}]"
+            address = ipaddress.IPv6Address(inner[5:])
+            if address.scope_id is not None:
+                raise AddressError("Bad address literal")
+            return f"[IPv6:{address}]"
         return f"[{ipaddress.IPv4Address(inner)}]"
     except ValueError:
         raise AddressError("Bad address literal") from None

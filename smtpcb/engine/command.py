@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 
 
@@ -75,7 +76,7 @@ def printable(octets: bytes, most: int = 512) -> str:
 
     :param most: at most so many characters; three dots stand for the rest.
     """
-    text = octets[: most + 4].decode("utf-8", "backslashreplace")
+    text = octets[: 4 * most + 4].decode("utf-8", "backslashreplace")
     if not text.isprintable():
         text = "".join(
             char
@@ -90,15 +91,38 @@ def observed(line: bytes, *, secret: bool) -> Command:
     """
     Return the value that an observer of commands gets for a line.
 
-    :param secret: nothing of the line may be shown: it may be a password sent out of step.
+    :param secret: a line that is no command may be a password sent out of step.
     """
-    name, _, argument = line.strip(b" \t").partition(b" ")
-    verb = VERBS.get(name.upper(), Verb.UNKNOWN)
-    if verb is Verb.AUTH:
-        argument = argument.strip().partition(b" ")[0]
-    elif verb is Verb.UNKNOWN and secret:
+    verb = VERBS.get(line.rstrip(b" \t").partition(b" ")[0].upper(), Verb.UNKNOWN)
+    if verb is Verb.UNKNOWN and (secret or is_auth(line)):
         return Command(verb, "", hidden(len(line)))
+    name, _, argument = masked(line).strip(b" \t").partition(b" ")
+    if verb is Verb.AUTH:
+        argument = argument.partition(b" <")[0]
     return Command(verb, printable(argument.strip()), printable(name, 16))
+
+
+# Also behind a bare CR or LF: a client that ends lines so sends its secrets in one line with EHLO.
+_AUTH = re.compile(rb"(?:\A|[\x00-\x1f\x7f-\xff])[ \t]*AUTH", re.IGNORECASE)
+# The mechanisms that we know; what stands in their place otherwise may be a secret.
+_MECHANISM = re.compile(rb" (?:PLAIN|LOGIN)(?: |\Z)", re.IGNORECASE)
+
+
+def is_auth(line: bytes) -> bool:
+    """Tell whether a line is an AUTH command, or was meant to be one: it may hold a secret."""
+    return _AUTH.search(line) is not None
+
+
+def masked(line: bytes) -> bytes:
+    """Return a command line without what AUTH, however it is written, sends along (RFC 4954 §4)."""
+    auth = _AUTH.search(line)
+    if auth is None or not line[auth.end() :].strip(b" \t"):
+        return line
+    mechanism = _MECHANISM.match(line, auth.end())
+    shown = mechanism.end() if mechanism else auth.end()
+    if shown == len(line) and mechanism:
+        return line
+    return line[:shown].rstrip() + b" " + hidden(len(line) - shown).encode("ascii")
 
 
 def hidden(octets: int) -> str:

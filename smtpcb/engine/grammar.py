@@ -48,5 +48,6 @@ PARAMETER = re.compile(
 # message must not be refused for it (§4.1.4) and many honest hosts have such names.
 HELLO_NAME = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 
-# RFC 3030 §2: chunk-size = 1*20DIGIT
-CHUNK = re.compile(r"(?P<size>[0-9]{1,20})(?P<rest>(?: .*)?)")
+# RFC 3030 §2: chunk-size = 1*20DIGIT.  Wherever a size can be read at all, so many octets follow;
+# if there is a rest, the command is refused behind them.
+CHUNK = re.compile(r" *+(?P<size>[0-9]{1,20})(?:(?P<last> ++LAST)?+ *+\Z|(?P<rest>.*))", re.I)

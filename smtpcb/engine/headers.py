@@ -77,6 +77,6 @@ class HeaderReader:
 
     def finish(self) -> list[tuple[str, str]]:
         """Return the field that only the end of the message completes, if there is one."""
-        fields = self.read(b"\r\n") if self._buffer else []
+        fields = self.read(b"\r\n\r\n") if self._buffer else []
         self.done = True
         return fields

@@ -87,6 +87,7 @@ AUTH_REFUSED = Reply(535, "5.7.8", "Authentication credentials invalid")
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients")
 MESSAGE_TOO_BIG = Reply(552, "5.3.4", "Message too big")
 BARE_NEWLINE = Reply(550, "5.6.11", "Bare CR or LF in the message")  # RFC 5321 §2.3.8
+NO_STORAGE = Reply(452, "4.3.1", "Not enough storage, try again later")  # RFC 3463 §3.4
 TOO_MANY_CONNECTIONS = Reply(421, "4.7.0", "Too many connections, try again later")
 
 # Time and shutdown: RFC 5321 §3.8, §4.5.3.2.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from smtpcb.engine import content, extensions, grammar, replies, sasl
 from smtpcb.engine.address import AddressError, read_forward_path, read_reverse_path
-from smtpcb.engine.command import Introduction, Verb, hidden, observed
+from smtpcb.engine.command import Introduction, Verb, hidden, is_auth, masked, observed
 from smtpcb.engine.connection import Connection, TlsInformation
 from smtpcb.engine.envelope import Envelope, Recipient
 from smtpcb.engine.errors import LocalProtocolError, PeerProtocolError
@@ -37,9 +37,13 @@ from smtpcb.engine.events import (
     Verify,
 )
 from smtpcb.engine.parameters import MAIL_PARAMETERS, RCPT_PARAMETERS, read_parameters
-from smtpcb.engine.reply import Reply
+from smtpcb.engine.reply import MAXIMUM_LINE_OCTETS, Reply
 from smtpcb.engine.settings import Abilities, Settings
 from smtpcb.engine.state import TRANSITIONS, State
+
+
+# Most recipients that are asked about at once, and most replies that wait behind them.
+MOST_OVERLAPPING = 100
 
 
 class Wants(enum.Enum):
@@ -47,7 +51,7 @@ class Wants(enum.Enum):
 
     LINE = "a command or response line"
     CONTENT = "octets of mail data"
-    ANSWER = "the answer to a decision"
+    ANSWER = "the answer to a decision, or that its events are taken"
     HANDSHAKE = "the outcome of a TLS handshake"
     NOTHING = "nothing: close the connection once its output has been sent"
 
@@ -74,6 +78,7 @@ class ServerDialogue:
         "_check",
         "_chunk_is_last",
         "_chunks_failed",
+        "_content_ended",
         "_content_octets",
         "_content_refusal",
         "_events",
@@ -85,6 +90,7 @@ class ServerDialogue:
         "_out",
         "_queue",
         "_reader",
+        "_refusal_is_ours",
         "_refused",
         "_repair",
         "_situation",
@@ -126,11 +132,14 @@ class ServerDialogue:
         self._exchange: sasl.Exchange | None = None
         self._auth_seen = False
         self._reader: content.DotReader | content.ChunkReader | None = None
-        self._at_end: Callable[[], None] = self._data_ends
+        self._at_end: Callable[[], None] = self._chunk_ends
+        # All of it has come, but not all of its chunks have been taken.
+        self._content_ended = False
         self._check: content.NewlineCheck | None = None
         self._repair: content.NewlineRepair | None = None
         self._content_octets = 0
         self._content_refusal: Reply | None = None
+        self._refusal_is_ours = True
         self._chunk_is_last = False
         self._chunks_failed = False
         self._situate()
@@ -154,6 +163,8 @@ class ServerDialogue:
             return Wants.NOTHING
         if self._queue:
             return Wants.LINE if self._may_overlap() else Wants.ANSWER
+        if self._content_ended:
+            return Wants.ANSWER
         if self._reader is not None:
             return Wants.CONTENT
         if self._handshaking:
@@ -163,11 +174,30 @@ class ServerDialogue:
     @property
     def in_transaction(self) -> bool:
         """Whether a mail transaction is under way, its last answer included."""
-        last = self._queue[-1] if self._queue else None
-        return self.envelope is not None or self._reader is not None or isinstance(last, Message)
+        return (
+            self.envelope is not None
+            or self._reader is not None
+            or self._content_ended
+            or (bool(self._queue) and isinstance(self._queue[-1], Message))
+        )
+
+    @property
+    def message_follows(self) -> bool:
+        """Whether `next_event` will give a complete message, even if the client has gone."""
+        return any(isinstance(event, Message) for event in self._events)
 
     def next_event(self) -> Event | None:
-        """Return what happened next, or ``None``: nothing more until the next call."""
+        """
+        Return what happened next, or ``None``: nothing more until the next call.
+
+        The end of the mail data comes behind its last `Chunk`, so whoever takes that one may still
+        refuse the message.
+        """
+        if self._content_ended and not self._events:
+            self._content_ended = False
+            self._at_end()
+            if self._stopping:
+                self._stop_if_idle()
         return self._events.popleft() if self._events else None
 
     def take_output(self) -> bytes:
@@ -188,20 +218,11 @@ class ServerDialogue:
         """
         if self._exchange is not None:
             return line if line == b"*" else hidden(len(line)).encode("ascii")
-        stripped = line.lstrip(b" \t")
-        if stripped[:4].upper() == b"AUTH":
-            self._auth_seen = True
-            verb, _, rest = stripped.partition(b" ")
-            mechanism, blank, initial = rest.partition(b" ")
-            if verb.upper() != b"AUTH" or (rest and not mechanism):
-                return b"AUTH " + hidden(len(stripped) - 4).encode("ascii")
-            if blank:
-                return b" ".join((verb, mechanism, hidden(len(initial)).encode("ascii")))
-            if mechanism.upper().decode("latin-1") not in sasl.MECHANISMS and mechanism:
-                return b"AUTH " + hidden(len(mechanism)).encode("ascii")
-            return line
-        if self._auth_seen and stripped.partition(b" ")[0].upper() not in COMMANDS:
+        if self._auth_seen and line.lstrip(b" \t").partition(b" ")[0].upper() not in COMMANDS:
             return hidden(len(line)).encode("ascii")
+        if is_auth(line):
+            self._auth_seen = True
+            return masked(line)
         return line
 
     # What the driver says.
@@ -224,7 +245,7 @@ class ServerDialogue:
             if line[:5].upper() != b"RCPT " or not self._room_for_recipients():
                 self._held = line
                 return
-        elif self._reader is not None or self._handshaking or self.ended is not None:
+        elif self.wants is not Wants.LINE:
             raise LocalProtocolError(f"a line, where {self.wants.value} is wanted")
         try:
             if self._exchange is not None:
@@ -247,12 +268,14 @@ class ServerDialogue:
         """
         if self.ended is not None:
             return
-        if self._exchange is not None or start.lstrip(b" \t")[:4].upper() == b"AUTH":
+        if self._exchange is not None or is_auth(start):
             self._auth_seen = True
             self._exchange = None
             self._say(replies.AUTH_TOO_LONG)
         else:
             self._say(replies.LINE_TOO_LONG)
+        if self._stopping:
+            self._stop_if_idle()
 
     def receive_content(self, octets: bytes) -> bytes:
         """
@@ -262,7 +285,7 @@ class ServerDialogue:
         :raises LocalProtocolError: `wants` is not `Wants.CONTENT`.
         """
         reader = self._reader
-        if reader is None or self._queue:
+        if reader is None or self._queue or self._content_ended:
             raise LocalProtocolError(f"mail data, where {self.wants.value} is wanted")
         data, rest = reader.read(octets)
         if data:
@@ -270,9 +293,7 @@ class ServerDialogue:
         if rest is None or self.ended is not None:
             return b""
         self._reader = None
-        self._at_end()
-        if self._stopping:
-            self._stop_if_idle()
+        self._content_ended = True
         return rest
 
     def refuse_content(self, reply: Reply, reason: Reason) -> None:
@@ -281,9 +302,7 @@ class ServerDialogue:
 
         It is read to its end, so that the dialogue stays in step; then the client gets the reply.
         """
-        if self.envelope is not None and self._content_refusal is None:
-            self._content_refusal = reply
-            self._abort(reason)
+        self._refuse_content(reply, reason, ours=False)
 
     def answer(self, decision: Decision, verdict: Reply | bool) -> None:
         """
@@ -365,9 +384,12 @@ class ServerDialogue:
         if row is None:
             self._unknown(stripped)
             return
+        limits = self.settings.limits
         if row.verb is Verb.AUTH:
             self._auth_seen = True
-        elif len(line) + 2 > self.settings.limits.command_octets:
+            if len(line) + 2 > limits.auth_octets:
+                raise PeerProtocolError(replies.AUTH_TOO_LONG)
+        elif len(line) + 2 > limits.command_octets:
             raise PeerProtocolError(replies.LINE_TOO_LONG)
         try:
             argument = rest.decode("utf-8")
@@ -375,19 +397,22 @@ class ServerDialogue:
             raise PeerProtocolError(replies.LINE_NOT_TEXT) from None
         if not argument.isprintable():
             raise PeerProtocolError(replies.LINE_NOT_TEXT)
-        if self._refused is not None and row.verb is not Verb.QUIT:
-            raise PeerProtocolError(self._refused)
         if row.idle:
             budget = self.connection.budget
             budget.commands += 1
             if (exhausted := budget.exhausted) is not None and row.verb is not Verb.QUIT:
                 self.close(replies.exhausted(exhausted), Reason.LIMIT)
                 return
-        if row.verb not in TRANSITIONS[self.state]:
+        refusal = None
+        if self._refused is not None:
+            refusal = self._refused if row.verb is not Verb.QUIT else None
+        elif row.verb not in TRANSITIONS[self.state]:
+            refusal = self._out_of_sequence(row.verb)
+        if refusal is not None:
             if row.verb is Verb.BDAT:
-                self._drain(argument, self._out_of_sequence(row.verb))
+                self._drain(argument, refusal)
                 return
-            raise PeerProtocolError(self._out_of_sequence(row.verb))
+            raise PeerProtocolError(refusal)
         if argument and not row.takes_argument:
             raise PeerProtocolError(replies.NO_ARGUMENT)
         row.act(self, argument)
@@ -437,7 +462,7 @@ class ServerDialogue:
             path, rest = read_reverse_path(text, lenient=lenient)
         except AddressError as error:
             raise PeerProtocolError(Reply(501, "5.1.7", str(error))) from None
-        parameters = read_parameters(rest, MAIL_PARAMETERS, self._offered) if rest else {}
+        parameters = read_parameters(rest, MAIL_PARAMETERS, self._offered)
         if path.internationalized and "SMTPUTF8" not in parameters:
             raise PeerProtocolError(replies.UTF8_NOT_DECLARED)
         limits = self.settings.limits
@@ -460,7 +485,7 @@ class ServerDialogue:
             path, rest = read_forward_path(text, lenient=lenient)
         except AddressError as error:
             raise PeerProtocolError(Reply(501, "5.1.3", str(error))) from None
-        parameters = read_parameters(rest, RCPT_PARAMETERS, self._offered) if rest else {}
+        parameters = read_parameters(rest, RCPT_PARAMETERS, self._offered)
         envelope = self.envelope
         assert envelope is not None
         if path.internationalized and "SMTPUTF8" not in envelope.parameters:
@@ -472,23 +497,23 @@ class ServerDialogue:
 
     def _data(self, argument: str) -> None:
         assert self.envelope is not None
-        self._at_end = self._data_ends
+        self._at_end = self._chunk_ends
+        self._chunk_is_last = True
         self._ask(Data(self.envelope))
 
     def _bdat(self, argument: str) -> None:
         if self._chunks_failed:
-            self._drain(argument, replies.CHUNK_FAILED, self._failed_chunk_ends)
+            self._drain(argument, replies.CHUNK_FAILED)
             return
         match = grammar.CHUNK.fullmatch(argument)
         if match is None:
             raise PeerProtocolError(replies.SYNTAX_OF_BDAT)
-        word = match["rest"].strip().upper()
-        self._chunk_is_last = word == "LAST"
+        self._chunk_is_last = match["last"] is not None
         self._at_end = self._chunk_ends
         self._reader = content.ChunkReader(int(match["size"]))
-        if word not in ("", "LAST"):
+        if match["rest"]:
             # These octets will be missing, so the message cannot be completed any more.
-            self.refuse_content(replies.SYNTAX_OF_BDAT, Reason.REFUSED)
+            self._refuse_content(replies.SYNTAX_OF_BDAT, Reason.REFUSED)
             self._read_if_empty()
         elif self.state is State.CHUNKS:
             self._read_if_empty()
@@ -583,22 +608,34 @@ class ServerDialogue:
     def _take(self, data: bytes) -> None:
         limit = self.settings.limits.message_octets
         self._content_octets += len(data)
-        if self._content_refusal is not None or self.envelope is None:
-            if limit is not None and self._content_octets > 2 * limit:
-                # It has been told nothing yet, and does not stop: hang up.
-                self.close(replies.MESSAGE_TOO_BIG, Reason.LIMIT)
-            return
-        envelope = self.envelope
-        if limit is not None and envelope.size_octets + len(data) > limit:
-            self.refuse_content(replies.MESSAGE_TOO_BIG, Reason.TOO_BIG)
-            return
-        if self._check is not None and not self._check.passes(data):
-            self.refuse_content(replies.BARE_NEWLINE, Reason.BARE_NEWLINE)
-            return
+        if self.envelope is not None and self._content_refusal is None:
+            self._keep(self.envelope, data, limit)
+        if limit is not None and self._content_octets > 2 * limit:
+            # It has been told nothing yet, and does not stop: hang up.
+            self.close(replies.MESSAGE_TOO_BIG, Reason.LIMIT)
+
+    def _keep(self, envelope: Envelope, data: bytes, limit: int | None) -> None:
         if self._repair is not None:
             data = self._repair.repair(data)
-        envelope.size_octets += len(data)
-        self._events.append(Chunk(data))
+        # What fits is looked at first, so that the reply does not depend on how data was cut.
+        too_big = limit is not None and envelope.size_octets + len(data) > limit
+        if too_big:
+            assert limit is not None
+            data = data[: limit - envelope.size_octets]
+        if self._check is not None and not self._check.passes(data):
+            self._refuse_content(replies.BARE_NEWLINE, Reason.BARE_NEWLINE)
+            return
+        if data:
+            envelope.size_octets += len(data)
+            self._events.append(Chunk(data))
+        if too_big:
+            self._refuse_content(replies.MESSAGE_TOO_BIG, Reason.TOO_BIG)
+
+    def _refuse_content(self, reply: Reply, reason: Reason, *, ours: bool = True) -> None:
+        if self.envelope is not None and self._content_refusal is None:
+            self._content_refusal = reply
+            self._refusal_is_ours = ours
+            self._abort(reason)
 
     def _read_if_empty(self) -> None:
         """A chunk of no octets ends where it begins."""
@@ -606,32 +643,26 @@ class ServerDialogue:
             _, rest = self._reader.read(b"")
             if rest is not None:
                 self._reader = None
-                self._at_end()
+                self._content_ended = True
 
-    def _drain(self, argument: str, reply: Reply, at_end: Callable[[], None] | None = None) -> None:
+    def _drain(self, argument: str, reply: Reply) -> None:
         """Read a chunk that nobody wants to its end, so that it is not taken for commands."""
         match = grammar.CHUNK.fullmatch(argument)
         if match is None:
             # No octets are announced; an honest client sends none.
             raise PeerProtocolError(replies.SYNTAX_OF_BDAT)
         self._content_refusal = reply
+        self._refusal_is_ours = True
         self._content_octets = 0
-        self._chunk_is_last = match["rest"].strip().upper() == "LAST"
-        self._at_end = at_end if at_end is not None else self._drained
+        self._chunk_is_last = match["last"] is not None
+        self._at_end = self._drained
         self._reader = content.ChunkReader(int(match["size"]))
         self._read_if_empty()
 
     def _drained(self) -> None:
-        self._send_refusal()
-
-    def _failed_chunk_ends(self) -> None:
-        if self._chunk_is_last:
+        if self._chunks_failed and self._chunk_is_last:
             self._reset()
         self._send_refusal()
-
-    def _data_ends(self) -> None:
-        self._chunk_is_last = True
-        self._chunk_ends()
 
     def _chunk_ends(self) -> None:
         if self._content_refusal is not None:
@@ -653,7 +684,7 @@ class ServerDialogue:
     def _send_refusal(self) -> None:
         reply, self._content_refusal = self._content_refusal, None
         assert reply is not None
-        self._send(reply, own=True)
+        self._send(reply, own=self._refusal_is_ours)
 
     # Answers, as they leave.
 
@@ -688,6 +719,7 @@ class ServerDialogue:
             if self.connection.extended and reply is not decision.accept:
                 # The first line begins with our name, the keywords follow (§4.1.1.1).
                 first = f"{self.settings.hostname} {' '.join(reply.lines)}"
+                first = first[: MAXIMUM_LINE_OCTETS - len("250-\r\n")]
                 reply = Reply(250, None, (first, *decision.accept.lines[1:]), reply.closes)
         self._send(reply)
 
@@ -719,7 +751,7 @@ class ServerDialogue:
                     self._repair = content.NewlineRepair()
                 self._send(reply)
         elif chunked and not reply.closes:
-            self.refuse_content(reply, Reason.REFUSED)
+            self._refuse_content(reply, Reason.REFUSED, ours=False)
         else:
             self._reader = None
             self._send(reply)
@@ -758,6 +790,7 @@ class ServerDialogue:
         return (
             self.abilities.concurrent_recipients
             and self._held is None
+            and len(self._queue) < MOST_OVERLAPPING
             and isinstance(self._queue[0], Rcpt)
         )
 
@@ -780,6 +813,8 @@ class ServerDialogue:
             self._send(reply, own=True)
 
     def _send(self, reply: Reply, *, own: bool = False) -> None:
+        if self.ended is not None:
+            return
         if reply.code >= 400:
             budget = self.connection.budget
             if own and reply.code >= 500:
@@ -808,21 +843,19 @@ class ServerDialogue:
         if self.state is not State.CONNECTED:
             self.state = State.READY
         self._check = self._repair = None
-        self._content_refusal = None
         self._chunks_failed = False
 
     def _end(self, reason: Reason) -> None:
         self.ended = reason
-        events = self._events
-        if any(isinstance(event, Message) for event in events):
-            # The content is complete: it is kept, even if nobody hears of it (P46).
-            while not isinstance(events[-1], Message):
-                events.pop()
-        else:
-            told = [event for event in events if isinstance(event, Aborted)]
-            events.clear()
-            events.extend(told)
-        self._abort(reason)
+        complete = self._content_ended and self._chunk_is_last and self._content_refusal is None
+        if not complete:
+            # Content that is complete is kept, even if nobody hears of it (P46); nothing else is
+            # worth doing any more.
+            told = [event for event in self._events if isinstance(event, (Aborted, CommandSeen))]
+            self._events.clear()
+            self._events.extend(told)
+            self._abort(reason)
+            self._content_ended = False
         self._queue.clear()
         self._held = None
         self._exchange = None

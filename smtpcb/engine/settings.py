@@ -9,6 +9,7 @@ from typing import Literal
 from smtpcb.engine import grammar
 from smtpcb.engine.command import Verb
 from smtpcb.engine.limits import Limits
+from smtpcb.engine.reply import Reply
 
 _HOSTNAME = re.compile(f"{grammar.DOMAIN}|{grammar.ADDRESS_LITERAL}")
 
@@ -36,8 +37,10 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        if not self.hostname.isascii() or not _HOSTNAME.fullmatch(self.hostname):
-            raise ValueError(f"hostname is no domain or address literal: {self.hostname!r}")
+        hostname = self.hostname
+        if not hostname.isascii() or len(hostname) > 255 or not _HOSTNAME.fullmatch(hostname):
+            raise ValueError(f"hostname is no domain or address literal: {hostname!r}")
+        Reply(220, None, f"{hostname} {self.banner}")  # refuses what cannot be said
         if self.bare_newline not in ("refuse", "normalize"):
             raise ValueError("bare_newline is 'refuse' or 'normalize'")
 

@@ -1,0 +1,1 @@
+"""The dialogue on Twisted: protocol, factory, limits over all connections, service."""

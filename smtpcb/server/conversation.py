@@ -1,0 +1,346 @@
+"""Conversation: each event of a dialogue becomes one call of a handler, each answer one verdict."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from smtpcb.adapters import Method
+from smtpcb.engine import replies
+from smtpcb.engine.events import (
+    Aborted,
+    Authenticate,
+    Chunk,
+    Decision,
+    Event,
+    Message,
+    Rcpt,
+    Reason,
+    StartTls,
+)
+from smtpcb.engine.headers import HeaderReader
+from smtpcb.engine.reply import Reply
+from smtpcb.engine.sasl import Authenticated
+from smtpcb.engine.server import ServerDialogue
+from smtpcb.server import decisions
+from smtpcb.spool import MailData
+
+_log = Logger(namespace="smtpcb.handler")
+
+
+class Disconnected(Event):
+    """The last thing a handler hears of; it is no part of the dialogue."""
+
+    __slots__ = ("reason",)
+    method = "disconnected"
+    given = ("reason",)
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+
+
+class Conversation:
+    """
+    A dialogue and its handler; neither octets nor timers.
+
+    :param dialogue: whose events are run.
+    :param methods: the handler's, by name; ``authenticate`` among them.
+    :param clock: tells the time for deadlines.
+    :param start_tls: answers `StartTls`.
+    :param changed: called when a late answer has been taken, after the events behind it have run.
+    :param make_content: makes the place for the content of a message that is taken whole.
+    """
+
+    def __init__(
+        self,
+        dialogue: ServerDialogue,
+        methods: Mapping[str, Method],
+        clock: Any,
+        *,
+        start_tls: Callable[[StartTls], None],
+        changed: Callable[[], None],
+        make_content: Callable[[], MailData],
+    ) -> None:
+        self._dialogue = dialogue
+        self._methods = methods
+        self._clock = clock
+        self._start_tls = start_tls
+        self._changed = changed
+        self._make_content = make_content
+        self._id = dialogue.connection.id
+        self._keeps_content = "message" in methods and "chunk" not in methods
+        # Calls that have still to be made for the event at hand, before the next event.
+        self._agenda: deque[tuple[str, Sequence[object], Event]] = deque()
+        # Calls under way: what was called, its answer, until when.  Only recipients overlap.
+        self._calls: dict[Event, tuple[str, Deferred[Any], float]] = {}
+        self._running = False
+        self._content: MailData | None = None
+        self._headers: HeaderReader | None = None
+        # Why the content under way will be refused, although it is still coming in.
+        self._fault: Reply | bool | None = None
+        self._release: Callable[[], object] | None = None
+        #: Whether the next event has to wait for an answer.
+        self.blocked = False
+        self._farewell: Reason | None = None
+        #: Whether `disconnected` has been called and answered: nothing more will happen.
+        self.over = False
+
+    @property
+    def deadline(self) -> float | None:
+        """When the first of the calls under way has to be answered; ``None`` if there is none."""
+        return min((end for _, _, end in self._calls.values()), default=None)
+
+    @property
+    def completing(self) -> bool:
+        """Whether the handler has a complete message in its hands, and has not answered."""
+        return any(isinstance(event, Message) for event in self._calls)
+
+    def run(self) -> None:
+        """Run events until one needs time, or none is left."""
+        if self._running:
+            return
+        self._running = True
+        try:
+            while not self.blocked:
+                if self._agenda:
+                    self._call(*self._agenda.popleft())
+                elif (event := self._dialogue.next_event()) is not None:
+                    self._meet(event)
+                elif self._farewell is None or self._calls:
+                    break
+                else:
+                    reason, self._farewell = self._farewell, None
+                    event = Disconnected(reason)
+                    self._call(event.method, event.arguments(), event)
+                    if not self.blocked:
+                        self._conclude()
+        finally:
+            self._running = False
+
+    def abandon(self) -> None:
+        """
+        Cancel what nobody waits for any more: the dialogue has ended.
+
+        A message whose content is complete is no such thing: it was sent, so it is kept.
+        """
+        if self.completing or self._dialogue.message_follows:
+            return
+        self._agenda = deque(entry for entry in self._agenda if isinstance(entry[2], Aborted))
+        for event in list(self._calls):
+            if not isinstance(event, (Aborted, Disconnected)):
+                self._cancel(event)
+
+    def cancel(self) -> None:
+        """Cancel whatever is under way, a complete message included."""
+        for event in list(self._calls):
+            self._cancel(event)
+
+    def expire(self, now: float) -> None:
+        """Answer for the handler where its time is up (P41)."""
+        for event, (name, _, end) in list(self._calls.items()):
+            if end <= now:
+                limits = self._dialogue.settings.limits
+                seconds = (
+                    limits.message_seconds
+                    if isinstance(event, Message)
+                    else limits.decision_seconds
+                )
+                self._cancel(event)
+                self._refuse(event, name, decisions.timed_out(name, seconds, event, self._id))
+
+    def farewell(self, reason: Reason) -> None:
+        """Tell the handler, once all else has been told, that the connection is over."""
+        self._farewell = reason
+        self.run()
+
+    def release_login(self) -> None:
+        """Tell whoever vouched for the client that the login is over."""
+        release, self._release = self._release, None
+        if release is not None:
+            try:
+                release()
+            except Exception:
+                _log.failure("the end of a login failed on {id}", id=self._id)
+
+    # The way of an event.
+
+    def _meet(self, event: Event) -> None:
+        if isinstance(event, Chunk):
+            self._take(event)
+        elif isinstance(event, Message):
+            if self._headers is not None and self._fault is None:
+                for field in self._headers.finish():
+                    self._agenda.append(("header", field, event))
+            self._agenda.append(("message", (event.envelope,), event))
+        elif isinstance(event, StartTls):
+            self._start_tls(event)
+        else:
+            if isinstance(event, Aborted):
+                self._forget_content()
+            self._call(event.method, event.arguments(), event)
+
+    def _take(self, event: Chunk) -> None:
+        if self._fault is not None:
+            return
+        if "header" in self._methods:
+            if self._headers is None:
+                self._headers = HeaderReader(self._dialogue.settings.limits.header_octets)
+            for field in self._headers.read(event.octets):
+                self._agenda.append(("header", field, event))
+        if "chunk" in self._methods:
+            self._agenda.append(("chunk", (event.octets,), event))
+        elif self._keeps_content:
+            if self._content is None:
+                self._content = self._make_content()
+            try:
+                self._content.write(event.octets)
+            except OSError as error:
+                _log.warn("no room for a message on {id}: {error}", id=self._id, error=str(error))
+                self._refuse_content(replies.NO_STORAGE)
+
+    def _call(self, name: str, arguments: Sequence[object], event: Event) -> None:
+        if self._fault is not None and name in ("header", "chunk", "message"):
+            if isinstance(event, Message) and name == "message":
+                self._refuse_message(event, self._fault)
+            return
+        if isinstance(event, Message) and self._keeps_content and name == "message":
+            if self._content is None:
+                self._content = self._make_content()
+            event.envelope.kept = self._content
+        method = self._methods.get(name)
+        if method is None:
+            if isinstance(event, Decision):
+                self._answer(event, True)
+            return
+        try:
+            result = decisions.call(method, arguments)
+        except Exception:
+            self._failed(Failure(), event, name)
+            return
+        if isinstance(result, Deferred):
+            self._wait(result, event, name)
+        else:
+            self._answered(result, event, name)
+
+    def _wait(self, deferred: Deferred[Any], event: Event, name: str) -> None:
+        end = self._clock.seconds() + self._seconds_for(event)
+        self._calls[event] = name, deferred, end
+        if not (isinstance(event, Rcpt) and self._dialogue.abilities.concurrent_recipients):
+            self.blocked = True
+        deferred.addCallbacks(
+            self._answered_late,
+            self._failed_late,
+            callbackArgs=(event, name),
+            errbackArgs=(event, name),
+        )
+
+    def _seconds_for(self, event: Event) -> float:
+        limits = self._dialogue.settings.limits
+        return limits.message_seconds if isinstance(event, Message) else limits.decision_seconds
+
+    def _answered_late(self, result: object, event: Event, name: str) -> None:
+        if self._end_call(event):
+            self._answered(result, event, name)
+            self._go_on()
+        else:
+            _log.info("{name} answered too late on {id}: dropped", name=name, id=self._id)
+
+    def _failed_late(self, failure: Failure, event: Event, name: str) -> None:
+        if self._end_call(event):
+            self._failed(failure, event, name)
+            self._go_on()
+
+    def _end_call(self, event: Event) -> bool:
+        """Return whether the call was still waited for."""
+        if self._calls.pop(event, None) is None:
+            return False
+        self.blocked = False
+        return True
+
+    def _go_on(self) -> None:
+        if not self._running:
+            self.run()
+            self._changed()
+
+    def _cancel(self, event: Event) -> None:
+        _, deferred, _ = self._calls[event]
+        self._end_call(event)
+        try:
+            deferred.cancel()
+        except Exception:
+            _log.failure("cancelling an answer failed on {id}", id=self._id)
+        if isinstance(event, Message):
+            self._forget_content()
+        elif isinstance(event, Disconnected):
+            self._conclude()
+
+    # Answers.
+
+    def _answered(self, result: object, event: Event, name: str) -> None:
+        if isinstance(event, Disconnected):
+            self._conclude()
+        if not isinstance(event, Decision) or event.method != name:
+            return  # a notification may return anything
+        try:
+            verdict = decisions.verdict_of(event, result)
+        except (TypeError, ValueError):
+            verdict = decisions.incident(event, name, Failure(), self._id)
+        if isinstance(event, Authenticate) and isinstance(result, Authenticated):
+            self._dialogue.connection.identity = result.identity
+            self._release = result.release
+        self._answer(event, verdict)
+
+    def _failed(self, failure: Failure, event: Event, name: str) -> None:
+        self._refuse(event, name, decisions.fault_of(event, name, failure, self._id))
+
+    def _refuse(self, event: Event, name: str, verdict: Reply | bool) -> None:
+        if isinstance(event, Disconnected):
+            self._conclude()
+        elif isinstance(event, Decision) and event.method == name:
+            self._answer(event, verdict)
+        elif name in ("header", "chunk"):
+            self._refuse_content(verdict if isinstance(verdict, Reply) else replies.MESSAGE_REFUSED)
+
+    def _answer(self, event: Decision, verdict: Reply | bool) -> None:
+        dialogue = self._dialogue
+        try:
+            dialogue.answer(event, verdict)
+        except ValueError:
+            dialogue.answer(event, decisions.incident(event, event.method, Failure(), self._id))
+        if isinstance(event, Message):
+            self._forget_content()
+            reply = event.reply
+            if dialogue.ended is not None and reply is not None and reply.positive:
+                _log.info(
+                    "accepted, reply not delivered on {id}: {reply}", id=self._id, reply=reply.text
+                )
+
+    def _refuse_content(self, reply: Reply) -> None:
+        """Have the message read to its end, and then refused."""
+        self._fault = reply
+        self._dialogue.refuse_content(reply, Reason.FAILED)
+
+    def _refuse_message(self, event: Message, fault: Reply | bool) -> None:
+        """Refuse a message whose content was complete before the fault was known."""
+        self._forget_content()
+        aborted = Aborted(event.envelope, Reason.FAILED)
+        self._agenda.append((aborted.method, aborted.arguments(), aborted))
+        self._answer(event, fault)
+
+    def _forget_content(self) -> None:
+        self._fault = None
+        self._headers = None
+        if self._content is not None:
+            self._content.close()
+            self._content = None
+
+    def _conclude(self) -> None:
+        if not self.over:
+            self.over = True
+            self._forget_content()
+            self.release_login()

@@ -1,0 +1,211 @@
+"""SmtpServerFactory: one connection becomes one protocol, and limits over all of them."""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import os
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
+
+from smtpcb.adapters import authenticator as adapt_authenticator
+from smtpcb.adapters import handler_factory as adapt_handler
+from smtpcb.engine import replies
+from smtpcb.engine.budget import Budget
+from smtpcb.engine.connection import Connection
+from smtpcb.engine.sasl import Credentials
+from smtpcb.engine.settings import Settings
+from smtpcb.server.protocol import SmtpServerProtocol
+from smtpcb.spool import MailData
+from smtpcb.transcript.record import TranscriptFolder
+
+Login = Callable[[Credentials], object]
+
+_log = Logger(namespace="smtpcb.server")
+
+
+class SmtpServerFactory(Factory):
+    """
+    Builds the protocol of each connection, and knows all that are there.
+
+    :param handler: what `smtpcb.adapters.handler_factory` takes: a class, an instance,
+        ``callbacks(…)``, ``threaded(…)``.
+    :param settings: how dialogues are led.
+    :param reactor: for time; the one that is installed, by default.
+    :param tls: makes the TLS connections of STARTTLS; `smtpcb.tls.ServerTls`, or any other.
+        ``None``: STARTTLS is not offered.
+    :param authenticator: who may log in, for all handlers; by default a handler's own
+        ``authenticate`` is asked.
+    :param transcripts: where dialogues are recorded.
+    :param memory_octets: how much of a message that is taken whole is kept in memory.
+    :param spool_folder: where the rest goes; the system's temporary folder by default.
+    :raises TypeError: the handler or the authenticator is none.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        handler: object,
+        settings: Settings | None = None,
+        *,
+        reactor: Any = None,
+        tls: IOpenSSLServerConnectionCreator | None = None,
+        authenticator: object | None = None,
+        transcripts: TranscriptFolder | None = None,
+        memory_octets: int = 1_048_576,
+        spool_folder: Path | None = None,
+    ) -> None:
+        if reactor is None:
+            from twisted.internet import reactor
+        self.reactor = reactor
+        self.handler_factory = adapt_handler(handler)
+        self.settings = settings if settings is not None else Settings()
+        self.tls = tls
+        self._login = adapt_authenticator(authenticator) if authenticator is not None else None
+        self.transcripts = transcripts
+        self._memory_octets = memory_octets
+        self._spool_folder = spool_folder
+        self._ids = itertools.count(1)
+        #: The connections that are there, or whose handlers are still at work.
+        self.protocols: set[SmtpServerProtocol] = set()
+        self._per_address: Counter[str] = Counter()
+        self._stopping = False
+        self._all_gone: list[Deferred[None]] = []
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        """Return the protocol of a new connection; one that is too many is told so and closed."""
+        host = _normal(getattr(addr, "host", None) or "")
+        share = _share_of(host)
+        limits = self.settings.limits
+        if (
+            self._stopping
+            or (limits.connections is not None and len(self.protocols) >= limits.connections)
+            or (
+                share is not None
+                and limits.connections_per_address is not None
+                and self._per_address[share] >= limits.connections_per_address
+            )
+        ):
+            return _TurnedAway(
+                replies.SHUTTING_DOWN if self._stopping else replies.TOO_MANY_CONNECTIONS
+            )
+        connection = Connection(
+            id=self._next_id(),
+            peer_address=host,
+            peer_port=getattr(addr, "port", 0) or 0,
+            budget=Budget(limits),
+        )
+        protocol = SmtpServerProtocol(self, connection)
+        protocol.factory = self
+        self.protocols.add(protocol)
+        if share is not None:
+            self._per_address[share] += 1
+        return protocol
+
+    def login_of(self, handler: object) -> Login | None:
+        """Return who decides on logins of a connection, ``None`` if nobody does."""
+        if self._login is not None:
+            return self._login
+        own = getattr(handler, "authenticate", None)
+        return adapt_authenticator(handler) if own is not None else None
+
+    def make_content(self) -> MailData:
+        """Return the place for one message."""
+        return MailData(self._memory_octets, self._spool_folder)
+
+    def concluded(self, protocol: SmtpServerProtocol) -> None:
+        """Forget a connection.  Its protocol says so when its handler has heard all."""
+        if protocol not in self.protocols:
+            return
+        self.protocols.remove(protocol)
+        share = _share_of(protocol.connection.peer_address)
+        if share is not None:
+            self._per_address[share] -= 1
+            if not self._per_address[share]:
+                del self._per_address[share]
+        if not self.protocols:
+            waiting, self._all_gone = self._all_gone, []
+            for gone in waiting:
+                gone.callback(None)
+
+    def drain(self) -> Deferred[None]:
+        """
+        End all connections: let transactions finish, then 421 (RFC 5321 §3.8).
+
+        :return: fires when the last one is gone.  What is not, after ``grace_seconds``, is cut.
+        """
+        first = not self._stopping
+        self._stopping = True
+        gone: Deferred[None] = Deferred()
+        if not self.protocols:
+            gone.callback(None)
+            return gone
+        self._all_gone.append(gone)
+        if first:
+            for protocol in list(self.protocols):
+                protocol.shut_down()
+            if self.protocols:
+                cut = self.reactor.callLater(self.settings.limits.grace_seconds, self.cut)
+
+                def in_time(result: None) -> None:
+                    if cut.active():
+                        cut.cancel()
+
+                gone.addCallback(in_time)
+        else:
+            self.cut()
+        return gone
+
+    def cut(self) -> None:
+        """End all connections now."""
+        for protocol in list(self.protocols):
+            protocol.cut_short()
+
+    def resume(self) -> None:
+        """Take connections again after `drain`."""
+        self._stopping = False
+
+    def _next_id(self) -> str:
+        now = datetime.now(UTC)
+        return f"{now:%Y%m%dT%H%M%S.%f}Z-{os.getpid()}-{next(self._ids)}-{secrets.token_hex(3)}"
+
+
+class _TurnedAway(Protocol):
+    """One connection too many: no handler hears of it (P32)."""
+
+    def __init__(self, reply: Any) -> None:
+        self._reply = reply
+
+    def connectionMade(self) -> None:
+        """Say why, and close."""
+        assert self.transport is not None
+        self.transport.write(self._reply.wire)
+        self.transport.loseConnection()
+
+
+def _normal(host: str) -> str:
+    """An IPv4 client of an IPv6 socket is an IPv4 client."""
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
+def _share_of(host: str) -> str | None:
+    """Return what counts as one address; ``None`` for loopback and UNIX sockets."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    if address.is_loopback:
+        return None
+    if address.version == 6:
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)

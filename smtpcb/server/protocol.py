@@ -1,0 +1,528 @@
+"""SmtpServerProtocol: the octets, the time and the TLS of one connection; no rule of SMTP."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any
+
+from OpenSSL.SSL import Error as SslError
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IPushProducer,
+    ISSLTransport,
+)
+from twisted.logger import Logger
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from smtpcb import tls
+from smtpcb.adapters import Method, abilities_of, methods_of
+from smtpcb.engine import replies
+from smtpcb.engine.connection import Connection, TlsInformation
+from smtpcb.engine.events import Decision, Reason, StartTls
+from smtpcb.engine.server import ServerDialogue, Wants
+from smtpcb.engine.settings import Abilities
+from smtpcb.server import decisions
+from smtpcb.server.conversation import Conversation
+
+if TYPE_CHECKING:
+    from smtpcb.server.factory import SmtpServerFactory
+    from smtpcb.transcript.record import Transcript
+
+# How much input may wait while a decision is open; past it the client is not read any more.
+# Up to it it is read, since only a reader learns that a client has left.
+MOST_WAITING_OCTETS = 32_768
+# A line that goes on for longer is no mistake (P24).
+MOST_LINE_OCTETS = 1_048_576
+# How long one connection may keep all others waiting (P30).
+SLICE_SECONDS = 0.02
+# The pace of mail data is looked at this often.
+PACE_SECONDS = 60.0
+# How long a client that has been told to go may take to go.
+LINGER_SECONDS = 5.0
+# How long the answer to one error too many, or to a wrong password, is held back.
+PENALTY_SECONDS = 1.0
+
+_log = Logger(namespace="smtpcb.server")
+
+
+class Phase(enum.Enum):
+    """What the one timer of a connection is about."""
+
+    HANDSHAKE = enum.auto()
+    COMMAND = enum.auto()
+    CONTENT = enum.auto()
+    DECISION = enum.auto()
+    LINGER = enum.auto()
+
+
+@implementer(IHandshakeListener, IHalfCloseableProtocol, IPushProducer)
+class SmtpServerProtocol(LineReceiver):
+    """
+    One client, from its arrival to its end; `SmtpServerFactory` makes it.
+
+    It cuts lines and hands them to a `ServerDialogue`, lets a `Conversation` ask the handler what
+    that wants to know, and writes what it says.
+    """
+
+    delimiter = b"\r\n"
+    transport: Any
+
+    def __init__(self, factory: SmtpServerFactory, connection: Connection) -> None:
+        self._factory = factory
+        self._clock: Any = factory.reactor
+        self.connection = connection
+        limits = self._limits = factory.settings.limits
+        # MAX_LENGTH does not count the CRLF.  The dialogue knows which lines may be so long.
+        self.MAX_LENGTH = max(limits.command_octets, limits.auth_octets) - 2
+        self._dialogue: ServerDialogue | None = None
+        self._conversation: Conversation | None = None
+        self._transcript: Transcript | None = None
+        # An overlong line is being thrown away.
+        self._skipping = False
+        self._skipped_start = b""
+        self._skipped_octets = 0
+        self._skipped_cr = False
+        # Why we do not read, each for itself.
+        self._choked = False
+        self._yielded: IDelayedCall | None = None
+        self._penalty: IDelayedCall | None = None
+        self._reading = True
+        self._turn_began = 0.0
+        self._octets = 0
+        self._octets_before = 0
+        self._timer: IDelayedCall | None = None
+        self._phase = Phase.COMMAND
+        self._deadline = 0.0
+        self._session_end = float("inf")
+        self._hung_up = False
+        self._lost = False
+
+    # Twisted's hooks.
+
+    def connectionMade(self) -> None:
+        """Begin, or wait for TLS if the port has it."""
+        if self._limits.session_seconds is not None:
+            self._session_end = self._clock.seconds() + self._limits.session_seconds
+        self.transport.registerProducer(self, True)
+        if ISSLTransport.providedBy(self.transport):
+            self._expect(Phase.HANDSHAKE, self._limits.handshake_seconds)
+        else:
+            self._begin()
+
+    def handshakeCompleted(self) -> None:
+        """Go on inside TLS."""
+        information = tls.describe(self.transport.getHandle())
+        dialogue = self._dialogue
+        if dialogue is None:
+            self.connection.tls = information
+            self._begin()
+        elif dialogue.wants is Wants.HANDSHAKE:
+            assert self._conversation is not None
+            self._conversation.release_login()
+            self._note_tls(information)
+            dialogue.tls_established(information)
+            self._advance()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take what the client sends."""
+        if self._hung_up:
+            return
+        self._turn_began = self._clock.seconds()
+        super().dataReceived(data)
+        self._read_on()
+
+    def lineReceived(self, line: bytes) -> None:
+        """Take a command, or a response of AUTH."""
+        dialogue = self._dialogue
+        assert dialogue is not None
+        if self._transcript is not None:
+            self._transcript.client(dialogue.shown(line) + b"\r\n")
+        dialogue.receive_line(line)
+        self._run()
+        if not self.paused and self._clock.seconds() - self._turn_began > SLICE_SECONDS:
+            self._give_way()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Take mail data, or more of a line that is too long."""
+        if self._skipping:
+            self._skip(data)
+            return
+        dialogue = self._dialogue
+        assert dialogue is not None
+        rest = dialogue.receive_content(data)
+        taken = len(data) - len(rest)
+        self._octets += taken
+        if self._transcript is not None:
+            self._transcript.content(data[:taken])
+            if dialogue.wants is not Wants.CONTENT:
+                self._transcript.end_of_content()
+        # LineReceiver has emptied its buffer for us, and goes on with what it finds there.
+        self._buffer = rest
+        self._run()
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Throw away a line without taking it for commands (RFC 5321 §4.5.3.1.9)."""
+        self._skipping = True
+        self._skipped_start = line[:16]
+        self._skipped_octets = 0
+        self._skipped_cr = False
+        self.setRawMode()
+        self._skip(line)
+
+    def pauseProducing(self) -> None:
+        """Stop reading: the client does not take our replies.  The transport calls it."""
+        if not self._choked:
+            self._choked = True
+            self._follow()
+            self._set_flow()
+
+    def resumeProducing(self) -> None:
+        """Read on: the client has taken them.  The transport calls it."""
+        if self._choked:
+            self._choked = False
+            self._advance()
+
+    def stopProducing(self) -> None:
+        """Do nothing: the transport calls it when the connection is lost, and says so itself."""
+
+    def readConnectionLost(self) -> None:
+        """Treat a client that will say nothing more as gone, once it has our last replies."""
+        if not self._hung_up:
+            self._hung_up = True
+            self._flush()
+            self._give_up(Reason.DISCONNECTED)
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Do nothing: it was us who closed that side."""
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionError())) -> None:  # noqa: B008
+        """Cancel what nobody waits for any more, and tell the handler."""
+        self._hung_up = self._lost = True
+        self.paused = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._phase is Phase.HANDSHAKE or reason.check(SslError) is not None:
+            self._give_up(Reason.TLS_FAILED)
+        else:
+            self._give_up(Reason.DISCONNECTED)
+        conversation = self._conversation
+        if conversation is None:
+            self._factory.concluded(self)
+            return
+        assert self._dialogue is not None
+        assert self._dialogue.ended is not None
+        conversation.farewell(self._dialogue.ended)
+        self._advance()
+
+    # What the factory calls.
+
+    def shut_down(self) -> None:
+        """End as soon as no mail transaction is under way (RFC 5321 §3.8)."""
+        if self._dialogue is None or self._dialogue.wants is Wants.HANDSHAKE:
+            self.transport.abortConnection()
+        else:
+            self._dialogue.shut_down()
+            self._advance()
+
+    def cut_short(self) -> None:
+        """End now, whatever is under way; a complete message is not waited for either."""
+        if self._dialogue is not None and self._conversation is not None:
+            self._dialogue.close(replies.SHUTTING_DOWN, Reason.SHUTDOWN)
+            self._conversation.cancel()
+            self._advance()
+        if not self._lost:
+            self.transport.abortConnection()
+
+    # Beginning and end.
+
+    def _begin(self) -> None:
+        factory = self._factory
+        connection = self.connection
+        if factory.transcripts is not None:
+            self._transcript = factory.transcripts.open(connection)
+        if connection.tls is not None:
+            self._note_tls(connection.tls)
+        methods: dict[str, Method] = {}
+        abilities = Abilities()
+        failure: Failure | None = None
+        try:
+            handler = factory.handler_factory(connection)
+            methods = methods_of(handler)
+            login = factory.login_of(handler)
+            if login is not None:
+                methods["authenticate"] = login
+            abilities = abilities_of(
+                handler, methods, tls=factory.tls is not None, authentication=login is not None
+            )
+        except Exception:
+            failure = Failure()
+            methods.clear()
+        dialogue = self._dialogue = ServerDialogue(connection, factory.settings, abilities)
+        self._conversation = Conversation(
+            dialogue,
+            methods,
+            self._clock,
+            start_tls=self._start_tls,
+            changed=self._advance,
+            make_content=factory.make_content,
+        )
+        dialogue.greet()
+        if failure is not None:
+            event = dialogue.next_event()
+            assert isinstance(event, Decision)
+            dialogue.answer(
+                event, decisions.incident(event, "the handler factory", failure, connection.id)
+            )
+        self._advance()
+
+    def _give_up(self, reason: Reason) -> None:
+        """End the dialogue from our side of the engine: nobody is there to talk to."""
+        for call in (self._yielded, self._penalty):
+            if call is not None and call.active():
+                call.cancel()
+        self._yielded = self._penalty = None
+        self.clearLineBuffer()
+        if self._dialogue is not None and self._conversation is not None:
+            self._dialogue.disconnect(reason)
+            self._conversation.abandon()
+            self._conversation.run()
+            self._follow()
+
+    def _hang_up(self) -> None:
+        """Close, but so that the client can still read why."""
+        assert self._dialogue is not None
+        assert self._conversation is not None
+        self._hung_up = True
+        self.paused = True
+        self.clearLineBuffer()
+        self._conversation.abandon()
+        self._conversation.run()
+        self._expect(Phase.LINGER, LINGER_SECONDS)
+        transport = self.transport
+        transport.unregisterProducer()
+        if not self._reading:
+            self._reading = True
+            transport.resumeProducing()
+        half_close = getattr(transport, "loseWriteConnection", None)
+        if (
+            half_close is None
+            or self.connection.tls is not None
+            or self._dialogue.ended is Reason.QUIT
+        ):
+            transport.loseConnection()
+        else:
+            # Closing at once with input unread resets the connection, and the reply that says
+            # why may never be seen.  What still comes is read and thrown away.
+            half_close()
+
+    def _conclude(self) -> None:
+        """Nothing more will happen."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._transcript is not None:
+            assert self._dialogue is not None
+            assert self._dialogue.ended is not None
+            self._transcript.close(self._dialogue.ended.value)
+        self._factory.concluded(self)
+
+    # Each turn.
+
+    def _advance(self) -> None:
+        """Go on from outside `dataReceived`: the handler has answered, or we may read again."""
+        self._turn_began = self._clock.seconds()
+        self._run()
+        self._read_on()
+
+    def _run(self) -> None:
+        """Run what has happened, and see what comes next."""
+        assert self._conversation is not None
+        self._conversation.run()
+        self._follow()
+
+    def _follow(self) -> None:
+        """Set mode, pause and timer by what the dialogue wants next."""
+        dialogue, conversation = self._dialogue, self._conversation
+        if dialogue is None or conversation is None:
+            return
+        if self._lost:
+            if conversation.over:
+                self._conclude()
+            elif conversation.deadline is not None:
+                self._expect(Phase.DECISION, conversation.deadline - self._clock.seconds())
+            return
+        if dialogue.penalized:
+            dialogue.penalized = False
+            if dialogue.ended is None and self._penalty is None:
+                self._penalty = self._clock.callLater(PENALTY_SECONDS, self._penalty_over)
+        wants = dialogue.wants
+        if conversation.deadline is not None and not self._hung_up:
+            self._expect(Phase.DECISION, conversation.deadline - self._clock.seconds())
+        elif wants is Wants.LINE:
+            self._expect(Phase.COMMAND, self._limits.idle_seconds)
+        elif wants is Wants.CONTENT and (self._phase is not Phase.CONTENT or self.line_mode):
+            self._octets_before = self._octets
+            self._expect(Phase.CONTENT, PACE_SECONDS)
+        if not self._skipping:
+            self.line_mode = 0 if wants is Wants.CONTENT else 1
+        self.paused = (
+            conversation.blocked
+            or self._choked
+            or self._hung_up
+            or self._penalty is not None
+            or self._yielded is not None
+            or (wants is not Wants.LINE and wants is not Wants.CONTENT)
+        )
+
+    def _read_on(self) -> None:
+        """Write what is due, and read what has been waiting; the end of each turn."""
+        if self._hung_up or self._busyReceiving:
+            return
+        while self._buffer and not self.paused:
+            waiting = len(self._buffer)
+            super().dataReceived(b"")
+            if len(self._buffer) == waiting:
+                break  # the beginning of a line
+        self._flush()
+        assert self._dialogue is not None
+        if self._dialogue.ended is not None:
+            self._hang_up()
+        else:
+            self._set_flow()
+
+    def _flush(self) -> None:
+        """Write the replies of one turn together."""
+        if self._penalty is not None or self._dialogue is None or self._lost:
+            return
+        octets = self._dialogue.take_output()
+        if octets:
+            if self._transcript is not None:
+                self._transcript.server(octets)
+            self.transport.write(octets)
+
+    def _set_flow(self) -> None:
+        reading = not self._choked and (not self.paused or len(self._buffer) < MOST_WAITING_OCTETS)
+        if reading != self._reading:
+            self._reading = reading
+            if reading:
+                self.transport.resumeProducing()
+            else:
+                self.transport.pauseProducing()
+
+    def _give_way(self) -> None:
+        """Let the reactor serve the others before the next line."""
+        self.paused = True
+        self._yielded = self._clock.callLater(0, self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._yielded = None
+        self._advance()
+
+    def _penalty_over(self) -> None:
+        self._penalty = None
+        self._advance()
+
+    def _skip(self, data: bytes) -> None:
+        if self._skipped_cr and data.startswith(b"\n"):
+            line, found, rest = b"", True, data[1:]
+        else:
+            line, crlf, rest = data.partition(b"\r\n")
+            found = bool(crlf)
+        self._skipped_octets += len(line)
+        if found:
+            self._skipping = False
+            assert self._dialogue is not None
+            if self._transcript is not None:
+                self._transcript.note(f"too long a line: {self._skipped_octets} octets")
+            self._dialogue.line_too_long(self._skipped_start)
+            self._buffer = rest
+            self._run()
+            return
+        self._skipped_cr = data.endswith(b"\r")
+        if self._skipped_octets > MOST_LINE_OCTETS:
+            self._skipping = False
+            assert self._dialogue is not None
+            self._dialogue.close(replies.LINE_ENDLESS, Reason.LIMIT)
+            self._run()
+
+    # TLS.
+
+    def _start_tls(self, event: StartTls) -> None:
+        dialogue = self._dialogue
+        assert dialogue is not None
+        if self._buffer:
+            # Whoever sends before the handshake may be anybody on the path (RFC 3207 §4.2).
+            self.clearLineBuffer()
+            dialogue.answer(event, replies.DATA_BEHIND_STARTTLS)
+            return
+        dialogue.answer(event, True)
+        self._flush()
+        self._expect(Phase.HANDSHAKE, self._limits.handshake_seconds)
+        self.transport.startTLS(self._factory.tls)
+
+    def _note_tls(self, information: TlsInformation) -> None:
+        if self._transcript is not None:
+            self._transcript.note(f"TLS {information.version} {information.cipher}")
+
+    # Time: one timer, set for the first thing that could be late.
+
+    def _expect(self, phase: Phase, seconds: float) -> None:
+        now = self._clock.seconds()
+        self._phase = phase
+        self._deadline = now + seconds
+        due = self._deadline if self._lost else min(self._deadline, self._session_end)
+        if self._timer is None:
+            self._timer = self._clock.callLater(max(0.0, due - now), self._tick)
+        elif due < self._timer.getTime():
+            self._timer.reset(max(0.0, due - now))
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self._clock.seconds()
+        if now >= self._session_end and not self._hung_up:
+            self._session_over()
+        elif now < self._deadline:
+            self._expect(self._phase, self._deadline - now)
+        else:
+            self._late(now)
+
+    def _session_over(self) -> None:
+        assert self._conversation is not None
+        self._session_end = float("inf")
+        if self._conversation.completing:
+            # Its sender is about to hear that the message is safe.
+            self._session_end = self._clock.seconds() + PACE_SECONDS
+            self._follow()
+        else:
+            self._close(replies.SESSION_TOO_LONG)
+
+    def _late(self, now: float) -> None:
+        phase = self._phase
+        if phase is Phase.DECISION:
+            assert self._conversation is not None
+            self._conversation.expire(now)
+            self._advance()
+        elif phase is Phase.CONTENT:
+            pace = self._limits.content_octets_per_second
+            if pace is not None and self._octets - self._octets_before < pace * PACE_SECONDS:
+                self._close(replies.TOO_SLOW)
+            else:
+                self._octets_before = self._octets
+                self._expect(Phase.CONTENT, PACE_SECONDS)
+        elif phase is Phase.COMMAND and not self._choked:
+            self._close(replies.TIMED_OUT)
+        else:
+            # It does not shake hands, does not go, or does not read.
+            self.transport.abortConnection()
+
+    def _close(self, reply: Any) -> None:
+        assert self._dialogue is not None
+        self._dialogue.close(reply, Reason.TIMEOUT)
+        self._advance()

@@ -1,0 +1,1 @@
+"""What was said on a connection, as a file that people and programs read."""

@@ -1,0 +1,1 @@
+"""The tests mirror smtpcb/, file for file."""
