@@ -9,9 +9,8 @@ from typing import ClassVar
 
 from smtpcb.engine import grammar
 
-# RFC 5321 §4.5.3.1.3, with the brackets; §4.5.3.1.2; RFC 1035 §2.3.4.
+# RFC 5321 §4.5.3.1.3, with the brackets: no domain in it passes §4.5.3.1.2's 255; RFC 1035 §2.3.4.
 MAXIMUM_PATH_OCTETS = 256
-MAXIMUM_DOMAIN_OCTETS = 255
 MAXIMUM_LABEL_OCTETS = 63
 
 _QUOTED_PAIR = re.compile(r"\\(.)")
@@ -118,11 +117,10 @@ def _checked(match: re.Match[str]) -> tuple[str, str]:
         local_part = _QUOTED_PAIR.sub(r"\1", local_part[1:-1])
     if domain[0] == "[":
         return local_part, _address_literal(domain)
-    if len(domain) > MAXIMUM_LABEL_OCTETS or not domain.isascii():
-        if len(domain.encode()) > MAXIMUM_DOMAIN_OCTETS:
-            raise AddressError("Domain too long")
-        if any(len(label.encode()) > MAXIMUM_LABEL_OCTETS for label in domain.split(".")):
-            raise AddressError("Label of a domain too long")
+    if (len(domain) > MAXIMUM_LABEL_OCTETS or not domain.isascii()) and any(
+        len(label.encode()) > MAXIMUM_LABEL_OCTETS for label in domain.split(".")
+    ):
+        raise AddressError("Label of a domain too long")
     return local_part, domain.lower()
 
 

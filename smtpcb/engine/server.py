@@ -41,7 +41,6 @@ from smtpcb.engine.reply import MAXIMUM_LINE_OCTETS, Reply
 from smtpcb.engine.settings import Abilities, Settings
 from smtpcb.engine.state import TRANSITIONS, State
 
-
 # Most recipients that are asked about at once, and most replies that wait behind them.
 MOST_OVERLAPPING = 100
 
@@ -302,7 +301,8 @@ class ServerDialogue:
 
         It is read to its end, so that the dialogue stays in step; then the client gets the reply.
         """
-        self._refuse_content(reply, reason, ours=False)
+        if self._reader is not None or self._content_ended or self.state is State.CHUNKS:
+            self._refuse_content(reply, reason, ours=False)
 
     def answer(self, decision: Decision, verdict: Reply | bool) -> None:
         """
@@ -660,19 +660,15 @@ class ServerDialogue:
         self._read_if_empty()
 
     def _drained(self) -> None:
-        if self._chunks_failed and self._chunk_is_last:
-            self._reset()
-        self._send_refusal()
+        self._send_refusal(reset=self._chunks_failed and self._chunk_is_last)
 
     def _chunk_ends(self) -> None:
         if self._content_refusal is not None:
-            if self._chunk_is_last:
-                self._reset()
-            else:
+            if not self._chunk_is_last:
                 # Chunks already under way behind this one must fail too (RFC 3030 §4.2).
                 self.state = State.CHUNKS
                 self._chunks_failed = True
-            self._send_refusal()
+            self._send_refusal(reset=self._chunk_is_last)
         elif self._chunk_is_last:
             envelope, self.envelope = self.envelope, None
             assert envelope is not None
@@ -681,9 +677,11 @@ class ServerDialogue:
             self.state = State.CHUNKS
             self._send(replies.CHUNK_OK, own=True)
 
-    def _send_refusal(self) -> None:
+    def _send_refusal(self, *, reset: bool) -> None:
         reply, self._content_refusal = self._content_refusal, None
         assert reply is not None
+        if reset:
+            self._reset()
         self._send(reply, own=self._refusal_is_ours)
 
     # Answers, as they leave.
@@ -843,6 +841,7 @@ class ServerDialogue:
         if self.state is not State.CONNECTED:
             self.state = State.READY
         self._check = self._repair = None
+        self._content_refusal = None
         self._chunks_failed = False
 
     def _end(self, reason: Reason) -> None:

@@ -1,1 +1,1 @@
-"""handlers."""
+"""Ready-made handlers; they are handlers like your own."""

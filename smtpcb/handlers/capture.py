@@ -27,6 +27,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Protocol
 
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
@@ -34,6 +35,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from smtpcb.engine.reply import Reply
+from smtpcb.engine.sasl import Credentials
 from smtpcb.spool import MailData
 
 # More threads would wait for the same disk.
@@ -170,9 +172,11 @@ def store(maildir: Path, pieces: Iterable[bytes], *, name: str, os_layer: OsLaye
     return kept
 
 
-class Capture:
+class Capture(Service):
     """
     A handler that keeps every message in a Maildir, one instance for all connections.
+
+    It lets anybody log in: it is there to be sent to.
 
     The disk is waited for in threads of its own.  They start with the first message.
 
@@ -186,10 +190,19 @@ class Capture:
     def __init__(
         self, maildir: Path, reactor: IReactorFromThreads, *, os_layer: OsLayer = os
     ) -> None:
-        self._maildir = maildir
+        self.maildir = maildir
         self._reactor = reactor
         self._os_layer = os_layer
         self._pool: ThreadPool | None = None
+
+    def stopService(self) -> None:
+        """End the threads; see `stop`."""
+        super().stopService()
+        self.stop()
+
+    def authenticate(self, credentials: Credentials) -> bool:
+        """Accept any login."""
+        return True
 
     def start(self) -> ThreadPool:
         """Start the threads, if they are not running."""
@@ -229,7 +242,7 @@ class Capture:
         self.start().callInThreadWithCallback(
             lambda _, result: self._reactor.callFromThread(self._answer, answer, name, result),
             partial(store, os_layer=self._os_layer),
-            self._maildir,
+            self.maildir,
             pieces,
             name=name,
         )
@@ -244,7 +257,7 @@ class Capture:
             answer.errback(result)
 
     def _not_kept(self, name: str, error: OSError) -> Reply:
-        self._log.warn("not kept: {path}: {error}", path=self._maildir / "new" / name, error=error)
+        self._log.warn("not kept: {path}: {error}", path=self.maildir / "new" / name, error=error)
         return NOT_ENOUGH_STORAGE if error.errno in _STORAGE_ERRORS else NOT_STORED
 
 

@@ -92,7 +92,8 @@ def fault_of(event: Event, method: str, failure: Failure, connection_id: str) ->
     A `Refusal` is one.  Anything else is an incident: the client hears of its number, and the
     log has the traceback under that number (P19, P40).
     """
-    if failure.check(Refusal):
+    refusal = failure.value
+    if isinstance(refusal, Refusal):
         try:
             verdict = verdict_of(event, refusal.reply)
             if (isinstance(verdict, Reply) and verdict.positive) or verdict is True:

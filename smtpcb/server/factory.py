@@ -144,26 +144,21 @@ class SmtpServerFactory(Factory):
 
         :return: fires when the last one is gone.  What is not, after ``grace_seconds``, is cut.
         """
-        first = not self._stopping
         self._stopping = True
         gone: Deferred[None] = Deferred()
         if not self.protocols:
             gone.callback(None)
             return gone
         self._all_gone.append(gone)
-        if first:
-            for protocol in list(self.protocols):
-                protocol.shut_down()
-            if self.protocols:
-                cut = self.reactor.callLater(self.settings.limits.grace_seconds, self.cut)
+        cut = self.reactor.callLater(self.settings.limits.grace_seconds, self.cut)
 
-                def in_time(result: None) -> None:
-                    if cut.active():
-                        cut.cancel()
+        def in_time(result: None) -> None:
+            if cut.active():
+                cut.cancel()
 
-                gone.addCallback(in_time)
-        else:
-            self.cut()
+        gone.addCallback(in_time)
+        for protocol in list(self.protocols):
+            protocol.shut_down()
         return gone
 
     def cut(self) -> None:

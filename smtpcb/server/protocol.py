@@ -107,6 +107,9 @@ class SmtpServerProtocol(LineReceiver):
         """Begin, or wait for TLS if the port has it."""
         if self._limits.session_seconds is not None:
             self._session_end = self._clock.seconds() + self._limits.session_seconds
+        host = self.transport.getHost()
+        self.connection.host_address = getattr(host, "host", None) or ""
+        self.connection.host_port = getattr(host, "port", 0)
         self.transport.registerProducer(self, True)
         if ISSLTransport.providedBy(self.transport):
             self._expect(Phase.HANDSHAKE, self._limits.handshake_seconds)

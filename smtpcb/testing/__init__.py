@@ -1,1 +1,5 @@
-"""testing."""
+"""What tests of handlers need: `play` a written dialogue."""
+
+from smtpcb.testing.play import DialogueDiffers, Played, play
+
+__all__ = ["DialogueDiffers", "Played", "play"]

@@ -1,0 +1,414 @@
+"""Settings become a running service."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService, Service
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
+from twisted.internet.endpoints import serverFromString, wrapServerTLS
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+from twisted.plugin import getPlugins
+
+from smtpcb import tls
+from smtpcb.adapters import authenticator as adapt_authenticator
+from smtpcb.engine.sasl import Credentials
+from smtpcb.engine.settings import Settings
+from smtpcb.handlers.capture import Capture, prepare
+from smtpcb.interfaces import ISmtpHandlerPlugin
+from smtpcb.options import Configuration, ConfigurationError
+from smtpcb.server.factory import SmtpServerFactory
+from smtpcb.server.service import SmtpService
+from smtpcb.transcript.record import TranscriptFolder, TranscriptSettings, prune
+
+PRUNE_SECONDS = 3600.0
+RELOAD_SECONDS = 86400.0
+
+_log = Logger(namespace="smtpcb")
+
+
+class ServerService(Service):
+    """
+    Everything that ``twistd smtpcb`` runs, in its order: handler, ports, and back.
+
+    :param smtp: the ports.
+    :param clear: how many of them, the first ones, are without implicit TLS.
+    :param handler: started before them and stopped after them, if it is a service.
+    :param identities: reloaded on SIGHUP and daily.
+    :param transcripts: closed at the end, and cleared up every hour.
+    :param report: what else to say once the ports are open.
+    """
+
+    name = "smtpcb"
+
+    def __init__(
+        self,
+        reactor: Any,
+        smtp: SmtpService,
+        clear: int,
+        handler: object,
+        identities: tls.ServerTls | None,
+        transcripts: TranscriptFolder | None,
+        transcript_settings: TranscriptSettings | None,
+        report: Sequence[str],
+    ) -> None:
+        self._reactor = reactor
+        self.smtp = smtp
+        self._clear = clear
+        self._handler = handler if IService.providedBy(handler) else None
+        self._identities = identities
+        self._transcripts = transcripts
+        self._transcript_settings = transcript_settings
+        self._report = report
+        self._loops: list[LoopingCall] = []
+        self._old_signal: Any = None
+
+    def privilegedStartService(self) -> None:
+        """Bind the ports, or end the process with a line that says why not."""
+        super().privilegedStartService()
+        try:
+            self.smtp.privilegedStartService()
+        except CannotListenError as error:
+            cause = getattr(error.socketError, "strerror", None) or error.socketError
+            _give_up(f"cannot listen on {error.interface or '*'}:{error.port}: {cause}")
+        except (OSError, IndexError, KeyError) as error:
+            _give_up(f"cannot listen: {error}")
+
+    def startService(self) -> None:
+        """Start all of it."""
+        super().startService()
+        if self._handler is not None:
+            self._handler.startService()
+        self.smtp.startService()
+        if self._identities is not None:
+            self._every(RELOAD_SECONDS, self.reload)
+            with suppress(ValueError):  # not in the main thread: signals are somebody else's
+                self._old_signal = signal.signal(
+                    signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reload)
+                )
+        if self._transcript_settings is not None:
+            self._every(PRUNE_SECONDS, self._prune, now=True)
+        for line in [*self._where(), *self._report]:
+            _log.info("{line}", line=line)
+
+    def _where(self) -> list[str]:
+        """Say where mail is taken, and how to send a first message."""
+        places, first = [], None
+        for at, port in enumerate(self.smtp.ports):
+            address = port.getHost()
+            implicit = at >= self._clear
+            if isinstance(address, (IPv4Address, IPv6Address)):
+                host = f"[{address.host}]" if ":" in address.host else address.host
+                place = f"{host}:{address.port}"
+                first = first or (None if implicit else (address.host, address.port))
+            else:
+                place = str(address)
+            places.append(f"{place} (implicit TLS)" if implicit else place)
+        lines = [f"mail is taken on {', '.join(places)}"]
+        if first is not None:
+            host, number = _reached_by(first[0]), first[1]
+            lines.append(
+                f"a first message: python3 -c \"import smtplib; smtplib.SMTP('{host}', {number})"
+                ".sendmail('me@example.org', 'you@example.org', "
+                "'Subject: hello\\n\\nIt works.')\""
+            )
+        return lines
+
+    @inlineCallbacks
+    def stopService(self) -> Any:
+        """Stop all of it: no message that was accepted is lost."""
+        super().stopService()
+        for loop in self._loops:
+            loop.stop()
+        self._loops.clear()
+        if self._old_signal is not None:
+            signal.signal(signal.SIGHUP, self._old_signal)
+            self._old_signal = None
+        yield self.smtp.stopService()
+        if self._handler is not None:
+            yield maybeDeferred(self._handler.stopService)
+        if self._transcripts is not None:
+            self._transcripts.close()
+
+    def reload(self) -> None:
+        """Read keys and certificates again; a pair that is broken leaves the old one in force."""
+        assert self._identities is not None
+        try:
+            self._identities.reload()
+        except tls.IdentityError as error:
+            _log.error("certificates not reloaded: {error}", error=str(error))
+        else:
+            _log.info("certificates reloaded")
+
+    def _every(self, seconds: float, work: Any, *, now: bool = False) -> None:
+        loop = LoopingCall(work)
+        loop.clock = self._reactor
+        loop.start(seconds, now=now).addErrback(
+            lambda failure: _log.failure("a regular task failed", failure)
+        )
+        self._loops.append(loop)
+
+    def _prune(self) -> Deferred[Any]:
+        assert self._transcript_settings is not None
+        return deferToThread(prune, self._transcript_settings, time.time()).addErrback(
+            lambda failure: _log.failure("transcripts were not cleared up", failure)
+        )
+
+
+def _give_up(why: str) -> None:
+    # twistd has redirected sys.stderr into its log by now.
+    print(f"smtpcb: {why}", file=sys.__stderr__, flush=True)
+    raise SystemExit(1)
+
+
+def make_service(configuration: Configuration, reactor: Any = None) -> ServerService:
+    """
+    Build everything, and bind nothing.
+
+    :raises ConfigurationError: a setting is wrong or a file cannot be used; one line says which.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    settings = _settings(configuration)
+    endpoints = _endpoints(configuration, reactor)
+    handler = _handler(configuration, reactor)
+    identities, certificate = _identities(configuration, settings.hostname)
+    recorded = _transcript_settings(configuration, capturing=isinstance(handler, Capture))
+    transcripts = TranscriptFolder(recorded, reactor) if recorded is not None else None
+    try:
+        login: Any = None
+        if configuration.checkers:
+            login = _AnyOf(configuration.checkers)
+        factory = SmtpServerFactory(
+            handler,
+            settings,
+            reactor=reactor,
+            tls=identities,
+            authenticator=login,
+            transcripts=transcripts,
+        )
+    except TypeError as error:
+        raise ConfigurationError(f"--handler {configuration['handler']}: {error}") from None
+    clear = len(configuration["listen"])
+    smtp = SmtpService(
+        [
+            *endpoints[:clear],
+            *(
+                wrapServerTLS(identities, endpoint, reactor)
+                for endpoint in endpoints[clear:]
+                if identities is not None
+            ),
+        ],
+        factory,
+    )
+    report = []
+    if isinstance(handler, Capture):
+        report.append(f"messages: {handler.maildir / 'new'}")
+    if recorded is not None:
+        report.append(f"transcripts: {recorded.folder}")
+    if certificate is not None:
+        report.append(f"certificate: {certificate}")
+    return ServerService(reactor, smtp, clear, handler, identities, transcripts, recorded, report)
+
+
+def _reached_by(host: str) -> str:
+    """Return an address that a client on this machine can use for one we listen on."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - nothing is bound
+
+
+def _settings(configuration: Configuration) -> Settings:
+    hostname = configuration["hostname"]
+    try:
+        if hostname is None:
+            try:
+                return _with_hostname(configuration, socket.gethostname())
+            except ValueError:
+                hostname = "localhost"  # a machine whose name is no domain
+        return _with_hostname(configuration, hostname)
+    except ValueError as error:
+        raise ConfigurationError(f"--hostname {hostname}: {error}") from None
+
+
+def _with_hostname(configuration: Configuration, hostname: str) -> Settings:
+    return Settings(
+        hostname=hostname,
+        banner=configuration["banner"],
+        bare_newline=configuration["bare_newline"],
+        lenient_addresses=configuration["lenient_addresses"],
+        allow_insecure_auth=configuration["allow_insecure_auth"],
+        limits=configuration.limits,
+    )
+
+
+def _endpoints(configuration: Configuration, reactor: Any) -> list[IStreamServerEndpoint]:
+    made = []
+    for name in ("listen", "smtps"):
+        for description in configuration[name]:
+            kind = description.partition(":")[0]
+            full = description
+            if kind in ("tcp", "tcp6") and "backlog=" not in description:
+                full += ":backlog=511"  # Twisted's 50 is little for a burst of mail
+            try:
+                made.append(serverFromString(reactor, full))
+            except Exception as error:  # a parser of a plug-in may raise anything
+                raise ConfigurationError(
+                    f"--{name} {description}: no endpoint: {_one_line(error)}"
+                ) from None
+    return made
+
+
+def _handler(configuration: Configuration, reactor: Any) -> object:
+    description = configuration["handler"]
+    name, _, argument = description.partition(":")
+    where = f"--handler {description}"
+    if name == "python":
+        return import_handler(argument, where)
+    if name == "capture":
+        folder = Path(argument).absolute() if argument else configuration["state"] / "Maildir"
+        try:
+            _make_state(folder.parent)
+            prepare(folder)
+        except OSError as error:
+            raise ConfigurationError(f"{where}: {error.filename}: {error.strerror}") from None
+        return Capture(folder, reactor)
+    known = {plugin.name: plugin for plugin in getPlugins(ISmtpHandlerPlugin)}
+    if name not in known:
+        names = ", ".join(["capture", "python", *sorted(known)])
+        raise ConfigurationError(f"{where}: no such handler; there are {names}")
+    try:
+        return known[name].make(argument)
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: {_one_line(error)}") from None
+
+
+def import_handler(path: str, where: str) -> object:
+    """
+    Return what a dotted path names, looked for in the current folder too.
+
+    :raises ConfigurationError: it cannot be imported; the line says where it failed.
+    """
+    module_name, _, attribute = path.rpartition(".")
+    if not module_name:
+        raise ConfigurationError(f"{where}: MODULE.NAME is wanted, such as python:inbox.Inbox")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f"{frames[-1].filename}:{frames[-1].lineno}: " if len(frames) > 1 else ""
+        if place.startswith("<frozen importlib"):
+            place = ""
+        raise ConfigurationError(
+            f"{where}: cannot import {module_name}: {place}{type(error).__name__}: "
+            f"{_one_line(error)}"
+        ) from None
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        raise ConfigurationError(f"{where}: {module_name} has no {attribute}") from None
+
+
+def _identities(
+    configuration: Configuration, hostname: str
+) -> tuple[tls.ServerTls | None, Path | None]:
+    certificate, key = configuration["tls_certificate"], configuration["tls_key"]
+    archive = configuration["tls_pkcs12"]
+    if configuration["no_tls"]:
+        if certificate or key or archive or configuration["smtps"]:
+            raise ConfigurationError("--no-tls cannot stand beside --smtps or a certificate")
+        return None, None
+    if certificate and archive:
+        raise ConfigurationError("--tls-certificate and --tls-pkcs12 exclude each other")
+    if key and not certificate:
+        raise ConfigurationError("--tls-key needs --tls-certificate")
+
+    def load() -> list[tls.Identity]:
+        passphrase = _passphrase(configuration["tls_passphrase_file"])
+        if archive:
+            return [tls.load_pkcs12(archive, passphrase)]
+        if certificate:
+            return [tls.load_pem(certificate, key, passphrase)]
+        _make_state(configuration["state"])
+        return [tls.self_signed(configuration["state"], hostname)]
+
+    try:
+        identities = tls.ServerTls(load, client_authorities=configuration["tls_client_authorities"])
+    except tls.IdentityError as error:
+        raise ConfigurationError(str(error)) from None
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
+    self_signed = not certificate and not archive
+    return identities, configuration["state"] / "identity.pem" if self_signed else None
+
+
+def _passphrase(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes().split(b"\n")[0].removesuffix(b"\r")
+    except OSError as error:
+        raise tls.IdentityError(f"{path}: {error.strerror}") from None
+
+
+def _transcript_settings(
+    configuration: Configuration, *, capturing: bool
+) -> TranscriptSettings | None:
+    folder = configuration["transcripts"]
+    if configuration["no_transcripts"]:
+        if folder is not None:
+            raise ConfigurationError("--transcripts and --no-transcripts exclude each other")
+        return None
+    if folder is None:
+        if not capturing:
+            return None
+        folder = configuration["state"] / "transcripts"
+    try:
+        _make_state(folder)
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
+    return TranscriptSettings(
+        folder,
+        content=configuration["transcript_content"],
+        keep_days=configuration["transcript_days"],
+    )
+
+
+def _make_state(folder: Path) -> None:
+    """Make a folder that nobody else can look into."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+class _AnyOf:
+    """Several checkers of ``--auth``: whom one of them knows may log in."""
+
+    def __init__(self, checkers: Sequence[object]) -> None:
+        self._logins = [adapt_authenticator(checker) for checker in checkers]
+
+    @inlineCallbacks
+    def authenticate(self, credentials: Credentials) -> Any:
+        """Ask one after the other."""
+        for login in self._logins:
+            answer: Any = yield maybeDeferred(login, credentials)
+            if answer is not False:
+                return answer
+        return False

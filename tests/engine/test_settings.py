@@ -1,0 +1,35 @@
+"""What a server is told once is checked once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from smtpcb.engine.settings import Settings
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hostname": ""},
+        {"hostname": "two words"},
+        {"hostname": "exämple.org"},
+        {"hostname": "x.\r\n"},
+        {"hostname": "x" * 256},
+        {"banner": "ESMTP\r\n250 hello"},
+        {"banner": "é"},
+        {"banner": "x" * 500},
+        {"bare_newline": "ignore"},
+    ],
+)
+def test_what_cannot_be_said_is_refused_at_once(wrong: Any) -> None:
+    """Not when the first client comes."""
+    with pytest.raises(ValueError, match="."):
+        Settings(**wrong)
+
+
+@pytest.mark.parametrize("hostname", ["localhost", "mail.example.org", "[127.0.0.1]", "[IPv6:::1]"])
+def test_a_name_is_a_domain_or_an_address_literal(hostname: str) -> None:
+    """RFC 5321 §4.1.1.1."""
+    assert Settings(hostname=hostname).hostname == hostname

@@ -1,0 +1,1 @@
+"""What tests of handlers use is tested itself."""
