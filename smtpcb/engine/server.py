@@ -183,7 +183,7 @@ class ServerDialogue:
     @property
     def message_follows(self) -> bool:
         """Whether `next_event` will give a complete message, even if the client has gone."""
-        return any(isinstance(event, Message) for event in self._events)
+        return self._content_ended and self._chunk_is_last and self._content_refusal is None
 
     def next_event(self) -> Event | None:
         """
@@ -846,8 +846,7 @@ class ServerDialogue:
 
     def _end(self, reason: Reason) -> None:
         self.ended = reason
-        complete = self._content_ended and self._chunk_is_last and self._content_refusal is None
-        if not complete:
+        if not self.message_follows:
             # Content that is complete is kept, even if nobody hears of it (P46); nothing else is
             # worth doing any more.
             told = [event for event in self._events if isinstance(event, (Aborted, CommandSeen))]

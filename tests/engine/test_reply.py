@@ -60,7 +60,7 @@ def test_each_line_has_the_code_and_the_status() -> None:
 )
 def test_an_impossible_reply_cannot_be_made(arguments: Any) -> None:
     """So it can never add a line, or a second reply, to a dialogue (P17, P18)."""
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         Reply(*arguments)
 
 
@@ -108,7 +108,7 @@ def test_anything_else_is_no_verdict(verdict: object) -> None:
 @pytest.mark.parametrize("verdict", [0, 999, -1, (250, "a\r\n250 b"), (250, 7)])
 def test_a_verdict_must_make_a_reply(verdict: object) -> None:
     """The right type is not enough (P17)."""
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         Reply.from_verdict(verdict)
 
 

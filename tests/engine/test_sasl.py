@@ -5,19 +5,17 @@ from __future__ import annotations
 import pytest
 
 from smtpcb.engine.errors import PeerProtocolError
-from smtpcb.engine.sasl import Credentials, challenge_line, decode, login, plain
+from smtpcb.engine.sasl import Credentials, Exchange, challenge_line, decode, login, plain
 
 
-def run(exchange: object, *responses: bytes) -> Credentials:
+def run(exchange: Exchange, *responses: bytes) -> Credentials:
     """Hold an exchange to its end."""
-    try:
-        next(exchange)  # type: ignore[call-overload]
-        for response in responses:
-            exchange.send(response)  # type: ignore[attr-defined]
-    except StopIteration as end:
-        assert isinstance(end.value, Credentials)
-        return end.value
-    raise AssertionError("not at its end")
+    with pytest.raises(StopIteration) as end:  # noqa: PT012 - whichever response is the last
+        for response in (None, *responses):
+            exchange.send(response)  # type: ignore[arg-type]  # how a generator begins
+    credentials = end.value.value
+    assert isinstance(credentials, Credentials)
+    return credentials
 
 
 def test_the_authorization_id_is_a_part_of_its_own() -> None:
@@ -55,7 +53,21 @@ def test_login_takes_text_only(response: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "response", [b"a", b"YQ", b"YQ=", b"YQ===", b"Y Q==", b"YQ==x", b"!", b"=", b"YWJj=", b"\xff"]
+    "response",
+    [
+        b"a",
+        b"YQ",
+        b"YQ=",
+        b"YQ===",
+        b"Y Q==",
+        b"YQ==x",
+        b"!",
+        b"=",
+        b"YWJj=",
+        b"YWJj====",
+        b"YR==",
+        b"\xff",
+    ],
 )
 def test_base64_is_read_strictly(response: bytes) -> None:
     """RFC 4954 §4: no character is skipped, no padding is made up (P12)."""

@@ -25,7 +25,7 @@ from smtpcb.engine.settings import Settings
 )
 def test_what_cannot_be_said_is_refused_at_once(wrong: Any) -> None:
     """Not when the first client comes."""
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         Settings(**wrong)
 
 

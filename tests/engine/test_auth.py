@@ -1,0 +1,231 @@
+"""AUTH in a dialogue (RFC 4954), and what may be shown of it."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from smtpcb.engine.command import Verb
+from smtpcb.engine.connection import Connection
+from smtpcb.engine.events import CommandSeen, Decision, Reason
+from smtpcb.engine.limits import Limits
+from smtpcb.engine.reply import Reply
+from smtpcb.engine.sasl import Authenticated, Credentials
+from smtpcb.engine.server import ServerDialogue, Wants
+from smtpcb.engine.settings import Abilities, Settings
+from smtpcb.testing import Played, play
+from smtpcb.testing.play import TLS
+
+from .scripts import HELO, RCPT, SECURE
+
+
+class Doorman:
+    """Lets anne in."""
+
+    def authenticate(self, credentials: Credentials) -> object:
+        """Compare name and password."""
+        return (credentials.username, credentials.password) == ("anne", "secret")
+
+
+def auth(script: str, **changes: object) -> Played:
+    """Play inside TLS, behind HELO."""
+    given = {"handler": Doorman(), "connection": SECURE} | changes
+    return play(HELO + script, **given)  # type: ignore[arg-type]
+
+
+GOOD = base64.b64encode(b"\0anne\0secret").decode()
+BAD = base64.b64encode(b"\0anne\0guess").decode()
+ANNE = base64.b64encode(b"anne").decode()
+PASSWORD = base64.b64encode(b"secret").decode()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f"C: AUTH PLAIN {GOOD}\nS: 235 2.7.0",
+        f"C: auth plain {GOOD}\nS: 235",
+        f"C: AUTH PLAIN\nS: 334 \nC: {GOOD}\nS: 235",
+        f"C: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nC: {ANNE}\nS: 334\nC: {PASSWORD}\nS: 235",
+        f"C: AUTH LOGIN {ANNE}\nS: 334 UGFzc3dvcmQ6\nC: {PASSWORD}\nS: 235",
+    ],
+)
+def test_a_client_logs_in(script: str) -> None:
+    """With and without an initial response, in any case (RFC 4954 §4)."""
+    assert auth(script).dialogue.connection.identity == "anne"
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        (f"C: AUTH PLAIN {BAD}\nS: 535 5.7.8", "the password is wrong"),
+        ("C: AUTH PLAIN =\nS: 501 5.5.2 Malformed", "an empty initial response is no response"),
+        ("C: AUTH PLAIN\nS: 334 \nC: *\nS: 501 5.7.0", "it was cancelled"),
+        ("C: AUTH LOGIN\nS: 334\nC: *\nS: 501 5.7.0", "an asterisk is no name"),
+        ("C: AUTH PLAIN *\nS: 501 5.5.2 Not base64", "nothing can be cancelled yet"),
+        ("C: AUTH PLAIN !!!\nS: 501 5.5.2 Not base64", "it is not base64"),
+        ("C: AUTH PLAIN\nS: 334 \nC: MAIL FROM:<>\nS: 501 5.5.2", "a command is no response"),
+        ("C: AUTH LOGIN\nS: 334\nC:  \nS: 501 5.5.2", "a blank is not base64"),
+        ("C: AUTH\nS: 501 5.5.4", "there is no mechanism"),
+        ("C: AUTH CRAM-MD5\nS: 504 5.5.4", "the mechanism is unknown"),
+        (f"C: AUTH PLAINX {GOOD}\nS: 504 5.5.4", "a mechanism is a whole word"),
+        (f"C: AUTH  PLAIN {GOOD}\nS: 501 5.5.4", "one blank stands before the mechanism"),
+        (f"C: auth\\x09plain\\x09{GOOD}\nS: 500 5.5.2", "a tab is no blank"),
+        (f"C:  AUTH PLAIN {GOOD}\nS: 500 5.5.2", "nothing stands before a verb"),
+    ],
+)
+def test_a_login_fails(script: str, why: str) -> None:
+    """There is one reply, and the next command is one again (P12)."""
+    played = auth(f"{script}\nC: NOOP\nS: 250 2.0.0 OK")
+    assert played.dialogue.connection.identity is None, why
+
+
+def test_no_password_is_taken_in_the_clear() -> None:
+    """538, and never a 334 that would ask for it (P11)."""
+    auth(f"C: AUTH PLAIN\nS: 538 5.7.11\nC: AUTH LOGIN {ANNE}\nS: 538", connection=None)
+    auth(
+        f"C: AUTH PLAIN {GOOD}\nS: 235",
+        connection=None,
+        settings=Settings(allow_insecure_auth=True),
+    )
+
+
+def test_auth_has_its_place() -> None:
+    """Not before EHLO, not in a transaction, not twice; and only with an authenticator (P12)."""
+    play("C: AUTH PLAIN\nS: 503 5.5.1 Send EHLO", Doorman(), connection=SECURE)
+    play(RCPT + "C: AUTH PLAIN\nS: 503", Doorman(), connection=SECURE)
+    auth(f"C: AUTH PLAIN {GOOD}\nS: 235\nC: AUTH PLAIN {GOOD}\nS: 503 5.5.1 Already")
+    auth("C: AUTH PLAIN\nS: 502 5.5.1", handler=None)
+
+
+def test_what_was_asked_for_in_advance_is_no_command() -> None:
+    """Lines behind AUTH without initial response are responses (P35)."""
+    auth("C: AUTH LOGIN\nC: NOOP\nC: NOOP\nC: NOOP\nS: 334\nS: 334\nS: 501\nS: 250")
+
+
+def test_a_response_may_have_12288_octets() -> None:
+    """A longer one gets one 500 5.5.6 and is thrown away as a line (RFC 4954 §4, P13)."""
+    fits = base64.b64encode(b"\0anne\0" + b"p" * 9202).decode()
+    assert len(fits) == 12280
+    auth(f"C: AUTH PLAIN\nS: 334 \nC: {fits}\nS: 535\nC: NOOP\nS: 250")
+    for octets in (12287, 12288, 13000):
+        auth(f"C: AUTH PLAIN\nS: 334 \nC: {'A' * octets}\nS: 500 5.5.6\nC: NOOP\nS: 250")
+        auth(f"C: AUTH PLAIN {'A' * octets}\nS: 500 5.5.6\nC: NOOP\nS: 250")
+    # Where a command line may be longer, a response may not.
+    long = Settings(limits=Limits(command_octets=20_000))
+    auth(f"C: AUTH PLAIN {'A' * 12280}\nS: 500 5.5.6", settings=long)
+    auth(f"C: AUTH PLAIN\nS: 334 \nC: {'A' * 12288}\nS: 500 5.5.6", settings=long)
+
+
+def test_five_wrong_passwords_end_the_connection() -> None:
+    """421, and each answer is held back a while (P15)."""
+    wrong = f"C: AUTH PLAIN {BAD}\n"
+    played = auth(f"{wrong}S: 535\n" * 4 + f"{wrong}S: 421 4.7.0 Too many failed")
+    assert played.dialogue.ended is Reason.LIMIT
+    assert played.dialogue.penalized
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "identity"),
+    [
+        (True, 235, "anne"),
+        (Authenticated(7), 235, 7),
+        (Reply(235, "2.7.0", "Hello, anne"), 235, "anne"),
+        (False, 535, None),
+        (Reply(454, "4.7.0", "Later"), 454, None),
+        (550, 550, None),
+        (None, 451, None),
+        (250, 451, None),
+        ("yes", 451, None),
+    ],
+)
+def test_only_a_yes_lets_somebody_in(answer: object, code: int, identity: object) -> None:
+    """A forgotten ``return`` opens no door; nor does a reply that is no 235."""
+
+    class Says:
+        def authenticate(self, credentials: Credentials) -> object:
+            return answer
+
+    played = auth(f"C: AUTH PLAIN {GOOD}\nS: {code}", handler=Says)
+    assert played.dialogue.connection.identity == identity
+
+
+def test_somebody_who_knows_nobody_lets_nobody_in() -> None:
+    """AUTH was offered by mistake: the driver has nobody to ask."""
+    auth(f"C: AUTH PLAIN {GOOD}\nS: 535", handler=None, abilities=Abilities(authentication=True))
+
+
+MARKER = b"Tr0ub4dor&3/swordfish"
+SECRETS = [
+    MARKER,
+    *(base64.b64encode(b"\0anne\0" + b"x" * shift + MARKER)[8:-8] for shift in range(3)),
+    base64.b64encode(MARKER)[:-4],
+]
+LINE = base64.b64encode(b"\0anne\0" + MARKER)
+SPELLED = [
+    [b"AUTH PLAIN " + LINE],
+    [b"auth plain " + LINE],
+    [b"AUTH  PLAIN " + LINE],
+    [b"AUTH PLAIN  " + LINE],
+    [b"auth\tplain\t" + LINE],
+    [b" AUTH PLAIN " + LINE],
+    [b"\tAUTH PLAIN " + LINE],
+    [b"AUTH " + LINE],
+    [b"AUTH " + LINE + b" PLAIN"],
+    [b"AUTHPLAIN " + LINE],
+    [b"AUTH PLAIN " + LINE + b" " + LINE],
+    [b"AUTH PLAIN " + MARKER],
+    [b"AUTH PLAIN\t" + LINE + b" x"],
+    [b"AUTH CRAM-MD5 " + LINE],
+    [b"AUTH PLAIN", LINE],
+    [b"AUTH PLAIN", MARKER],
+    [b"AUTH PLAIN", b" " + LINE],
+    [b"AUTH LOGIN", b"YW5uZQ==", base64.b64encode(MARKER)],
+    [b"AUTH LOGIN", b"*", base64.b64encode(MARKER)],
+    [b"AUTH LOGIN YW5uZQ==", base64.b64encode(MARKER)],
+    [b"AUTH CRAM-MD5", LINE],
+    [b"AUTH", LINE],
+    [b"EHLO me\nAUTH PLAIN " + LINE],
+    [b"EHLO me\rauth login\rYW5uZQ==\r" + base64.b64encode(MARKER)],
+    [b"AUTH PLAIN " + b"A" * 13000 + LINE],
+    [b"AUTH PLAIN", b"A" * 13000 + LINE],
+]
+
+
+@pytest.mark.parametrize("secure", [True, False])
+@pytest.mark.parametrize("lines", SPELLED)
+def test_no_octet_of_a_secret_is_shown(lines: list[bytes], secure: bool) -> None:
+    """Spelled oddly, refused, out of step or too long: neither observers nor files see it (P14)."""
+    for look in (True, False):
+        dialogue = ServerDialogue(
+            Connection("x", tls=TLS if secure else None),
+            Settings(),
+            Abilities(authentication=True, command_mask=Verb(0)),
+        )
+        dialogue.greet()
+        seen = b""
+        for line in [b"EHLO me", *lines, LINE, base64.b64encode(MARKER)]:
+            while (event := dialogue.next_event()) is not None:
+                if isinstance(event, CommandSeen):
+                    seen += repr(event.command).encode()
+                if isinstance(event, Decision):
+                    seen += repr([str(event.arguments()), event.accept]).encode()
+                    dialogue.answer(event, event.method != "authenticate")
+            assert dialogue.wants is Wants.LINE
+            if look:
+                seen += dialogue.shown(line)
+            dialogue.receive_line(line)
+            seen += dialogue.take_output()
+        while (event := dialogue.next_event()) is not None:
+            seen += repr(getattr(event, "command", None)).encode()
+        seen += dialogue.take_output()
+        assert b"EHLO" in seen
+        for secret in SECRETS:
+            assert secret not in seen
+
+
+def test_an_asterisk_is_shown() -> None:
+    """It cancels; that is worth knowing, and no secret."""
+    dialogue = auth("C: AUTH LOGIN\nS: 334").dialogue
+    assert dialogue.shown(b"*") == b"*"
+    assert dialogue.shown(b"abcd") == b"<4 octets hidden>"
