@@ -77,7 +77,6 @@ def test_the_core_needs_few_packages(wheel: zipfile.ZipFile) -> None:
     core = [one for one in required if "extra ==" not in one]
     assert {re.split(r"[<>=!~; ]", one)[0] for one in core} == {
         "twisted[tls]",
-        "pyopenssl",
         "service-identity",
         "zope-interface",
     }

@@ -111,16 +111,19 @@ def read_forward_path(text: str, *, lenient: bool = False) -> tuple[ForwardPath,
 def _checked(match: re.Match[str]) -> tuple[str, str]:
     """Return local-part and domain, if they keep to the limits that a pattern cannot say."""
     local_part, domain = match["local_part"], match["domain"]
-    if len(match[0].encode()) > MAXIMUM_PATH_OCTETS:
-        raise AddressError("Path too long")
+    length = match.end() - match.start()
+    # Most paths as a whole are shorter than what only a part of them may be.
+    if length > MAXIMUM_LABEL_OCTETS or not match.string.isascii():
+        if len(match[0].encode()) > MAXIMUM_PATH_OCTETS:
+            raise AddressError("Path too long")
+        if domain[0] != "[" and any(
+            len(label.encode()) > MAXIMUM_LABEL_OCTETS for label in domain.split(".")
+        ):
+            raise AddressError("Label of a domain too long")
     if local_part[0] == '"':
         local_part = _QUOTED_PAIR.sub(r"\1", local_part[1:-1])
     if domain[0] == "[":
         return local_part, _address_literal(domain)
-    if (len(domain) > MAXIMUM_LABEL_OCTETS or not domain.isascii()) and any(
-        len(label.encode()) > MAXIMUM_LABEL_OCTETS for label in domain.split(".")
-    ):
-        raise AddressError("Label of a domain too long")
     return local_part, domain.lower()
 
 

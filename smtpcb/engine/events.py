@@ -224,6 +224,7 @@ class StartTls(Decision):
     """
 
     __slots__ = ()
+    method = "start_tls"
     accept = replies.READY_FOR_TLS
     refuse = replies.TLS_UNAVAILABLE
 

@@ -43,7 +43,7 @@ class Limits:
     errors: int | None = 20
     free_errors: int | None = 10
     idle_commands: int | None = 1000
-    messages: int | None = 1000
+    messages: int | None = None
     auth_failures: int | None = 5
     header_octets: int = 1_048_576
     idle_seconds: float = 300.0

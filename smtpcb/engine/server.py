@@ -36,7 +36,12 @@ from smtpcb.engine.events import (
     Turn,
     Verify,
 )
-from smtpcb.engine.parameters import MAIL_PARAMETERS, RCPT_PARAMETERS, read_parameters
+from smtpcb.engine.parameters import (
+    MAIL_PARAMETERS,
+    NO_PARAMETERS,
+    RCPT_PARAMETERS,
+    read_parameters,
+)
 from smtpcb.engine.reply import MAXIMUM_LINE_OCTETS, Reply
 from smtpcb.engine.settings import Abilities, Settings
 from smtpcb.engine.state import TRANSITIONS, State
@@ -72,6 +77,7 @@ class ServerDialogue:
     """
 
     __slots__ = (
+        "_asks",
         "_at_end",
         "_auth_seen",
         "_check",
@@ -141,6 +147,9 @@ class ServerDialogue:
         self._refusal_is_ours = True
         self._chunk_is_last = False
         self._chunks_failed = False
+        asks = abilities.asks
+        # Who may log in, and whether a handshake can begin, is never left unasked.
+        self._asks = None if asks is None else asks | {Authenticate.method, StartTls.method}
         self._situate()
 
     def _situate(self) -> None:
@@ -244,7 +253,7 @@ class ServerDialogue:
             if line[:5].upper() != b"RCPT " or not self._room_for_recipients():
                 self._held = line
                 return
-        elif self.wants is not Wants.LINE:
+        elif self._reader is not None or self._content_ended or self._handshaking or self.ended:
             raise LocalProtocolError(f"a line, where {self.wants.value} is wanted")
         try:
             if self._exchange is not None:
@@ -462,16 +471,17 @@ class ServerDialogue:
             path, rest = read_reverse_path(text, lenient=lenient)
         except AddressError as error:
             raise PeerProtocolError(Reply(501, "5.1.7", str(error))) from None
-        parameters = read_parameters(rest, MAIL_PARAMETERS, self._offered)
-        if path.internationalized and "SMTPUTF8" not in parameters:
-            raise PeerProtocolError(replies.UTF8_NOT_DECLARED)
         limits = self.settings.limits
-        size = parameters.get("SIZE", 0)
-        assert isinstance(size, int)
-        if limits.message_octets is not None and size > limits.message_octets:
-            raise PeerProtocolError(replies.MESSAGE_TOO_BIG)
-        messages = self.connection.budget.messages
-        if limits.messages is not None and messages >= limits.messages:
+        parameters = NO_PARAMETERS
+        if rest:
+            parameters = read_parameters(rest, MAIL_PARAMETERS, self._offered)
+            size = parameters.get("SIZE", 0)
+            assert isinstance(size, int)
+            if limits.message_octets is not None and size > limits.message_octets:
+                raise PeerProtocolError(replies.MESSAGE_TOO_BIG)
+        if not argument.isascii() and path.internationalized and "SMTPUTF8" not in parameters:
+            raise PeerProtocolError(replies.UTF8_NOT_DECLARED)
+        if limits.messages is not None and self.connection.budget.messages >= limits.messages:
             self.close(replies.exhausted("Too many messages"), Reason.LIMIT)
             return
         self._ask(Mail(path, parameters))
@@ -485,11 +495,13 @@ class ServerDialogue:
             path, rest = read_forward_path(text, lenient=lenient)
         except AddressError as error:
             raise PeerProtocolError(Reply(501, "5.1.3", str(error))) from None
-        parameters = read_parameters(rest, RCPT_PARAMETERS, self._offered)
-        envelope = self.envelope
-        assert envelope is not None
-        if path.internationalized and "SMTPUTF8" not in envelope.parameters:
-            raise PeerProtocolError(replies.UTF8_NOT_DECLARED)
+        parameters = NO_PARAMETERS
+        if rest:
+            parameters = read_parameters(rest, RCPT_PARAMETERS, self._offered)
+        if not argument.isascii() and path.internationalized:
+            assert self.envelope is not None
+            if "SMTPUTF8" not in self.envelope.parameters:
+                raise PeerProtocolError(replies.UTF8_NOT_DECLARED)
         if not self._room_for_recipients():
             self._say(replies.TOO_MANY_RECIPIENTS)
             return
@@ -800,6 +812,11 @@ class ServerDialogue:
         return len(self.envelope.recipients) + len(self._queue) < most
 
     def _ask(self, decision: Decision) -> None:
+        if self._asks is not None and decision.method not in self._asks:
+            # Nobody is there to answer it, and what is absent accepts.
+            decision.reply = decision.accept
+            _SETTLE[type(decision)](self, decision, decision.accept)
+            return
         self._queue.append(decision)
         self._events.append(decision)
 

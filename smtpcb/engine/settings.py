@@ -56,6 +56,8 @@ class Abilities:
     :ivar expand: somebody answers `events.Expand`.
     :ivar turn: somebody answers `events.Turn`.
     :ivar concurrent_recipients: several `events.Rcpt` may be open at once.
+    :ivar asks: the methods (`events.Event.method`) that decisions are wanted for; any other is
+        accepted without an event.  ``None``: all of them.
     :ivar command_mask: which commands make `events.CommandSeen`; ``Verb(0)`` is all, ``None`` none.
     """
 
@@ -65,4 +67,5 @@ class Abilities:
     expand: bool = False
     turn: bool = False
     concurrent_recipients: bool = False
+    asks: frozenset[str] | None = None
     command_mask: Verb | None = None
