@@ -1,4 +1,4 @@
-"""How the documentation is built; draws the state table and the interfaces from the code."""
+"""How the documentation is built; whatever the code knows is drawn from the code."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import version as installed_version
 
 from docutils import nodes
+from docutils.utils import unescape
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 from zope.interface.interface import InterfaceClass, Method
 
+from smtpcb.engine import events, replies
 from smtpcb.engine.command import Verb
+from smtpcb.engine.events import Decision
+from smtpcb.engine.limits import Limits
+from smtpcb.engine.reply import Reply
 from smtpcb.engine.state import TRANSITIONS, State
+from smtpcb.interfaces import IAuthenticator, ISmtpEventHandler
+from smtpcb.options import OPTIONS, Option
 
 project = "smtpcb"
 author = "the smtpcb authors"
@@ -50,15 +57,112 @@ class StateTable(SphinxDirective):
         for verb in verbs:
             after = [TRANSITIONS.get(state, {}).get(verb) for state in State]
             rows.append([f"**{verb.name}**", *(title(state) if state else "" for state in after)])
-        lines = [".. list-table::", "   :header-rows: 1", "   :stub-columns: 1", ""]
-        for row in rows:
-            lines += [f"   {'* -' if at == 0 else '  -'} {cell}" for at, cell in enumerate(row)]
-        return self.parse_text_to_nodes("\n".join(lines))
+        return self.parse_text_to_nodes("\n".join(list_table(rows, "   :stub-columns: 1")))
 
 
 def title(state: State) -> str:
     """Return a state's name as the prose writes it."""
     return state.name.replace("_", " ").lower()
+
+
+def list_table(rows: Iterable[Iterable[str]], *options: str) -> list[str]:
+    """Write a table whose first row is its heading as reStructuredText."""
+    lines = [".. list-table::", "   :header-rows: 1", *options, ""]
+    for row in rows:
+        lines += [f"   {'* -' if at == 0 else '  -'} {cell}" for at, cell in enumerate(row)]
+    return lines
+
+
+class EventTable(SphinxDirective):
+    """``.. event-table::``: the methods of a handler, and what a plain yes and no say."""
+
+    def run(self) -> list[nodes.Node]:
+        """Render the table as reStructuredText and parse that."""
+        decisions = {
+            kind.method: kind
+            for kind in vars(events).values()
+            if isinstance(kind, type) and issubclass(kind, Decision) and hasattr(kind, "method")
+        }
+        rows = [["Method", "What a yes says", "What a no says"]]
+        methods = dict(ISmtpEventHandler.namesAndDescriptions())
+        methods["authenticate"] = IAuthenticator["authenticate"]
+        for name, member in methods.items():
+            if isinstance(member, Method):
+                cells = ["", ""]
+                if name in decisions:
+                    cells = [said(decisions[name], word) for word in ("accept", "refuse")]
+                rows.append([f"``{name}{member.getSignatureString()}``", *cells])
+        return self.parse_text_to_nodes("\n".join(list_table(rows, "   :widths: 36 36 28")))
+
+
+# What depends on the connection or on the handler, and so stands in no table.
+VARIABLE = {
+    "connected": "220 with the name of the server and ``--banner``",
+    "hello": "250 with the name of the server; to EHLO also with what it offers",
+    "secured": "nothing, or the greeting",
+}
+
+
+def said(decision: type[Decision], word: str) -> str:
+    """Say what the client hears of a yes or a no."""
+    if word == "accept" and decision.method in VARIABLE:
+        return VARIABLE[decision.method]
+    return reply_in_prose(getattr(decision, word))
+
+
+def reply_in_prose(reply: Reply) -> str:
+    """Write a reply as it goes over the wire, and what happens behind it."""
+    return f"``{reply.text}``" + (", and the connection is closed" if reply.closes else "")
+
+
+class ReplyRole(SphinxRole):
+    """``:reply:`MESSAGE_TOO_BIG``` writes what that reply says."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Look it up; a name that does not exist fails the build."""
+        text = getattr(replies, unescape(self.text)).text
+        return [nodes.literal(text, text)], []
+
+
+class LimitRole(SphinxRole):
+    """``:limit:`recipients``` writes the default of that limit."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Look it up; a name that does not exist fails the build."""
+        return [nodes.Text(figure(getattr(Limits(), unescape(self.text))))], []
+
+
+def figure(value: object) -> str:
+    """Write a number as prose does."""
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:,g}".replace(",", "\N{NO-BREAK SPACE}")
+    return f"{value:,}".replace(",", "\N{NO-BREAK SPACE}")
+
+
+class OptionTable(SphinxDirective):
+    """``.. option-table::`` lists `smtpcb.options.OPTIONS`."""
+
+    def run(self) -> list[nodes.Node]:
+        """Render the table as reStructuredText and parse that."""
+        rows = [["Option", "Default", "What it says"]]
+        for option in OPTIONS:
+            value = f" {option.metavar or option.name.upper()}" if option.kind is not bool else ""
+            rows.append([f"``--{option.name}{value}``", default_of(option), option.help])
+        return self.parse_text_to_nodes("\n".join(list_table(rows, "   :widths: 34 24 42")))
+
+
+def default_of(option: Option) -> str:
+    """Write what an option is if it is not given."""
+    if option.default is None and option.limit:
+        return "``none``"
+    if option.default is None or option.default is False or option.default == ():
+        return ""
+    values = option.default if option.many else (option.default,)
+    return ", ".join(
+        f"``{value:g}``" if isinstance(value, float) else f"``{value}``" for value in values
+    )
 
 
 class PublicModules(SphinxDirective):
@@ -132,7 +236,11 @@ def skip_interface(
 
 
 def setup(app: Sphinx) -> None:
-    """Add the directives above."""
+    """Add the directives and roles above."""
+    app.add_role("reply", ReplyRole())
+    app.add_role("limit", LimitRole())
+    app.add_directive("event-table", EventTable)
+    app.add_directive("option-table", OptionTable)
     app.add_directive("state-table", StateTable)
     app.add_directive("public-modules", PublicModules)
     app.connect("autodoc-skip-member", skip_interface)

@@ -707,6 +707,15 @@ class ServerDialogue:
         else:
             self._send(reply)
 
+    def _introduced(self, reply: Reply, keywords: tuple[str, ...]) -> Reply:
+        """Put our name first (RFC 5321 §4.2), and take the status away (RFC 2034 §4)."""
+        hostname = self.settings.hostname
+        text = " ".join(reply.lines)
+        if text.partition(" ")[0].lower() != hostname.lower():
+            text = f"{hostname} {text}"
+        first = text[: MAXIMUM_LINE_OCTETS - len("250-\r\n")]
+        return Reply(reply.code, None, (first, *keywords), reply.closes)
+
     def _settle_secured(self, decision: Decision, reply: Reply) -> None:
         greeting, self._greeting = self._greeting, None
         if reply.positive:
@@ -726,11 +735,8 @@ class ServerDialogue:
             introduction = decision.introduction
             self.connection.hello = introduction.name
             self.connection.extended = introduction.verb is Verb.EHLO
-            if self.connection.extended and reply is not decision.accept:
-                # The first line begins with our name, the keywords follow (§4.1.1.1).
-                first = f"{self.settings.hostname} {' '.join(reply.lines)}"
-                first = first[: MAXIMUM_LINE_OCTETS - len("250-\r\n")]
-                reply = Reply(250, None, (first, *decision.accept.lines[1:]), reply.closes)
+            if reply is not decision.accept:
+                reply = self._introduced(reply, decision.accept.lines[1:])
         self._send(reply)
 
     def _settle_mail(self, decision: Decision, reply: Reply) -> None:

@@ -790,3 +790,21 @@ def test_a_mail_that_is_answered_too_late_begins_nothing() -> None:
     dialogue.disconnect()
     dialogue.answer(mail, True)
     assert (dialogue.envelope, asked(dialogue), dialogue.take_output()) == (None, [], b"")
+
+
+def test_a_greeting_of_ones_own_begins_with_our_name_after_helo_too() -> None:
+    """RFC 5321 §4.1.1.1 wants the domain first, and RFC 2034 §4 no status."""
+
+    class Polite:
+        def hello(self, introduction):
+            return 250, "pleased to meet you"
+
+    play(
+        """
+        C: HELO there
+        S: 250 localhost pleased to meet you
+        C: HELO there
+        S: 250 localhost pleased to meet you
+        """,
+        Polite,
+    )
