@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -41,6 +41,9 @@ EVENTS: Mapping[str, int] = {
     if hasattr(description, "positional")
 }
 """The methods of `ISmtpEventHandler`, with how many arguments they are called."""
+
+DECLARATIONS = ("command_mask", "extensions", "concurrent_recipients")
+"""Its attributes: what a handler says of itself."""
 
 
 @implementer(ISmtpEventHandler)
@@ -124,18 +127,32 @@ def methods_of(handler: object) -> dict[str, Method]:
     """
     Return those methods of `ISmtpEventHandler` that a handler has.
 
-    :raises TypeError: one of the names is something else than a method.
+    :raises TypeError: one of the names is something else than a method; or there is none at all,
+        and no ``authenticate`` either: a handler that somebody forgot to return takes no mail.
     """
+    if inspect.iscoroutine(handler):
+        handler.close()
+        raise TypeError("a handler factory answers at once: it cannot be async def")
     methods: dict[str, Method] = {}
     kind = type(handler)
     for name in EVENTS:
         method = getattr(handler, name, None)
-        if method is None or getattr(kind, name, None) is getattr(SmtpEventHandler, name):
+        if method is None or getattr(method, "__func__", None) is getattr(SmtpEventHandler, name):
             continue
         if not callable(method):
             raise TypeError(f"{kind.__qualname__}.{name} is no method")
         methods[name] = method
+    if not (
+        methods
+        or isinstance(handler, (SmtpEventHandler, _Callbacks))
+        or hasattr(handler, "authenticate")
+    ):
+        raise TypeError(_none_of_the_methods(kind.__qualname__))
     return methods
+
+
+def _none_of_the_methods(name: str) -> str:
+    return f"{name} has none of the methods of ISmtpEventHandler: {', '.join(sorted(EVENTS))}"
 
 
 def abilities_of(
@@ -144,13 +161,16 @@ def abilities_of(
     """
     Return what the server may offer on behalf of a handler.
 
-    :raises TypeError: ``command_mask`` is no `Verb`.
+    :raises TypeError: ``command_mask`` is no `Verb`, or ``extensions`` is no set of keywords.
     :raises ValueError: ``extensions`` names one that cannot be left to a handler.
     """
     mask = getattr(handler, "command_mask", Verb(0))
     if not isinstance(mask, Verb):
-        mask = Verb(mask)
-    taken = frozenset(getattr(handler, "extensions", ()))
+        raise TypeError(f"command_mask is a Verb, not {type(mask).__name__}")
+    extensions = getattr(handler, "extensions", ())
+    if isinstance(extensions, str) or not isinstance(extensions, Iterable):
+        raise TypeError("extensions is a set of keywords, such as {'DSN'}")
+    taken = frozenset(extensions)
     if not taken <= HANDLER_EXTENSIONS:
         unknown = ", ".join(sorted(map(str, taken - HANDLER_EXTENSIONS)))
         known = ", ".join(sorted(HANDLER_EXTENSIONS))
@@ -205,16 +225,18 @@ def handler_factory(handler: object) -> Callable[[Connection], object]:
     Adapt whatever an application gives to `ISmtpHandlerFactory`.
 
     :param handler: what provides or is adaptable to `ISmtpHandlerFactory`; a class, called once
-        per connection; or an object with some of the methods of `ISmtpEventHandler`, shared by all.
+        per connection; or an object with some of the methods of `ISmtpEventHandler`, or adaptable
+        to it, shared by all.
     :raises TypeError: it is nothing of the kind, or one of its methods cannot be called with the
         arguments it will get; the text says which.
+    :raises ValueError: ``extensions`` names one that cannot be left to a handler.
     """
     if isinstance(handler, type) and not ISmtpHandlerFactory.providedBy(handler):
         return _OnePerConnection(handler)
     factory: Any = ISmtpHandlerFactory(handler, None)
     if factory is not None:
         return factory  # type: ignore[no-any-return]  # an interface says nothing to mypy here
-    return _OneForAll(handler)
+    return _OneForAll(ISmtpEventHandler(handler, handler))
 
 
 def _accepts(signature: inspect.Signature, arguments: int) -> bool:
@@ -227,27 +249,29 @@ def _accepts(signature: inspect.Signature, arguments: int) -> bool:
 
 def _check_methods(handler: object, name: str) -> None:
     """Find out now, and not from the first client, that a method cannot be called."""
-    found = False
+    found = hasattr(handler, "authenticate")
     for event, arguments in EVENTS.items():
-        method = inspect.getattr_static(handler, event, None)
+        method = getattr(handler, event, None)
         if method is None:
             continue
         found = True
-        callable_ = getattr(handler, event)
-        if not callable(callable_):
+        if not callable(method):
             raise TypeError(f"{name}.{event} is no method")
         try:
-            signature = inspect.signature(callable_)
+            signature = inspect.signature(method)
         except ValueError:
             continue
-        bound = isinstance(handler, type) and inspect.isfunction(method)
-        if not _accepts(signature, arguments + bound):
+        unbound = isinstance(handler, type) and inspect.isfunction(
+            inspect.getattr_static(handler, event, None)
+        )
+        if not _accepts(signature, arguments + unbound):
             wanted = ", ".join(ISmtpEventHandler[event].positional)
             raise TypeError(f"{name}.{event} must be callable as {event}({wanted})")
     if not found:
-        raise TypeError(
-            f"{name} has none of the methods of ISmtpEventHandler: {', '.join(sorted(EVENTS))}"
-        )
+        raise TypeError(_none_of_the_methods(name))
+    declared = [inspect.getattr_static(handler, attribute, None) for attribute in DECLARATIONS]
+    if not any(hasattr(type(one), "__get__") for one in declared):  # a property says it later
+        abilities_of(handler, {}, tls=False, authentication=False)
 
 
 class _Callbacks:
@@ -269,7 +293,7 @@ def callbacks(**functions: object) -> object:
 
     :raises TypeError: there is no such event, or a function cannot be called as it would be.
     """
-    also = {"authenticate", "command_mask", "extensions", "concurrent_recipients"}
+    also = {"authenticate", *DECLARATIONS}
     for name in functions:
         if name not in EVENTS and name not in also:
             raise TypeError(f"there is no event {name!r}; there are {', '.join(sorted(EVENTS))}")
@@ -294,13 +318,14 @@ class threaded:  # noqa: N801 - used like a function: threaded(Inbox)
 
     def __init__(self, handler: object, *, threads: int = 10, reactor: Any = None) -> None:
         self._factory = handler_factory(handler)
-        self._pool = ThreadPool(0, threads, "smtpcb-handler")
+        self._threads = threads
+        self._pool: ThreadPool | None = None
         self._reactor = reactor
         self._stop_trigger: Any = None
 
     def __call__(self, connection: Connection) -> object:
         """Return a handler that calls another one in threads."""
-        self._start()
+        pool = self._start()
         handler = self._factory(connection)
         proxy = _Callbacks({})
         lock = DeferredLock()
@@ -308,57 +333,63 @@ class threaded:  # noqa: N801 - used like a function: threaded(Inbox)
         if callable(authenticate := getattr(handler, "authenticate", None)):
             methods["authenticate"] = authenticate
         for name, method in methods.items():
-            setattr(proxy, name, self._in_thread(lock, method))
-        for name in ("command_mask", "extensions", "concurrent_recipients"):
+            setattr(proxy, name, self._in_thread(pool, lock, method))
+        for name in DECLARATIONS:
             if hasattr(handler, name):
                 setattr(proxy, name, getattr(handler, name))
         return proxy
 
-    def _start(self) -> None:
-        if self._stop_trigger is None:
+    def _start(self) -> ThreadPool:
+        if self._pool is None:
             if self._reactor is None:
                 from twisted.internet import reactor
 
                 self._reactor = reactor
+            self._pool = ThreadPool(0, self._threads, "smtpcb-handler")
             self._pool.start()
             self._stop_trigger = self._reactor.addSystemEventTrigger(
                 "during", "shutdown", self._pool.stop
             )
+        return self._pool
 
     def stop(self) -> None:
         """End the threads, waiting for what they do; otherwise the end of the reactor does it."""
-        if self._stop_trigger is not None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
             self._reactor.removeSystemEventTrigger(self._stop_trigger)
-            self._stop_trigger = None
-            self._pool.stop()
+            pool.stop()
 
-    def _in_thread(self, lock: DeferredLock, method: Method) -> Method:
+    def _in_thread(self, pool: ThreadPool, lock: DeferredLock, method: Method) -> Method:
         def call(*arguments: object) -> Deferred[object]:
-            cancelled = False
+            # Without a canceller: cancelling it fails it at once, and what comes later is dropped.
+            answer: Deferred[object] = Deferred()
 
-            def give_up(_: Deferred[object]) -> None:
-                nonlocal cancelled
-                cancelled = True
+            def run() -> Deferred[object] | None:
+                if answer.called:
+                    return None  # cancelled before its turn came
+                if pool.joined:
+                    raise RuntimeError("the threads of this handler have been stopped")
+                return deferToThreadPool(self._reactor, pool, _plain_call, method, *arguments)
 
-            answer: Deferred[object] = Deferred(give_up)
+            def hand_over(result: object) -> None:
+                if not answer.called:
+                    answer.callback(result)
+                elif isinstance(result, Authenticated) and result.release is not None:
+                    result.release()
 
-            def run(_: object) -> None:
-                if cancelled:
-                    lock.release()
-                    return
-                work = deferToThreadPool(self._reactor, self._pool, method, *arguments)
-
-                def hand_over(result: object) -> None:
-                    lock.release()
-                    if not answer.called:
-                        answer.callback(result)
-
-                work.addBoth(hand_over)
-
-            lock.acquire().addCallback(run)
+            lock.run(run).addBoth(hand_over)
             return answer
 
         return call
+
+
+def _plain_call(method: Method, *arguments: object) -> object:
+    result = method(*arguments)
+    if isinstance(result, Awaitable):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise TypeError("a threaded handler answers by itself: neither async def nor a Deferred")
+    return result
 
 
 class IAuthenticatedUser(Interface):
@@ -373,6 +404,8 @@ class _CheckerAuthenticator:
         self._checker = checker
 
     def authenticate(self, credentials: Credentials) -> AuthenticationVerdict:
+        if not _for_themselves(credentials):
+            return False
         asked: Deferred[Any] = maybeDeferred(self._checker.requestAvatarId, _cred(credentials))
         return asked.addCallbacks(_vouched, _unauthorized)
 
@@ -385,12 +418,19 @@ class _PortalAuthenticator:
         self._portal = portal
 
     def authenticate(self, credentials: Credentials) -> AuthenticationVerdict:
+        if not _for_themselves(credentials):
+            return False
         asked: Deferred[Any] = maybeDeferred(
             self._portal.login, _cred(credentials), None, IAuthenticatedUser
         )
         return asked.addCallbacks(
             lambda found: Authenticated(found[1], release=found[2]), _unauthorized
         )
+
+
+def _for_themselves(credentials: Credentials) -> bool:
+    """Whether nobody else is to be acted for, which twisted.cred cannot decide (RFC 4616 §2)."""
+    return credentials.authorization_id in ("", credentials.username)
 
 
 def _cred(credentials: Credentials) -> UsernamePassword:
@@ -421,6 +461,9 @@ def authenticator(given: object) -> Callable[[Credentials], object]:
     if isinstance(given, Portal):
         return _PortalAuthenticator(given).authenticate
     if ICredentialsChecker.providedBy(given):
+        interfaces = given.credentialInterfaces
+        if not any(interface.implementedBy(UsernamePassword) for interface in interfaces):
+            raise TypeError(f"{type(given).__qualname__} cannot check a name and a password")
         return _CheckerAuthenticator(given).authenticate
     adapted: Any = IAuthenticator(given, given)
     method = getattr(adapted, "authenticate", None)

@@ -45,7 +45,8 @@ class ISmtpHandlerFactory(Interface):
         Return the handler of a new connection, which may have any of the methods of
         `ISmtpEventHandler`.
 
-        It is called before anything is said; an exception is answered 421.
+        It is called before anything is said.  An exception is answered 421, and so is an object
+        that has none of these methods: a handler that somebody forgot to return takes no mail.
         """
 
 
@@ -61,8 +62,9 @@ class ISmtpEventHandler(Interface):
     client is told 451 and an incident number, which stands in the log beside the traceback, and
     the session goes on.
 
-    When the client leaves, a running answer is cancelled, except that of `message`: its content
-    is complete, so it runs to its end.
+    When the client leaves, a running answer is cancelled, except that of `message` and of the
+    last `chunk` before it: the content is complete, so they run to their end.  Only a server that
+    stops, and has waited for ``grace_seconds``, cancels those too.
     """
 
     command_mask = Attribute(

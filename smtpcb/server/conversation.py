@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smtpcb.adapters import Method
 from smtpcb.engine import replies
+from smtpcb.engine.errors import Refusal
 from smtpcb.engine.events import (
     Aborted,
     Authenticate,
@@ -52,7 +54,7 @@ class Conversation:
     :param methods: the handler's, by name; ``authenticate`` among them.
     :param clock: tells the time for deadlines.
     :param start_tls: answers `StartTls`.
-    :param changed: called when a late answer has been taken, after the events behind it have run.
+    :param changed: called when a late answer has been taken; it calls `run`.
     :param make_content: makes the place for the content of a message that is taken whole.
     """
 
@@ -78,17 +80,23 @@ class Conversation:
         self._agenda: deque[tuple[str, Sequence[object], Event]] = deque()
         # Calls under way: what was called, its answer, until when.  Only recipients overlap.
         self._calls: dict[Event, tuple[str, Deferred[Any], float]] = {}
+        # The one of them that nothing may overlap.
+        self._blocking: Event | None = None
+        # What fires in the meantime changes nothing but the verdicts.
         self._running = False
         self._content: MailData | None = None
         self._headers: HeaderReader | None = None
         # Why the content under way will be refused, although it is still coming in.
-        self._fault: Reply | bool | None = None
+        self._fault: tuple[Reply, Reason] | None = None
         self._release: Callable[[], object] | None = None
-        #: Whether the next event has to wait for an answer.
-        self.blocked = False
         self._farewell: Reason | None = None
         #: Whether `disconnected` has been called and answered: nothing more will happen.
         self.over = False
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the next event has to wait for an answer."""
+        return self._blocking is not None
 
     @property
     def deadline(self) -> float | None:
@@ -98,74 +106,87 @@ class Conversation:
     @property
     def completing(self) -> bool:
         """Whether the handler has a complete message in its hands, and has not answered."""
-        return any(isinstance(event, Message) for event in self._calls)
+        return isinstance(self._blocking, Message)
 
     def run(self) -> None:
         """Run events until one needs time, or none is left."""
-        if self._running:
-            return
-        self._running = True
-        try:
-            while not self.blocked:
-                if self._agenda:
-                    self._call(*self._agenda.popleft())
-                elif (event := self._dialogue.next_event()) is not None:
-                    self._meet(event)
-                elif self._farewell is None or self._calls:
-                    break
-                else:
-                    reason, self._farewell = self._farewell, None
-                    event = Disconnected(reason)
-                    self._call(event.method, event.arguments(), event)
-                    if not self.blocked:
-                        self._conclude()
-        finally:
-            self._running = False
-
-    def abandon(self) -> None:
-        """
-        Cancel what nobody waits for any more: the dialogue has ended.
-
-        A message whose content is complete is no such thing: it was sent, so it is kept.
-        """
-        if self.completing or self._dialogue.message_follows:
-            return
-        self._agenda = deque(entry for entry in self._agenda if isinstance(entry[2], Aborted))
-        for event in list(self._calls):
-            if not isinstance(event, (Aborted, Disconnected)):
-                self._cancel(event)
-
-    def cancel(self) -> None:
-        """Cancel whatever is under way, a complete message included."""
-        for event in list(self._calls):
-            self._cancel(event)
+        if not self._running:
+            with self._undisturbed():
+                while self._step():
+                    pass
 
     def expire(self, now: float) -> None:
-        """Answer for the handler where its time is up (P41)."""
-        for event, (name, _, end) in list(self._calls.items()):
-            if end <= now:
-                limits = self._dialogue.settings.limits
-                seconds = (
-                    limits.message_seconds
-                    if isinstance(event, Message)
-                    else limits.decision_seconds
-                )
+        """Answer for the handler where its time is up (P41); `run` goes on from there."""
+        with self._undisturbed():
+            for event, (name, _, end) in list(self._calls.items()):
+                if end <= now and event in self._calls:
+                    verdict = decisions.timed_out(name, self._seconds_for(event), event, self._id)
+                    self._cancel(event)
+                    self._refuse(event, name, verdict, Reason.FAILED)
+
+    def cut(self) -> None:
+        """
+        Cancel whatever is under way, a complete message included; `run` tells the handler.
+
+        The dialogue has ended.  A message that the handler has not got as a whole is aborted.
+        """
+        with self._undisturbed():
+            self._dialogue.refuse_content(replies.SHUTTING_DOWN, Reason.SHUTDOWN)
+            self._fault = replies.SHUTTING_DOWN, Reason.SHUTDOWN
+            for event in list(self._calls):
                 self._cancel(event)
-                self._refuse(event, name, decisions.timed_out(name, seconds, event, self._id))
 
     def farewell(self, reason: Reason) -> None:
-        """Tell the handler, once all else has been told, that the connection is over."""
+        """Have `run` tell the handler, once all else has been told, that all is over."""
         self._farewell = reason
-        self.run()
 
     def release_login(self) -> None:
         """Tell whoever vouched for the client that the login is over."""
         release, self._release = self._release, None
-        if release is not None:
-            try:
-                release()
-            except Exception:
-                _log.failure("the end of a login failed on {id}", id=self._id)
+        self._let_go(release)
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        before, self._running = self._running, True
+        try:
+            yield
+        finally:
+            self._running = before
+
+    def _step(self) -> bool:
+        """Do the next thing; tell whether there was one."""
+        if self._dialogue.ended is not None:
+            self._abandon()
+        if self.blocked:
+            return False
+        if self._agenda:
+            self._call(*self._agenda.popleft())
+        elif (event := self._dialogue.next_event()) is not None:
+            self._meet(event)
+        elif self._farewell is None or self._calls:
+            return False
+        else:
+            event, self._farewell = Disconnected(self._farewell), None
+            self._call(event.method, event.arguments(), event)
+            if not self.blocked:
+                self._conclude()
+        return True
+
+    def _abandon(self) -> None:
+        """
+        Cancel what nobody waits for any more: the dialogue has ended.
+
+        A message whose content is complete is no such thing: it was sent, so it is kept, and its
+        last pieces are waited for.
+        """
+        if self.completing or self._dialogue.message_follows:
+            return
+        if self._agenda:
+            told = [entry for entry in self._agenda if isinstance(entry[2], (Aborted, Message))]
+            self._agenda = deque(told)
+        for event in list(self._calls):
+            if not isinstance(event, (Aborted, Disconnected)):
+                self._cancel(event)
 
     # The way of an event.
 
@@ -201,12 +222,13 @@ class Conversation:
                 self._content.write(event.octets)
             except OSError as error:
                 _log.warn("no room for a message on {id}: {error}", id=self._id, error=str(error))
-                self._refuse_content(replies.NO_STORAGE)
+                self._refuse_content(replies.NO_STORAGE, Reason.FAILED)
 
     def _call(self, name: str, arguments: Sequence[object], event: Event) -> None:
         if self._fault is not None and name in ("header", "chunk", "message"):
-            if isinstance(event, Message) and name == "message":
-                self._refuse_message(event, self._fault)
+            if name == "message":
+                assert isinstance(event, Message)
+                self._refuse_message(event, *self._fault)
             return
         if isinstance(event, Message) and self._keeps_content and name == "message":
             if self._content is None:
@@ -219,7 +241,9 @@ class Conversation:
             return
         try:
             result = decisions.call(method, arguments)
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # a handler that calls sys.exit() has failed, no more
             self._failed(Failure(), event, name)
             return
         if isinstance(result, Deferred):
@@ -231,7 +255,7 @@ class Conversation:
         end = self._clock.seconds() + self._seconds_for(event)
         self._calls[event] = name, deferred, end
         if not (isinstance(event, Rcpt) and self._dialogue.abilities.concurrent_recipients):
-            self.blocked = True
+            self._blocking = event
         deferred.addCallbacks(
             self._answered_late,
             self._failed_late,
@@ -243,41 +267,52 @@ class Conversation:
         limits = self._dialogue.settings.limits
         return limits.message_seconds if isinstance(event, Message) else limits.decision_seconds
 
-    def _answered_late(self, result: object, event: Event, name: str) -> None:
+    # Both return what another event gets for which the handler has given the same Deferred.
+
+    def _answered_late(self, result: object, event: Event, name: str) -> object:
         if self._end_call(event):
             self._answered(result, event, name)
             self._go_on()
         else:
             _log.info("{name} answered too late on {id}: dropped", name=name, id=self._id)
+            if isinstance(result, Authenticated):
+                self._let_go(result.release)
+        return result
 
-    def _failed_late(self, failure: Failure, event: Event, name: str) -> None:
+    def _failed_late(self, failure: Failure, event: Event, name: str) -> object:
         if self._end_call(event):
             self._failed(failure, event, name)
             self._go_on()
+        elif failure.check(CancelledError) is None:
+            kind = type(failure.value).__qualname__
+            _log.info("{name} failed too late on {id}: {kind}", name=name, id=self._id, kind=kind)
+        return Reply(451)
 
-    def _end_call(self, event: Event) -> bool:
-        """Return whether the call was still waited for."""
-        if self._calls.pop(event, None) is None:
-            return False
-        self.blocked = False
-        return True
+    def _end_call(self, event: Event) -> Deferred[Any] | None:
+        """Return what was waited for, if it still was."""
+        _, deferred, _ = self._calls.pop(event, (None, None, None))
+        if self._blocking is event:
+            self._blocking = None
+        return deferred
 
     def _go_on(self) -> None:
         if not self._running:
-            self.run()
             self._changed()
 
     def _cancel(self, event: Event) -> None:
-        _, deferred, _ = self._calls[event]
-        self._end_call(event)
+        deferred = self._end_call(event)
+        if deferred is None:
+            return  # cancelling another one has made it answer
         try:
             deferred.cancel()
-        except Exception:
-            _log.failure("cancelling an answer failed on {id}", id=self._id)
-        if isinstance(event, Message):
-            self._forget_content()
-        elif isinstance(event, Disconnected):
+        except Exception as error:
+            # Not with its text, which may quote a password.
+            kind = type(error).__qualname__
+            _log.error("cancelling an answer failed on {id}: {kind}", id=self._id, kind=kind)
+        if isinstance(event, Disconnected):
             self._conclude()
+        elif isinstance(event, Message) and self._fault is None:
+            self._forget_content()
 
     # Answers.
 
@@ -288,7 +323,7 @@ class Conversation:
             return  # a notification may return anything
         try:
             verdict = decisions.verdict_of(event, result)
-        except (TypeError, ValueError):
+        except Exception:
             verdict = decisions.incident(event, name, Failure(), self._id)
         if isinstance(event, Authenticate) and isinstance(result, Authenticated):
             self._dialogue.connection.identity = result.identity
@@ -296,15 +331,17 @@ class Conversation:
         self._answer(event, verdict)
 
     def _failed(self, failure: Failure, event: Event, name: str) -> None:
-        self._refuse(event, name, decisions.fault_of(event, name, failure, self._id))
+        reason = Reason.REFUSED if isinstance(failure.value, Refusal) else Reason.FAILED
+        self._refuse(event, name, decisions.fault_of(event, name, failure, self._id), reason)
 
-    def _refuse(self, event: Event, name: str, verdict: Reply | bool) -> None:
+    def _refuse(self, event: Event, name: str, verdict: Reply | bool, reason: Reason) -> None:
         if isinstance(event, Disconnected):
             self._conclude()
         elif isinstance(event, Decision) and event.method == name:
             self._answer(event, verdict)
         elif name in ("header", "chunk"):
-            self._refuse_content(verdict if isinstance(verdict, Reply) else replies.MESSAGE_REFUSED)
+            reply = verdict if isinstance(verdict, Reply) else replies.MESSAGE_REFUSED
+            self._refuse_content(reply, reason)
 
     def _answer(self, event: Decision, verdict: Reply | bool) -> None:
         dialogue = self._dialogue
@@ -320,17 +357,16 @@ class Conversation:
                     "accepted, reply not delivered on {id}: {reply}", id=self._id, reply=reply.text
                 )
 
-    def _refuse_content(self, reply: Reply) -> None:
+    def _refuse_content(self, reply: Reply, reason: Reason) -> None:
         """Have the message read to its end, and then refused."""
-        self._fault = reply
-        self._dialogue.refuse_content(reply, Reason.FAILED)
+        self._fault = reply, reason
+        self._dialogue.refuse_content(reply, reason)
 
-    def _refuse_message(self, event: Message, fault: Reply | bool) -> None:
+    def _refuse_message(self, event: Message, reply: Reply, reason: Reason) -> None:
         """Refuse a message whose content was complete before the fault was known."""
-        self._forget_content()
-        aborted = Aborted(event.envelope, Reason.FAILED)
+        aborted = Aborted(event.envelope, reason)
         self._agenda.append((aborted.method, aborted.arguments(), aborted))
-        self._answer(event, fault)
+        self._answer(event, reply)
 
     def _forget_content(self) -> None:
         self._fault = None
@@ -338,6 +374,13 @@ class Conversation:
         if self._content is not None:
             self._content.close()
             self._content = None
+
+    def _let_go(self, release: Callable[[], object] | None) -> None:
+        if release is not None:
+            try:
+                release()
+            except Exception:
+                _log.failure("the end of a login failed on {id}", id=self._id)
 
     def _conclude(self) -> None:
         if not self.over:

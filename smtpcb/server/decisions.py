@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import types
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import copy_context
 from typing import Any
 
@@ -23,7 +23,7 @@ _log = Logger(namespace="smtpcb.handler")
 
 
 @types.coroutine
-def _rest(coroutine: types.CoroutineType[Any, Any, Any], awaited: Any) -> Generator[Any, Any, Any]:
+def _rest(coroutine: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, Any, Any]:
     """Run a coroutine to its end that has already been started, and waits for ``awaited``."""
     try:
         while True:
@@ -40,7 +40,7 @@ def _rest(coroutine: types.CoroutineType[Any, Any, Any], awaited: Any) -> Genera
         return end.value
 
 
-def _start(coroutine: types.CoroutineType[Any, Any, Any]) -> object:
+def _start(coroutine: Coroutine[Any, Any, Any]) -> object:
     """
     Run a coroutine as far as it goes.
 
@@ -60,14 +60,22 @@ def call(method: Callable[..., object], arguments: Sequence[object]) -> object:
     Call a method of a handler.
 
     :return: what it returned; if it needs time, a Deferred.
-    :raises Exception: whatever it raised.
+    :raises BaseException: whatever it raised.
     """
     result = method(*arguments)
+    if result is None or isinstance(result, (bool, Reply, Deferred)):
+        return result
     if isinstance(result, types.CoroutineType):
         return _start(result)
     if asyncio.isfuture(result):
         return Deferred.fromFuture(result)
+    if hasattr(type(result), "__await__"):
+        return _start(_awaited(result))
     return result
+
+
+async def _awaited(awaitable: Any) -> object:
+    return await awaitable
 
 
 def verdict_of(event: Event, answer: object) -> Reply | bool:
@@ -98,7 +106,7 @@ def fault_of(event: Event, method: str, failure: Failure, connection_id: str) ->
             verdict = verdict_of(event, refusal.reply)
             if (isinstance(verdict, Reply) and verdict.positive) or verdict is True:
                 raise ValueError("a Refusal carries a 4yz or 5yz reply")
-        except (TypeError, ValueError):
+        except Exception:
             failure = Failure()
         else:
             return verdict

@@ -14,17 +14,19 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from smtpcb.adapters import authenticator as adapt_authenticator
 from smtpcb.adapters import handler_factory as adapt_handler
 from smtpcb.engine import replies
 from smtpcb.engine.budget import Budget
 from smtpcb.engine.connection import Connection
+from smtpcb.engine.reply import Reply
 from smtpcb.engine.sasl import Credentials
 from smtpcb.engine.settings import Settings
-from smtpcb.server.protocol import SmtpServerProtocol
+from smtpcb.server.protocol import LINGER_SECONDS, SmtpServerProtocol
 from smtpcb.spool import MailData
 from smtpcb.transcript.record import TranscriptFolder
 
@@ -97,7 +99,8 @@ class SmtpServerFactory(Factory):
             )
         ):
             return _TurnedAway(
-                replies.SHUTTING_DOWN if self._stopping else replies.TOO_MANY_CONNECTIONS
+                replies.SHUTTING_DOWN if self._stopping else replies.TOO_MANY_CONNECTIONS,
+                self.reactor,
             )
         connection = Connection(
             id=self._next_id(),
@@ -178,14 +181,24 @@ class SmtpServerFactory(Factory):
 class _TurnedAway(Protocol):
     """One connection too many: no handler hears of it (P32)."""
 
-    def __init__(self, reply: Any) -> None:
+    transport: Any
+
+    def __init__(self, reply: Reply, clock: Any) -> None:
         self._reply = reply
+        self._clock = clock
 
     def connectionMade(self) -> None:
         """Say why, and close."""
-        assert self.transport is not None
-        self.transport.write(self._reply.wire)
-        self.transport.loseConnection()
+        transport = self.transport
+        transport.write(self._reply.wire)
+        transport.loseConnection()
+        # Inside TLS that waits for the handshake, and for the client to say that it closes.
+        self._timer = self._clock.callLater(LINGER_SECONDS, transport.abortConnection)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Stop the clock."""
+        if self._timer.active():
+            self._timer.cancel()
 
 
 def _normal(host: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL.SSL import Error as SslError
@@ -12,7 +13,9 @@ from twisted.internet.interfaces import (
     IHandshakeListener,
     IPushProducer,
     ISSLTransport,
+    ITLSTransport,
 )
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -23,6 +26,7 @@ from smtpcb.adapters import Method, abilities_of, methods_of
 from smtpcb.engine import replies
 from smtpcb.engine.connection import Connection, TlsInformation
 from smtpcb.engine.events import Decision, Reason, StartTls
+from smtpcb.engine.reply import Reply
 from smtpcb.engine.server import ServerDialogue, Wants
 from smtpcb.engine.settings import Abilities
 from smtpcb.server import decisions
@@ -33,7 +37,8 @@ if TYPE_CHECKING:
     from smtpcb.transcript.record import Transcript
 
 # How much input may wait while a decision is open; past it the client is not read any more.
-# Up to it it is read, since only a reader learns that a client has left.
+# Up to it it is read, since only a reader learns that a client has left.  With what one read
+# brings, that makes 96 KiB at most.
 MOST_WAITING_OCTETS = 32_768
 # A line that goes on for longer is no mistake (P24).
 MOST_LINE_OCTETS = 1_048_576
@@ -41,10 +46,14 @@ MOST_LINE_OCTETS = 1_048_576
 SLICE_SECONDS = 0.02
 # The pace of mail data is looked at this often.
 PACE_SECONDS = 60.0
-# How long a client that has been told to go may take to go.
+# How long a client that has been told to go may take to go; and in a hurry.
 LINGER_SECONDS = 5.0
+CUT_SECONDS = 1.0
 # How long the answer to one error too many, or to a wrong password, is held back.
 PENALTY_SECONDS = 1.0
+
+# What is said, without asking the dialogue, when it is us who are broken.
+BROKEN = Reply(421)
 
 _log = Logger(namespace="smtpcb.server")
 
@@ -92,12 +101,16 @@ class SmtpServerProtocol(LineReceiver):
         self._penalty: IDelayedCall | None = None
         self._reading = True
         self._turn_began = 0.0
+        # Mail data so far, at the start of the minute that is being looked at, and what is left
+        # of that minute; it stands still while the client waits for the handler.
         self._octets = 0
         self._octets_before = 0
+        self._pace_left = PACE_SECONDS
         self._timer: IDelayedCall | None = None
         self._phase = Phase.COMMAND
         self._deadline = 0.0
         self._session_end = float("inf")
+        # We take no more from the client.
         self._hung_up = False
         self._lost = False
 
@@ -105,38 +118,28 @@ class SmtpServerProtocol(LineReceiver):
 
     def connectionMade(self) -> None:
         """Begin, or wait for TLS if the port has it."""
+        transport, connection = self.transport, self.connection
+        host = transport.getHost()
+        connection.host_address = getattr(host, "host", "")
+        connection.host_port = getattr(host, "port", 0)
+        now = self._clock.seconds()
         if self._limits.session_seconds is not None:
-            self._session_end = self._clock.seconds() + self._limits.session_seconds
-        host = self.transport.getHost()
-        self.connection.host_address = getattr(host, "host", None) or ""
-        self.connection.host_port = getattr(host, "port", 0)
-        self.transport.registerProducer(self, True)
-        if ISSLTransport.providedBy(self.transport):
-            self._expect(Phase.HANDSHAKE, self._limits.handshake_seconds)
+            self._session_end = now + self._limits.session_seconds
+        transport.registerProducer(self, True)
+        if ISSLTransport.providedBy(transport):
+            self._expect(Phase.HANDSHAKE, now + self._limits.handshake_seconds)
         else:
-            self._begin()
+            self._turn(self._begin)
 
     def handshakeCompleted(self) -> None:
         """Go on inside TLS."""
-        information = tls.describe(self.transport.getHandle())
-        dialogue = self._dialogue
-        if dialogue is None:
-            self.connection.tls = information
-            self._begin()
-        elif dialogue.wants is Wants.HANDSHAKE:
-            assert self._conversation is not None
-            self._conversation.release_login()
-            self._note_tls(information)
-            dialogue.tls_established(information)
-            self._advance()
+        if not self._hung_up:
+            self._turn(self._secured)
 
     def dataReceived(self, data: bytes) -> None:
         """Take what the client sends."""
-        if self._hung_up:
-            return
-        self._turn_began = self._clock.seconds()
-        super().dataReceived(data)
-        self._read_on()
+        if not self._hung_up:
+            self._turn(super().dataReceived, data)
 
     def lineReceived(self, line: bytes) -> None:
         """Take a command, or a response of AUTH."""
@@ -147,7 +150,9 @@ class SmtpServerProtocol(LineReceiver):
         dialogue.receive_line(line)
         self._run()
         if not self.paused and self._clock.seconds() - self._turn_began > SLICE_SECONDS:
-            self._give_way()
+            # Let the reactor serve the others before the next line.
+            self.paused = True
+            self._yielded = self._clock.callLater(0, self._take_turn)
 
     def rawDataReceived(self, data: bytes) -> None:
         """Take mail data, or more of a line that is too long."""
@@ -194,60 +199,55 @@ class SmtpServerProtocol(LineReceiver):
 
     def readConnectionLost(self) -> None:
         """Treat a client that will say nothing more as gone, once it has our last replies."""
-        if not self._hung_up:
-            self._hung_up = True
-            self._flush()
-            self._give_up(Reason.DISCONNECTED)
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
+        if self._hung_up:
+            self.transport.loseConnection()
+        else:
+            assert self._dialogue is not None
+            self._dialogue.disconnect()
+            self._advance()
 
     def writeConnectionLost(self) -> None:
         """Do nothing: it was us who closed that side."""
 
-    def connectionLost(self, reason: Failure = Failure(ConnectionError())) -> None:  # noqa: B008
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Cancel what nobody waits for any more, and tell the handler."""
-        self._hung_up = self._lost = True
-        self.paused = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._phase is Phase.HANDSHAKE or reason.check(SslError) is not None:
-            self._give_up(Reason.TLS_FAILED)
-        else:
-            self._give_up(Reason.DISCONNECTED)
-        conversation = self._conversation
-        if conversation is None:
+        self._hung_up = self._lost = self.paused = True
+        self._stop_waiting()
+        self._stop_timer()
+        if self._dialogue is None:
             self._factory.concluded(self)
-            return
-        assert self._dialogue is not None
-        assert self._dialogue.ended is not None
-        conversation.farewell(self._dialogue.ended)
-        self._advance()
+        elif self._phase is Phase.HANDSHAKE or reason.check(SslError) is not None:
+            self._turn(self._say_farewell, Reason.TLS_FAILED)
+        else:
+            self._turn(self._say_farewell, Reason.DISCONNECTED)
 
     # What the factory calls.
 
     def shut_down(self) -> None:
         """End as soon as no mail transaction is under way (RFC 5321 §3.8)."""
-        if self._dialogue is None or self._dialogue.wants is Wants.HANDSHAKE:
-            self.transport.abortConnection()
-        else:
+        if self._phase is Phase.HANDSHAKE:
+            self._abort()
+        elif self._dialogue is not None:
             self._dialogue.shut_down()
             self._advance()
 
     def cut_short(self) -> None:
         """End now, whatever is under way; a complete message is not waited for either."""
-        if self._dialogue is not None and self._conversation is not None:
-            self._dialogue.close(replies.SHUTTING_DOWN, Reason.SHUTDOWN)
-            self._conversation.cancel()
+        dialogue, conversation = self._dialogue, self._conversation
+        if self._phase is Phase.HANDSHAKE or (self._hung_up and not self._lost):
+            self._abort()
+        if dialogue is not None and conversation is not None:
+            dialogue.close(replies.SHUTTING_DOWN, Reason.SHUTDOWN)
+            conversation.cut()
             self._advance()
-        if not self._lost:
-            self.transport.abortConnection()
+            if not self._lost and self._phase is Phase.LINGER:
+                # Long enough to send the reply, which an abort at once would throw away.
+                self._expect(Phase.LINGER, self._clock.seconds() + CUT_SECONDS)
 
     # Beginning and end.
 
     def _begin(self) -> None:
-        factory = self._factory
-        connection = self.connection
+        factory, connection = self._factory, self.connection
         if factory.transcripts is not None:
             self._transcript = factory.transcripts.open(connection)
         if connection.tls is not None:
@@ -262,11 +262,16 @@ class SmtpServerProtocol(LineReceiver):
             if login is not None:
                 methods["authenticate"] = login
             abilities = abilities_of(
-                handler, methods, tls=factory.tls is not None, authentication=login is not None
+                handler,
+                methods,
+                tls=factory.tls is not None and ITLSTransport.providedBy(self.transport),
+                authentication=login is not None,
             )
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             failure = Failure()
-            methods.clear()
+            methods = {}
         dialogue = self._dialogue = ServerDialogue(connection, factory.settings, abilities)
         self._conversation = Conversation(
             dialogue,
@@ -283,32 +288,17 @@ class SmtpServerProtocol(LineReceiver):
             dialogue.answer(
                 event, decisions.incident(event, "the handler factory", failure, connection.id)
             )
-        self._advance()
-
-    def _give_up(self, reason: Reason) -> None:
-        """End the dialogue from our side of the engine: nobody is there to talk to."""
-        for call in (self._yielded, self._penalty):
-            if call is not None and call.active():
-                call.cancel()
-        self._yielded = self._penalty = None
-        self.clearLineBuffer()
-        if self._dialogue is not None and self._conversation is not None:
-            self._dialogue.disconnect(reason)
-            self._conversation.abandon()
-            self._conversation.run()
-            self._follow()
+        self._run()
 
     def _hang_up(self) -> None:
         """Close, but so that the client can still read why."""
-        assert self._dialogue is not None
-        assert self._conversation is not None
-        self._hung_up = True
-        self.paused = True
+        dialogue, transport = self._dialogue, self.transport
+        assert dialogue is not None
+        self._stop_waiting()
+        self._flush()
+        self._hung_up = self.paused = True
         self.clearLineBuffer()
-        self._conversation.abandon()
-        self._conversation.run()
-        self._expect(Phase.LINGER, LINGER_SECONDS)
-        transport = self.transport
+        self._expect(Phase.LINGER, self._clock.seconds() + LINGER_SECONDS)
         transport.unregisterProducer()
         if not self._reading:
             self._reading = True
@@ -317,7 +307,7 @@ class SmtpServerProtocol(LineReceiver):
         if (
             half_close is None
             or self.connection.tls is not None
-            or self._dialogue.ended is Reason.QUIT
+            or dialogue.ended in (Reason.QUIT, Reason.DISCONNECTED)
         ):
             transport.loseConnection()
         else:
@@ -325,11 +315,23 @@ class SmtpServerProtocol(LineReceiver):
             # why may never be seen.  What still comes is read and thrown away.
             half_close()
 
+    def _say_farewell(self, reason: Reason) -> None:
+        dialogue, conversation = self._dialogue, self._conversation
+        assert dialogue is not None
+        assert conversation is not None
+        dialogue.disconnect(reason)
+        assert dialogue.ended is not None
+        conversation.farewell(dialogue.ended)
+        self._run()
+
+    def _abort(self) -> None:
+        """Close without a word; what is waiting to be sent is thrown away."""
+        self._hung_up = self.paused = True
+        self.transport.abortConnection()
+
     def _conclude(self) -> None:
         """Nothing more will happen."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         if self._transcript is not None:
             assert self._dialogue is not None
             assert self._dialogue.ended is not None
@@ -338,11 +340,20 @@ class SmtpServerProtocol(LineReceiver):
 
     # Each turn.
 
+    def _turn(self, step: Callable[..., object], *arguments: object) -> None:
+        """Do one thing, then write what is due and read what has been waiting."""
+        self._turn_began = self._clock.seconds()
+        try:
+            step(*arguments)
+            self._read_on()
+        except Exception:
+            # No handler's doing: those are caught where they are called.
+            _log.failure("a fault of smtpcb on {id}", id=self.connection.id)
+            self._break()
+
     def _advance(self) -> None:
         """Go on from outside `dataReceived`: the handler has answered, or we may read again."""
-        self._turn_began = self._clock.seconds()
-        self._run()
-        self._read_on()
+        self._turn(self._run)
 
     def _run(self) -> None:
         """Run what has happened, and see what comes next."""
@@ -350,29 +361,49 @@ class SmtpServerProtocol(LineReceiver):
         self._conversation.run()
         self._follow()
 
+    def _break(self) -> None:
+        self._stop_waiting()
+        if self._lost:
+            self._stop_timer()
+            self._factory.concluded(self)
+        else:
+            self.transport.write(BROKEN.wire)
+            self._hung_up = self.paused = True
+            self._expect(Phase.LINGER, self._clock.seconds() + LINGER_SECONDS)
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
     def _follow(self) -> None:
         """Set mode, pause and timer by what the dialogue wants next."""
         dialogue, conversation = self._dialogue, self._conversation
         if dialogue is None or conversation is None:
             return
+        deadline = conversation.deadline
         if self._lost:
             if conversation.over:
                 self._conclude()
-            elif conversation.deadline is not None:
-                self._expect(Phase.DECISION, conversation.deadline - self._clock.seconds())
+            elif deadline is not None:
+                self._expect(Phase.DECISION, deadline)
             return
         if dialogue.penalized:
             dialogue.penalized = False
             if dialogue.ended is None and self._penalty is None:
                 self._penalty = self._clock.callLater(PENALTY_SECONDS, self._penalty_over)
         wants = dialogue.wants
-        if conversation.deadline is not None and not self._hung_up:
-            self._expect(Phase.DECISION, conversation.deadline - self._clock.seconds())
-        elif wants is Wants.LINE:
-            self._expect(Phase.COMMAND, self._limits.idle_seconds)
-        elif wants is Wants.CONTENT and (self._phase is not Phase.CONTENT or self.line_mode):
-            self._octets_before = self._octets
-            self._expect(Phase.CONTENT, PACE_SECONDS)
+        if not self._hung_up:
+            now = self._clock.seconds()
+            if deadline is not None:
+                if self._phase is Phase.CONTENT:
+                    self._pace_left = self._deadline - now
+                self._expect(Phase.DECISION, deadline)
+            elif wants is Wants.LINE:
+                self._expect(Phase.COMMAND, now + self._limits.idle_seconds)
+            elif wants is Wants.CONTENT:
+                if self.line_mode:
+                    self._octets_before = self._octets
+                    self._expect(Phase.CONTENT, now + PACE_SECONDS)
+                elif self._phase is not Phase.CONTENT:
+                    self._expect(Phase.CONTENT, now + self._pace_left)
         if not self._skipping:
             self.line_mode = 0 if wants is Wants.CONTENT else 1
         self.paused = (
@@ -386,7 +417,8 @@ class SmtpServerProtocol(LineReceiver):
 
     def _read_on(self) -> None:
         """Write what is due, and read what has been waiting; the end of each turn."""
-        if self._hung_up or self._busyReceiving:
+        dialogue = self._dialogue
+        if dialogue is None or self._hung_up or self._busyReceiving:
             return
         while self._buffer and not self.paused:
             waiting = len(self._buffer)
@@ -394,8 +426,9 @@ class SmtpServerProtocol(LineReceiver):
             if len(self._buffer) == waiting:
                 break  # the beginning of a line
         self._flush()
-        assert self._dialogue is not None
-        if self._dialogue.ended is not None:
+        if self._hung_up:
+            return  # a transport may resume us while it writes
+        if dialogue.ended is not None:
             self._hang_up()
         else:
             self._set_flow()
@@ -419,11 +452,6 @@ class SmtpServerProtocol(LineReceiver):
             else:
                 self.transport.pauseProducing()
 
-    def _give_way(self) -> None:
-        """Let the reactor serve the others before the next line."""
-        self.paused = True
-        self._yielded = self._clock.callLater(0, self._take_turn)
-
     def _take_turn(self) -> None:
         self._yielded = None
         self._advance()
@@ -432,27 +460,32 @@ class SmtpServerProtocol(LineReceiver):
         self._penalty = None
         self._advance()
 
+    def _stop_waiting(self) -> None:
+        for call in (self._yielded, self._penalty):
+            if call is not None:
+                call.cancel()
+        self._yielded = self._penalty = None
+
     def _skip(self, data: bytes) -> None:
+        dialogue = self._dialogue
+        assert dialogue is not None
         if self._skipped_cr and data.startswith(b"\n"):
             line, found, rest = b"", True, data[1:]
         else:
             line, crlf, rest = data.partition(b"\r\n")
             found = bool(crlf)
         self._skipped_octets += len(line)
+        self._skipped_cr = data.endswith(b"\r")
         if found:
             self._skipping = False
-            assert self._dialogue is not None
             if self._transcript is not None:
                 self._transcript.note(f"too long a line: {self._skipped_octets} octets")
-            self._dialogue.line_too_long(self._skipped_start)
+            dialogue.line_too_long(self._skipped_start)
             self._buffer = rest
             self._run()
-            return
-        self._skipped_cr = data.endswith(b"\r")
-        if self._skipped_octets > MOST_LINE_OCTETS:
+        elif self._skipped_octets > MOST_LINE_OCTETS:
             self._skipping = False
-            assert self._dialogue is not None
-            self._dialogue.close(replies.LINE_ENDLESS, Reason.LIMIT)
+            dialogue.close(replies.LINE_ENDLESS, Reason.LIMIT)
             self._run()
 
     # TLS.
@@ -467,8 +500,23 @@ class SmtpServerProtocol(LineReceiver):
             return
         dialogue.answer(event, True)
         self._flush()
-        self._expect(Phase.HANDSHAKE, self._limits.handshake_seconds)
+        self._expect(Phase.HANDSHAKE, self._clock.seconds() + self._limits.handshake_seconds)
         self.transport.startTLS(self._factory.tls)
+        # If the client has been slow to take our replies, nobody else will say that it has.
+        self._choked = False
+
+    def _secured(self) -> None:
+        information = tls.describe(self.transport.getHandle())
+        dialogue = self._dialogue
+        if dialogue is None:
+            self.connection.tls = information
+            self._begin()
+        elif dialogue.wants is Wants.HANDSHAKE:
+            assert self._conversation is not None
+            self._conversation.release_login()
+            self._note_tls(information)
+            dialogue.tls_established(information)
+            self._run()
 
     def _note_tls(self, information: TlsInformation) -> None:
         if self._transcript is not None:
@@ -476,30 +524,36 @@ class SmtpServerProtocol(LineReceiver):
 
     # Time: one timer, set for the first thing that could be late.
 
-    def _expect(self, phase: Phase, seconds: float) -> None:
-        now = self._clock.seconds()
+    def _expect(self, phase: Phase, deadline: float) -> None:
         self._phase = phase
-        self._deadline = now + seconds
-        due = self._deadline if self._lost else min(self._deadline, self._session_end)
+        self._deadline = deadline
+        due = deadline if self._hung_up else min(deadline, self._session_end)
+        now = self._clock.seconds()
         if self._timer is None:
             self._timer = self._clock.callLater(max(0.0, due - now), self._tick)
         elif due < self._timer.getTime():
             self._timer.reset(max(0.0, due - now))
 
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _tick(self) -> None:
         self._timer = None
         now = self._clock.seconds()
         if now >= self._session_end and not self._hung_up:
-            self._session_over()
+            self._turn(self._session_over)
         elif now < self._deadline:
-            self._expect(self._phase, self._deadline - now)
+            self._expect(self._phase, self._deadline)
         else:
-            self._late(now)
+            self._turn(self._late, now)
 
     def _session_over(self) -> None:
-        assert self._conversation is not None
-        self._session_end = float("inf")
-        if self._conversation.completing:
+        conversation = self._conversation
+        if self._phase is Phase.HANDSHAKE or conversation is None:
+            self._abort()
+        elif conversation.completing:
             # Its sender is about to hear that the message is safe.
             self._session_end = self._clock.seconds() + PACE_SECONDS
             self._follow()
@@ -511,21 +565,22 @@ class SmtpServerProtocol(LineReceiver):
         if phase is Phase.DECISION:
             assert self._conversation is not None
             self._conversation.expire(now)
-            self._advance()
+            self._run()
         elif phase is Phase.CONTENT:
             pace = self._limits.content_octets_per_second
             if pace is not None and self._octets - self._octets_before < pace * PACE_SECONDS:
                 self._close(replies.TOO_SLOW)
             else:
                 self._octets_before = self._octets
-                self._expect(Phase.CONTENT, PACE_SECONDS)
-        elif phase is Phase.COMMAND and not self._choked:
+                self._expect(Phase.CONTENT, now + PACE_SECONDS)
+        elif phase is Phase.COMMAND:
             self._close(replies.TIMED_OUT)
+            if self._choked:  # it does not read that either
+                self._abort()
         else:
-            # It does not shake hands, does not go, or does not read.
-            self.transport.abortConnection()
+            self._abort()  # it does not shake hands, or does not go
 
-    def _close(self, reply: Any) -> None:
+    def _close(self, reply: Reply) -> None:
         assert self._dialogue is not None
         self._dialogue.close(reply, Reason.TIMEOUT)
-        self._advance()
+        self._run()

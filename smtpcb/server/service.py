@@ -37,18 +37,19 @@ class SmtpService(Service):
         self._endpoints = list(endpoints) if isinstance(endpoints, Sequence) else [endpoints]
         self.factory = factory
         self.ports: list[IListeningPort] = []
-        self._bound: Deferred[Any] | None = None
+        self._bound = False
+        self._opening: list[Deferred[Any]] = []
 
     def privilegedStartService(self) -> None:
         """Bind the ports."""
-        super().privilegedStartService()
         self._bind()
+        super().privilegedStartService()
 
     def startService(self) -> None:
         """Bind the ports, if that has not been done, and take connections."""
-        super().startService()
         self.factory.resume()
         self._bind()
+        super().startService()
 
     def stopService(self) -> Deferred[None]:
         """
@@ -59,9 +60,7 @@ class SmtpService(Service):
         """
         again = not self.running
         super().stopService()
-        self._bound = None
-        ports, self.ports = self.ports, []
-        closed: list[Deferred[Any]] = [maybeDeferred(port.stopListening) for port in ports]
+        closed = self._unbind()
         gone = self.factory.drain()
         if again:
             self.factory.cut()
@@ -69,19 +68,33 @@ class SmtpService(Service):
         return gatherResults(everything, consumeErrors=True).addCallback(lambda _: None)
 
     def _bind(self) -> None:
-        if self._bound is not None:
+        if self._bound:
             return
-        faults: list[Failure] = []
-        waiting = [
-            maybeDeferred(endpoint.listen, self.factory).addCallbacks(
-                self.ports.append, faults.append
-            )
-            for endpoint in self._endpoints
-        ]
-        self._bound = gatherResults(waiting)
-        if faults:
-            self._bound = None
-            ports, self.ports = self.ports, []
-            for port in ports:
-                port.stopListening()
-            faults[0].raiseException()
+        self._bound = True
+        for endpoint in self._endpoints:
+            opening = maybeDeferred(endpoint.listen, self.factory).addCallback(self._opened)
+            if opening.called:
+                faults: list[Failure] = []
+                opening.addErrback(faults.append)
+                if faults:
+                    self._unbind()
+                    faults[0].raiseException()
+            else:
+                # It takes its time, and when it fails there is nobody to raise it to.
+                opening.addErrback(self._failed)
+                self._opening.append(opening)
+
+    def _unbind(self) -> list[Deferred[Any]]:
+        self._bound = False
+        opening, self._opening = self._opening, []
+        for one in opening:
+            one.cancel()
+        ports, self.ports = self.ports, []
+        return [maybeDeferred(port.stopListening) for port in ports]
+
+    def _opened(self, port: IListeningPort) -> None:
+        self.ports.append(port)
+
+    def _failed(self, failure: Failure) -> None:
+        if self._bound:
+            _log.failure("cannot listen", failure)
