@@ -182,6 +182,7 @@ def abilities_of(
         expand="expand" in methods,
         turn="turn" in methods,
         concurrent_recipients=bool(getattr(handler, "concurrent_recipients", False)),
+        asks=frozenset(methods),
         command_mask=mask if "command" in methods else None,
     )
 

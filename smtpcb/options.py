@@ -42,6 +42,18 @@ class Option:
         """The name as a Python identifier."""
         return self.name.replace("-", "_")
 
+    @property
+    def described(self) -> str:
+        """The help with the default, if that says something."""
+        default = self.default
+        if default is None or default == () or self.kind is bool:
+            return self.help
+        if isinstance(default, tuple):
+            default = " and ".join(default)
+        elif isinstance(default, float):
+            default = f"{default:g}"
+        return f"{self.help} [default: {default}]"
+
 
 _UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -69,6 +81,13 @@ def _seconds(text: str) -> float:
         value = -1.0
     if not 0 <= value < 1e9:
         raise ValueError("a number of seconds")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = _seconds(text)
+    if not value:
+        raise ValueError("a number of seconds above 0")
     return value
 
 
@@ -119,11 +138,18 @@ OPTIONS: tuple[Option, ...] = (
         "listen",
         str,
         ("tcp:10025:interface=127.0.0.1", "tcp:10587:interface=127.0.0.1"),
-        "Twisted endpoint to take mail on, with STARTTLS (may be repeated).",
+        "Twisted endpoint to take mail on, with STARTTLS; may be repeated.",
         "ENDPOINT",
         many=True,
     ),
-    Option("smtps", str, (), "The same with implicit TLS.", "ENDPOINT", many=True),
+    Option(
+        "smtps",
+        str,
+        (),
+        "The same with implicit TLS.  Ports named by either replace the default ones.",
+        "ENDPOINT",
+        many=True,
+    ),
     Option("hostname", str, None, "Our name in greetings (default: the machine's).", "NAME"),
     Option("banner", str, "ESMTP", "What follows the name in the greeting.", "TEXT"),
     Option(
@@ -174,6 +200,15 @@ OPTIONS: tuple[Option, ...] = (
         "FILE",
     ),
     Option("no-tls", bool, False, "Offer no STARTTLS."),
+    Option(
+        "auth",
+        str,
+        (),
+        "Who may log in, instead of whom the handler lets: file:FILE with lines NAME:PASSWORD, or "
+        "what else --help-auth lists; may be repeated.",
+        "METHOD",
+        many=True,
+    ),
     Option("allow-insecure-auth", bool, False, "Take passwords outside TLS as well."),
     Option(
         "bare-newline",
@@ -194,7 +229,7 @@ OPTIONS: tuple[Option, ...] = (
         "Most clients at once from one address; loopback is exempt.",
     ),
     _limit("max-errors", "errors", _or_none(_count), "N", "Errors that end a session."),
-    _limit("free-errors", "free_errors", _or_none(_count), "N", "Errors without a delay."),
+    _limit("free-errors", "free_errors", _or_none(_count), "N", "Errors answered without a delay."),
     _limit("max-messages", "messages", _or_none(_count), "N", "Messages in one session."),
     _limit(
         "max-idle-commands",
@@ -203,7 +238,13 @@ OPTIONS: tuple[Option, ...] = (
         "N",
         "Commands that bring no message nearer, between two messages.",
     ),
-    _limit("max-auth-failures", "auth_failures", _or_none(_count), "N", "Refused logins."),
+    _limit(
+        "max-auth-failures",
+        "auth_failures",
+        _or_none(_count),
+        "N",
+        "Refused logins that end it.",
+    ),
     _limit(
         "max-command-line", "command_octets", _at_least(512, _octets), "OCTETS", "Longest command."
     ),
@@ -211,11 +252,11 @@ OPTIONS: tuple[Option, ...] = (
         "max-auth-line", "auth_octets", _at_least(512, _octets), "OCTETS", "Longest AUTH response."
     ),
     _limit("max-headers", "header_octets", _octets, "OCTETS", "How much of a header is parsed."),
-    _limit("idle-seconds", "idle_seconds", _seconds, "SECONDS", "How long to wait for a command."),
+    _limit("idle-seconds", "idle_seconds", _positive, "SECONDS", "How long to wait for a command."),
     _limit(
         "session-seconds",
         "session_seconds",
-        _or_none(_seconds),
+        _or_none(_positive),
         "SECONDS",
         "How long a connection may last.",
     ),
@@ -226,12 +267,34 @@ OPTIONS: tuple[Option, ...] = (
         "OCTETS",
         "Slowest message taken, in octets a second.",
     ),
-    _limit("handshake-seconds", "handshake_seconds", _seconds, "SECONDS", "For a TLS handshake."),
-    _limit("decision-seconds", "decision_seconds", _seconds, "SECONDS", "For a handler's answer."),
     _limit(
-        "message-seconds", "message_seconds", _seconds, "SECONDS", "For its answer to a message."
+        "handshake-seconds",
+        "handshake_seconds",
+        _positive,
+        "SECONDS",
+        "How long a handshake may take.",
     ),
-    _limit("grace-seconds", "grace_seconds", _seconds, "SECONDS", "For transactions when we stop."),
+    _limit(
+        "decision-seconds",
+        "decision_seconds",
+        _positive,
+        "SECONDS",
+        "How long an answer may take.",
+    ),
+    _limit(
+        "message-seconds",
+        "message_seconds",
+        _positive,
+        "SECONDS",
+        "The same for a complete message.",
+    ),
+    _limit(
+        "grace-seconds",
+        "grace_seconds",
+        _seconds,
+        "SECONDS",
+        "How long transactions go on when we stop.",
+    ),
 )
 
 BY_NAME: Mapping[str, Option] = {option.name: option for option in OPTIONS}
@@ -244,12 +307,10 @@ class Configuration:
 
     :ivar values: by `Option.key`.
     :ivar given: the keys that were said, on the command line or in the file.
-    :ivar checkers: twisted.cred checkers of ``--auth``.
     """
 
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] = field(repr=False)  # there may be passwords in --auth
     given: frozenset[str] = frozenset()
-    checkers: tuple[Any, ...] = field(default_factory=tuple)
 
     def __getitem__(self, key: str) -> Any:
         return self.values[key]
@@ -307,13 +368,17 @@ def read_file(path: Path) -> dict[str, Any]:
     return values
 
 
-def resolve(
-    said: Mapping[str, Any], file: Mapping[str, Any], checkers: tuple[Any, ...] = ()
-) -> Configuration:
-    """Return the configuration: the command line before the file before the defaults."""
+def resolve(said: Mapping[str, Any], file: Mapping[str, Any]) -> Configuration:
+    """
+    Return the configuration: the command line before the file before the defaults.
+
+    :raises ConfigurationError: no port is left to take mail on.
+    """
     given = {**file, **said}
     values = {option.key: given.get(option.key, option.default) for option in OPTIONS}
     if given.keys() & {"listen", "smtps"} and "listen" not in given:
         values["listen"] = ()  # ports that are named take the place of the default ones
+    if not values["listen"] and not values["smtps"]:
+        raise ConfigurationError("nothing to listen on: neither listen nor smtps names a port")
     values["state"] = values["state"].absolute()
-    return Configuration(values, frozenset(given), checkers)
+    return Configuration(values, frozenset(given))

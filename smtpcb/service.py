@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import signal
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.application.service import IService, Service
+from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.strcred import InvalidAuthType, findCheckerFactory
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.internet.endpoints import serverFromString, wrapServerTLS
@@ -31,13 +35,15 @@ from smtpcb.engine.sasl import Credentials
 from smtpcb.engine.settings import Settings
 from smtpcb.handlers.capture import Capture, prepare
 from smtpcb.interfaces import ISmtpHandlerPlugin
-from smtpcb.options import Configuration, ConfigurationError
+from smtpcb.options import OPTIONS, Configuration, ConfigurationError
 from smtpcb.server.factory import SmtpServerFactory
 from smtpcb.server.service import SmtpService
 from smtpcb.transcript.record import TranscriptFolder, TranscriptSettings, prune
 
 PRUNE_SECONDS = 3600.0
 RELOAD_SECONDS = 86400.0
+
+_PORT = re.compile(r"tcp6?:(?:port=)?([0-9]{1,5})(?::|\Z)")
 
 _log = Logger(namespace="smtpcb")
 
@@ -79,28 +85,40 @@ class ServerService(Service):
         self._old_signal: Any = None
 
     def privilegedStartService(self) -> None:
-        """Bind the ports, or end the process with a line that says why not."""
+        """
+        Bind the ports.
+
+        :raises StartError: one cannot be bound; a line on standard error says why, and nothing
+            else does.
+        """
         super().privilegedStartService()
         try:
             self.smtp.privilegedStartService()
         except CannotListenError as error:
             cause = getattr(error.socketError, "strerror", None) or error.socketError
-            _give_up(f"cannot listen on {error.interface or '*'}:{error.port}: {cause}")
-        except (OSError, IndexError, KeyError) as error:
-            _give_up(f"cannot listen: {error}")
+            if isinstance(error.port, int):
+                where = f"{error.interface or '*'}:{error.port}"
+            else:
+                where = str(error.port)
+            _give_up(f"cannot listen on {where}: {cause}")
+        except Exception as error:  # an endpoint of a plug-in may raise anything
+            _give_up(f"cannot listen: {_one_line(error)}")
 
     def startService(self) -> None:
         """Start all of it."""
+        if self.running:
+            return
         super().startService()
         if self._handler is not None:
             self._handler.startService()
         self.smtp.startService()
         if self._identities is not None:
             self._every(RELOAD_SECONDS, self.reload)
-            with suppress(ValueError):  # not in the main thread: signals are somebody else's
-                self._old_signal = signal.signal(
-                    signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reload)
-                )
+        # Without TLS as well: who sends it to every server does not mean to end this one.
+        with suppress(ValueError):  # not in the main thread: signals are somebody else's
+            self._old_signal = signal.signal(
+                signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reload)
+            )
         if self._transcript_settings is not None:
             self._every(PRUNE_SECONDS, self._prune, now=True)
         for line in [*self._where(), *self._report]:
@@ -147,7 +165,8 @@ class ServerService(Service):
 
     def reload(self) -> None:
         """Read keys and certificates again; a pair that is broken leaves the old one in force."""
-        assert self._identities is not None
+        if self._identities is None:
+            return
         try:
             self._identities.reload()
         except tls.IdentityError as error:
@@ -155,25 +174,38 @@ class ServerService(Service):
         else:
             _log.info("certificates reloaded")
 
-    def _every(self, seconds: float, work: Any, *, now: bool = False) -> None:
-        loop = LoopingCall(work)
+    def _every(self, seconds: float, work: Callable[[], Any], *, now: bool = False) -> None:
+        def once() -> Deferred[Any]:
+            # An error here would end the loop.
+            return maybeDeferred(work).addErrback(
+                lambda failure: _log.failure("a regular task failed", failure)
+            )
+
+        loop = LoopingCall(once)
         loop.clock = self._reactor
-        loop.start(seconds, now=now).addErrback(
-            lambda failure: _log.failure("a regular task failed", failure)
-        )
+        loop.start(seconds, now=now)
         self._loops.append(loop)
 
     def _prune(self) -> Deferred[Any]:
         assert self._transcript_settings is not None
-        return deferToThread(prune, self._transcript_settings, time.time()).addErrback(
-            lambda failure: _log.failure("transcripts were not cleared up", failure)
-        )
+        return deferToThread(prune, self._transcript_settings, time.time())
 
 
-def _give_up(why: str) -> None:
+class StartError(Exception):
+    """The server cannot start; the text is one line, and has been said."""
+
+
+def _give_up(why: str) -> NoReturn:
     # twistd has redirected sys.stderr into its log by now.
     print(f"smtpcb: {why}", file=sys.__stderr__, flush=True)
-    raise SystemExit(1)
+    _log.error("{why}", why=why)
+    # Not SystemExit: twistd would leave its pid file behind, and the parent of a daemon would
+    # wait for ever.  It must end as an uncaught exception does, but without the traceback.
+    others = sys.excepthook
+    sys.excepthook = lambda kind, error, trace: (
+        None if kind is StartError else others(kind, error, trace)
+    )
+    raise StartError(why)
 
 
 def make_service(configuration: Configuration, reactor: Any = None) -> ServerService:
@@ -186,24 +218,24 @@ def make_service(configuration: Configuration, reactor: Any = None) -> ServerSer
         from twisted.internet import reactor
     settings = _settings(configuration)
     endpoints = _endpoints(configuration, reactor)
+    checkers = [_checker(description) for description in configuration["auth"]]
     handler = _handler(configuration, reactor)
     identities, certificate = _identities(configuration, settings.hostname)
     recorded = _transcript_settings(configuration, capturing=isinstance(handler, Capture))
     transcripts = TranscriptFolder(recorded, reactor) if recorded is not None else None
     try:
-        login: Any = None
-        if configuration.checkers:
-            login = _AnyOf(configuration.checkers)
         factory = SmtpServerFactory(
             handler,
             settings,
             reactor=reactor,
             tls=identities,
-            authenticator=login,
+            authenticator=_AnyOf(checkers) if checkers else None,
             transcripts=transcripts,
         )
-    except TypeError as error:
-        raise ConfigurationError(f"--handler {configuration['handler']}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"--handler {configuration['handler']}: {_one_line(error)}"
+        ) from None
     clear = len(configuration["listen"])
     smtp = SmtpService(
         [
@@ -261,8 +293,15 @@ def _endpoints(configuration: Configuration, reactor: Any) -> list[IStreamServer
         for description in configuration[name]:
             kind = description.partition(":")[0]
             full = description
-            if kind in ("tcp", "tcp6") and "backlog=" not in description:
-                full += ":backlog=511"  # Twisted's 50 is little for a burst of mail
+            if kind in ("tcp", "tcp6"):
+                number = _PORT.match(description)
+                if number is None or int(number[1]) > 65535:
+                    raise ConfigurationError(
+                        f"--{name} {description}: no endpoint: a port number is wanted, as in "
+                        f"{kind}:10025"
+                    )
+                if "backlog=" not in description:
+                    full += ":backlog=511"  # Twisted's 50 is little for a burst of mail
             try:
                 made.append(serverFromString(reactor, full))
             except Exception as error:  # a parser of a plug-in may raise anything
@@ -272,6 +311,19 @@ def _endpoints(configuration: Configuration, reactor: Any) -> list[IStreamServer
     return made
 
 
+def _plugins() -> dict[str, Any]:
+    return {plugin.name: plugin for plugin in getPlugins(ISmtpHandlerPlugin)}
+
+
+def handlers_known() -> dict[str, str]:
+    """Return what ``--handler`` takes, each with a line that explains it."""
+    return {
+        "capture[:FOLDER]": "Keeps every message in a Maildir.",
+        "python:MODULE.NAME": "Your own: a class, an instance, callbacks(...).",
+        **{name: plugin.help for name, plugin in sorted(_plugins().items())},
+    }
+
+
 def _handler(configuration: Configuration, reactor: Any) -> object:
     description = configuration["handler"]
     name, _, argument = description.partition(":")
@@ -279,14 +331,17 @@ def _handler(configuration: Configuration, reactor: Any) -> object:
     if name == "python":
         return import_handler(argument, where)
     if name == "capture":
-        folder = Path(argument).absolute() if argument else configuration["state"] / "Maildir"
+        if argument:
+            folder = Path(argument).expanduser().absolute()
+        else:
+            folder, where = configuration["state"] / "Maildir", _state_of(configuration)
+        _make_folder(folder.parent, where)
         try:
-            _make_state(folder.parent)
             prepare(folder)
         except OSError as error:
-            raise ConfigurationError(f"{where}: {error.filename}: {error.strerror}") from None
+            raise ConfigurationError(f"{where}: {error.strerror}") from None
         return Capture(folder, reactor)
-    known = {plugin.name: plugin for plugin in getPlugins(ISmtpHandlerPlugin)}
+    known = _plugins()
     if name not in known:
         names = ", ".join(["capture", "python", *sorted(known)])
         raise ConfigurationError(f"{where}: no such handler; there are {names}")
@@ -294,6 +349,36 @@ def _handler(configuration: Configuration, reactor: Any) -> object:
         return known[name].make(argument)
     except ValueError as error:
         raise ConfigurationError(f"{where}: {_one_line(error)}") from None
+
+
+def _checker(description: str) -> object:
+    """Return the twisted.cred checker that ``--auth`` describes."""
+    # Never the whole description: it may hold passwords.
+    name, _, argument = description.partition(":")
+    where = f"--auth {name}"
+    try:
+        if name == "file" and argument:
+            # Twisted only warns of one that cannot be read, and then refuses every login.
+            argument = os.path.abspath(argument)
+            with open(argument, "rb"):
+                pass
+        checker = findCheckerFactory(name).generateChecker(argument)
+    except InvalidAuthType:
+        raise ConfigurationError(f"{where}: no such method; --help-auth lists them") from None
+    except OSError as error:
+        raise ConfigurationError(f"{where}: {error.filename}: {error.strerror}") from None
+    except Exception as error:  # a plug-in may raise anything
+        raise ConfigurationError(f"{where}: {_one_line(error)}") from None
+    if IUsernamePassword not in checker.credentialInterfaces:
+        raise ConfigurationError(f"{where}: does not check names and passwords")
+    if isinstance(checker, InMemoryUsernamePasswordDatabaseDontUse):
+        # Twisted 26.10 puts text into it, and compares that with octets.
+        checker.users = {_octets(user): _octets(word) for user, word in checker.users.items()}
+    return checker
+
+
+def _octets(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
 
 
 def import_handler(path: str, where: str) -> object:
@@ -309,7 +394,7 @@ def import_handler(path: str, where: str) -> object:
         sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         place = f"{frames[-1].filename}:{frames[-1].lineno}: " if len(frames) > 1 else ""
         if place.startswith("<frozen importlib"):
@@ -330,8 +415,14 @@ def _identities(
     certificate, key = configuration["tls_certificate"], configuration["tls_key"]
     archive = configuration["tls_pkcs12"]
     if configuration["no_tls"]:
-        if certificate or key or archive or configuration["smtps"]:
-            raise ConfigurationError("--no-tls cannot stand beside --smtps or a certificate")
+        beside = [
+            option.name
+            for option in OPTIONS
+            if (option.name == "smtps" or option.name.startswith("tls-"))
+            and configuration[option.key]
+        ]
+        if beside:
+            raise ConfigurationError(f"--no-tls cannot stand beside --{beside[0]}")
         return None, None
     if certificate and archive:
         raise ConfigurationError("--tls-certificate and --tls-pkcs12 exclude each other")
@@ -344,15 +435,13 @@ def _identities(
             return [tls.load_pkcs12(archive, passphrase)]
         if certificate:
             return [tls.load_pem(certificate, key, passphrase)]
-        _make_state(configuration["state"])
+        _make_folder(configuration["state"], _state_of(configuration))
         return [tls.self_signed(configuration["state"], hostname)]
 
     try:
         identities = tls.ServerTls(load, client_authorities=configuration["tls_client_authorities"])
     except tls.IdentityError as error:
         raise ConfigurationError(str(error)) from None
-    except OSError as error:
-        raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
     self_signed = not certificate and not archive
     return identities, configuration["state"] / "identity.pem" if self_signed else None
 
@@ -374,14 +463,12 @@ def _transcript_settings(
         if folder is not None:
             raise ConfigurationError("--transcripts and --no-transcripts exclude each other")
         return None
+    where = f"--transcripts {folder}"
     if folder is None:
         if not capturing:
             return None
-        folder = configuration["state"] / "transcripts"
-    try:
-        _make_state(folder)
-    except OSError as error:
-        raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
+        folder, where = configuration["state"] / "transcripts", _state_of(configuration)
+    _make_folder(folder, where)
     return TranscriptSettings(
         folder,
         content=configuration["transcript_content"],
@@ -389,13 +476,22 @@ def _transcript_settings(
     )
 
 
-def _make_state(folder: Path) -> None:
+def _state_of(configuration: Configuration) -> str:
+    return f"--state {configuration['state']}"
+
+
+def _make_folder(folder: Path, where: str) -> None:
     """Make a folder that nobody else can look into."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigurationError(f"{where}: {error.filename}: a file is in the way") from None
+    except OSError as error:
+        raise ConfigurationError(f"{where}: {error.filename}: {error.strerror}") from None
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class _AnyOf:

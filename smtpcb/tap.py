@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import textwrap
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +16,26 @@ from twisted.cred.strcred import AuthOptionMixin
 from twisted.python import usage
 
 from smtpcb.options import (
-    BY_NAME,
     OPTIONS,
     Configuration,
     ConfigurationError,
+    Option,
     read_file,
     read_value,
     resolve,
 )
-from smtpcb.service import make_service
+from smtpcb.service import handlers_known, make_service
+
+# What there is beside the rows of `smtpcb.options`: as in the help, and what it does.
+_OTHERS = (
+    ("-c, --config=FILE", 'TOML file with any of the settings above: max-size = "50M".'),
+    ("--check", "Check the settings, and end."),
+    ("--help-handlers", "List the handlers there are, and end."),
+    ("--help-auth", "List the methods of --auth, and end."),
+    ("--help-auth-type=METHOD", "Explain one of them, and end."),
+    ("--version", "Say which version this is, and end."),
+    ("--help", "Show this, and end."),
+)
 
 
 class Options(usage.Options, AuthOptionMixin):
@@ -34,32 +49,30 @@ class Options(usage.Options, AuthOptionMixin):
     )
 
     optParameters = [
-        [option.name, None, None, _help]
+        [option.name, None, None, option.described]
         for option in OPTIONS
         if option.kind is not bool and not option.many
-        for _help in [
-            option.help + ("" if option.default is None else f" [default: {option.default}]")
-        ]
     ] + [["config", "c", None, "TOML file with any of these settings."]]
     optFlags = [[option.name, None, option.help] for option in OPTIONS if option.kind is bool] + [
         ["check", None, "Check the settings, and end."]
     ]
 
     def __init__(self) -> None:
-        self._many: dict[str, list[Any]] = {}
+        self.many: dict[str, list[Any]] = {}
         super().__init__()
 
-    def opt_listen(self, endpoint: str) -> None:
-        """Twisted endpoint to take mail on, with STARTTLS; may be repeated."""
-        self._add("listen", endpoint)
+    def opt_help_handlers(self) -> None:
+        """List the handlers there are, and end."""
+        known = handlers_known()
+        width = max(map(len, known))
+        for name, text in known.items():
+            print(f"  {name:{width}}  {text}")
+        sys.exit(0)
 
-    def opt_smtps(self, endpoint: str) -> None:
-        """Twisted endpoint to take mail on, with implicit TLS; may be repeated."""
-        self._add("smtps", endpoint)
-
-    def _add(self, name: str, text: str) -> None:
-        option = BY_NAME[name]
-        self._many.setdefault(option.key, []).append(read_value(option, text, f"--{name}"))
+    def opt_version(self) -> None:
+        """Say which version this is, and end."""
+        print(f"smtpcb {version('smtpcb')}, Twisted {version('twisted')}")
+        sys.exit(0)
 
     def parseOptions(self, options: Any = None) -> None:
         """Read the command line; a mistake is one line and exit status 1."""
@@ -81,15 +94,55 @@ class Options(usage.Options, AuthOptionMixin):
             sys.exit(0)
 
     def configuration(self) -> Configuration:
-        """Return all settings with their values."""
-        said: dict[str, Any] = {key: tuple(items) for key, items in self._many.items()}
+        """
+        Return all settings with their values.
+
+        :raises ConfigurationError: one of them is wrong.
+        """
+        said: dict[str, Any] = {key: tuple(items) for key, items in self.many.items()}
         for option in OPTIONS:
             if option.many or self[option.name] in (None, 0):
                 continue
             given = bool(self[option.name]) if option.kind is bool else self[option.name]
             said[option.key] = read_value(option, given, f"--{option.name}")
         file = read_file(Path(self["config"]).absolute()) if self["config"] else {}
-        return resolve(said, file, tuple(self.get("credCheckers") or ()))
+        return resolve(said, file)
+
+    def getUsage(self, width: int | None = None) -> str:
+        """Return what ``--help`` prints: the rows in their order, with their defaults."""
+        width = width or int(os.environ.get("COLUMNS", "80"))
+        rows = [
+            (f"--{option.name}={option.metavar}".rstrip("="), option.described)
+            for option in OPTIONS
+        ]
+        lines = [*textwrap.wrap(self.longdesc, width), "", "Options:"]
+        for name, text in [*rows, *_OTHERS]:
+            indent = " " * (2 if name.startswith("-c") else 6)
+            lines.append(indent + name)
+            margin = " " * 10
+            lines += textwrap.wrap(
+                text,
+                width,
+                initial_indent=margin,
+                subsequent_indent=margin,
+                break_on_hyphens=False,
+                break_long_words=False,
+            )
+        return "\n".join(lines) + "\n"
+
+
+def _collects(option: Option) -> Callable[[Options, str], None]:
+    def collect(self: Options, text: str) -> None:
+        self.many.setdefault(option.key, []).append(read_value(option, text, f"--{option.name}"))
+
+    collect.__doc__ = option.described
+    return collect
+
+
+# Twisted's parser keeps the last value of a parameter; those that may be repeated are methods.
+for _option in OPTIONS:
+    if _option.many:
+        setattr(Options, f"opt_{_option.key}", _collects(_option))
 
 
 def makeService(options: Options) -> IService:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
+from operator import attrgetter
+from typing import ClassVar
 
 from smtpcb.engine import replies
 from smtpcb.engine.address import ForwardPath, ReversePath
@@ -44,9 +47,25 @@ class Event:
     method: str
     given: tuple[str, ...] = ()
 
-    def arguments(self) -> list[object]:
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._pick = _picker(cls.given)
+
+    _pick: ClassVar[Callable[[Event], tuple[object, ...]]]
+
+    def arguments(self) -> tuple[object, ...]:
         """Return what the method is called with."""
-        return [getattr(self, name) for name in self.given]
+        return type(self)._pick(self)
+
+
+def _picker(names: tuple[str, ...]) -> Callable[[Event], tuple[object, ...]]:
+    """Return what takes these attributes of an event: once per class, for many calls."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    if names:
+        get = attrgetter(names[0])
+        return lambda event: (get(event),)
+    return lambda event: ()
 
 
 class CommandSeen(Event):

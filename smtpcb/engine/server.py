@@ -7,6 +7,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from smtpcb.engine import content, extensions, grammar, replies, sasl
 from smtpcb.engine.address import AddressError, read_forward_path, read_reverse_path
@@ -83,6 +84,7 @@ class ServerDialogue:
         "_check",
         "_chunk_is_last",
         "_chunks_failed",
+        "_command_octets",
         "_content_ended",
         "_content_octets",
         "_content_refusal",
@@ -91,6 +93,7 @@ class ServerDialogue:
         "_greeting",
         "_handshaking",
         "_held",
+        "_mask",
         "_offered",
         "_out",
         "_queue",
@@ -147,6 +150,8 @@ class ServerDialogue:
         self._refusal_is_ours = True
         self._chunk_is_last = False
         self._chunks_failed = False
+        self._mask = abilities.command_mask
+        self._command_octets = settings.limits.command_octets
         asks = abilities.asks
         # Who may log in, and whether a handshake can begin, is never left unasked.
         self._asks = None if asks is None else asks | {Authenticate.method, StartTls.method}
@@ -386,19 +391,19 @@ class ServerDialogue:
     def _command(self, line: bytes) -> None:
         stripped = line.rstrip(b" \t")  # RFC 5321 §4.1.1 tolerates blanks before the CRLF
         word, _, rest = stripped.partition(b" ")
-        row = COMMANDS.get(word.upper())
-        mask = self.abilities.command_mask
+        row = COMMANDS.get(word) or COMMANDS.get(word.upper())
+        mask = self._mask
         if mask is not None and (not mask or (row.verb if row else Verb.UNKNOWN) in mask):
             self._events.append(CommandSeen(observed(line, secret=self._auth_seen)))
         if row is None:
             self._unknown(stripped)
             return
-        limits = self.settings.limits
-        if row.verb is Verb.AUTH:
+        verb = row.verb
+        if verb is Verb.AUTH:
             self._auth_seen = True
-            if len(line) + 2 > limits.auth_octets:
+            if len(line) + 2 > self.settings.limits.auth_octets:
                 raise PeerProtocolError(replies.AUTH_TOO_LONG)
-        elif len(line) + 2 > limits.command_octets:
+        elif len(line) + 2 > self._command_octets:
             raise PeerProtocolError(replies.LINE_TOO_LONG)
         try:
             argument = rest.decode("utf-8")
@@ -409,16 +414,16 @@ class ServerDialogue:
         if row.idle:
             budget = self.connection.budget
             budget.commands += 1
-            if (exhausted := budget.exhausted) is not None and row.verb is not Verb.QUIT:
+            if (exhausted := budget.exhausted) is not None and verb is not Verb.QUIT:
                 self.close(replies.exhausted(exhausted), Reason.LIMIT)
                 return
         refusal = None
         if self._refused is not None:
-            refusal = self._refused if row.verb is not Verb.QUIT else None
-        elif row.verb not in TRANSITIONS[self.state]:
-            refusal = self._out_of_sequence(row.verb)
+            refusal = self._refused if verb is not Verb.QUIT else None
+        elif verb not in TRANSITIONS[self.state]:
+            refusal = self._out_of_sequence(verb)
         if refusal is not None:
-            if row.verb is Verb.BDAT:
+            if verb is Verb.BDAT:
                 self._drain(argument, refusal)
                 return
             raise PeerProtocolError(refusal)
@@ -726,8 +731,7 @@ class ServerDialogue:
         else:
             self._refused = reply  # RFC 3207 §4.1: every command but QUIT gets it
 
-    def _settle_hello(self, decision: Decision, reply: Reply) -> None:
-        assert isinstance(decision, Hello)
+    def _settle_hello(self, decision: Hello, reply: Reply) -> None:
         if reply.positive:
             self._abort(Reason.HELLO)
             self._reset()
@@ -739,8 +743,7 @@ class ServerDialogue:
                 reply = self._introduced(reply, decision.accept.lines[1:])
         self._send(reply)
 
-    def _settle_mail(self, decision: Decision, reply: Reply) -> None:
-        assert isinstance(decision, Mail)
+    def _settle_mail(self, decision: Mail, reply: Reply) -> None:
         if reply.positive:
             self.state = State.REVERSE_PATH
             self.connection.budget.messages += 1
@@ -748,8 +751,7 @@ class ServerDialogue:
             self._content_octets = 0
         self._send(reply)
 
-    def _settle_rcpt(self, decision: Decision, reply: Reply) -> None:
-        assert isinstance(decision, Rcpt)
+    def _settle_rcpt(self, decision: Rcpt, reply: Reply) -> None:
         if reply.positive:
             self.state = State.FORWARD_PATH
             assert self.envelope is not None
@@ -780,8 +782,7 @@ class ServerDialogue:
             self.connection.budget.commands = 0
         self._send(reply)
 
-    def _settle_authenticate(self, decision: Decision, reply: Reply) -> None:
-        assert isinstance(decision, Authenticate)
+    def _settle_authenticate(self, decision: Authenticate, reply: Reply) -> None:
         connection = self.connection
         if reply.positive:
             if connection.identity is None:
@@ -944,7 +945,7 @@ COMMANDS: Mapping[bytes, Row] = {
     b"ETRN": Row(Verb.ETRN, ServerDialogue._etrn),  # RFC 1985
 }
 
-_SETTLE: Mapping[type[Decision], Callable[[ServerDialogue, Decision, Reply], None]] = {
+_SETTLE: Mapping[type[Decision], Callable[[ServerDialogue, Any, Reply], None]] = {
     Connected: ServerDialogue._settle_connected,
     Secured: ServerDialogue._settle_secured,
     Hello: ServerDialogue._settle_hello,

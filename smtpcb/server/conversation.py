@@ -76,10 +76,11 @@ class Conversation:
         self._make_content = make_content
         self._id = dialogue.connection.id
         self._keeps_content = "message" in methods and "chunk" not in methods
+        self._reads_headers = "header" in methods
         # Calls that have still to be made for the event at hand, before the next event.
         self._agenda: deque[tuple[str, Sequence[object], Event]] = deque()
-        # Calls under way: what was called, its answer, until when.  Only recipients overlap.
-        self._calls: dict[Event, tuple[str, Deferred[Any], float]] = {}
+        #: Calls under way: what was called, its answer, until when.  Only recipients overlap.
+        self.calls: dict[Event, tuple[str, Deferred[Any], float]] = {}
         # The one of them that nothing may overlap.
         self._blocking: Event | None = None
         # What fires in the meantime changes nothing but the verdicts.
@@ -101,7 +102,7 @@ class Conversation:
     @property
     def deadline(self) -> float | None:
         """When the first of the calls under way has to be answered; ``None`` if there is none."""
-        return min((end for _, _, end in self._calls.values()), default=None)
+        return min((end for _, _, end in self.calls.values()), default=None)
 
     @property
     def completing(self) -> bool:
@@ -110,16 +111,20 @@ class Conversation:
 
     def run(self) -> None:
         """Run events until one needs time, or none is left."""
-        if not self._running:
-            with self._undisturbed():
-                while self._step():
-                    pass
+        if self._running:
+            return
+        self._running = True
+        try:
+            while self._step():
+                pass
+        finally:
+            self._running = False
 
     def expire(self, now: float) -> None:
         """Answer for the handler where its time is up (P41); `run` goes on from there."""
         with self._undisturbed():
-            for event, (name, _, end) in list(self._calls.items()):
-                if end <= now and event in self._calls:
+            for event, (name, _, end) in list(self.calls.items()):
+                if end <= now and event in self.calls:
                     verdict = decisions.timed_out(name, self._seconds_for(event), event, self._id)
                     self._cancel(event)
                     self._refuse(event, name, verdict, Reason.FAILED)
@@ -133,7 +138,7 @@ class Conversation:
         with self._undisturbed():
             self._dialogue.refuse_content(replies.SHUTTING_DOWN, Reason.SHUTDOWN)
             self._fault = replies.SHUTTING_DOWN, Reason.SHUTDOWN
-            for event in list(self._calls):
+            for event in list(self.calls):
                 self._cancel(event)
 
     def farewell(self, reason: Reason) -> None:
@@ -155,21 +160,28 @@ class Conversation:
 
     def _step(self) -> bool:
         """Do the next thing; tell whether there was one."""
-        if self._dialogue.ended is not None:
+        dialogue = self._dialogue
+        if dialogue.ended is not None:
             self._abandon()
-        if self.blocked:
+        if self._blocking is not None:
             return False
         if self._agenda:
             self._call(*self._agenda.popleft())
-        elif (event := self._dialogue.next_event()) is not None:
-            self._meet(event)
-        elif self._farewell is None or self._calls:
+            return True
+        event = dialogue.next_event()
+        if event is not None:
+            special = _SPECIAL.get(type(event))
+            if special is not None:
+                special(self, event)
+            else:
+                self._call(event.method, event.arguments(), event)
+            return True
+        if self._farewell is None or self.calls:
             return False
-        else:
-            event, self._farewell = Disconnected(self._farewell), None
-            self._call(event.method, event.arguments(), event)
-            if not self.blocked:
-                self._conclude()
+        event, self._farewell = Disconnected(self._farewell), None
+        self._call(event.method, event.arguments(), event)
+        if not self.blocked:
+            self._conclude()
         return True
 
     def _abandon(self) -> None:
@@ -184,38 +196,21 @@ class Conversation:
         if self._agenda:
             told = [entry for entry in self._agenda if isinstance(entry[2], (Aborted, Message))]
             self._agenda = deque(told)
-        for event in list(self._calls):
+        for event in list(self.calls):
             if not isinstance(event, (Aborted, Disconnected)):
                 self._cancel(event)
 
     # The way of an event.
 
-    def _meet(self, event: Event) -> None:
-        if isinstance(event, Chunk):
-            self._take(event)
-        elif isinstance(event, Message):
-            if self._headers is not None and self._fault is None:
-                for field in self._headers.finish():
-                    self._agenda.append(("header", field, event))
-            self._agenda.append(("message", (event.envelope,), event))
-        elif isinstance(event, StartTls):
-            self._start_tls(event)
-        else:
-            if isinstance(event, Aborted):
-                self._forget_content()
-            self._call(event.method, event.arguments(), event)
-
     def _take(self, event: Chunk) -> None:
         if self._fault is not None:
             return
-        if "header" in self._methods:
+        if self._reads_headers:
             if self._headers is None:
                 self._headers = HeaderReader(self._dialogue.settings.limits.header_octets)
             for field in self._headers.read(event.octets):
                 self._agenda.append(("header", field, event))
-        if "chunk" in self._methods:
-            self._agenda.append(("chunk", (event.octets,), event))
-        elif self._keeps_content:
+        if self._keeps_content:
             if self._content is None:
                 self._content = self._make_content()
             try:
@@ -223,6 +218,21 @@ class Conversation:
             except OSError as error:
                 _log.warn("no room for a message on {id}: {error}", id=self._id, error=str(error))
                 self._refuse_content(replies.NO_STORAGE, Reason.FAILED)
+        else:
+            self._agenda.append(("chunk", (event.octets,), event))
+
+    def _complete(self, event: Message) -> None:
+        if self._headers is not None and self._fault is None:
+            for field in self._headers.finish():
+                self._agenda.append(("header", field, event))
+        self._agenda.append(("message", (event.envelope,), event))
+
+    def _abort(self, event: Aborted) -> None:
+        self._forget_content()
+        self._call(event.method, event.arguments(), event)
+
+    def _secure(self, event: StartTls) -> None:
+        self._start_tls(event)
 
     def _call(self, name: str, arguments: Sequence[object], event: Event) -> None:
         if self._fault is not None and name in ("header", "chunk", "message"):
@@ -230,7 +240,8 @@ class Conversation:
                 assert isinstance(event, Message)
                 self._refuse_message(event, *self._fault)
             return
-        if isinstance(event, Message) and self._keeps_content and name == "message":
+        if name == "message" and self._keeps_content:
+            assert isinstance(event, Message)
             if self._content is None:
                 self._content = self._make_content()
             event.envelope.kept = self._content
@@ -240,20 +251,22 @@ class Conversation:
                 self._answer(event, True)
             return
         try:
-            result = decisions.call(method, arguments)
+            result = method(*arguments)
+            if result is not None:
+                result = decisions.started(result)
         except KeyboardInterrupt:
             raise
         except BaseException:  # a handler that calls sys.exit() has failed, no more
             self._failed(Failure(), event, name)
             return
-        if isinstance(result, Deferred):
+        if result is not None and isinstance(result, Deferred):
             self._wait(result, event, name)
         else:
             self._answered(result, event, name)
 
     def _wait(self, deferred: Deferred[Any], event: Event, name: str) -> None:
         end = self._clock.seconds() + self._seconds_for(event)
-        self._calls[event] = name, deferred, end
+        self.calls[event] = name, deferred, end
         if not (isinstance(event, Rcpt) and self._dialogue.abilities.concurrent_recipients):
             self._blocking = event
         deferred.addCallbacks(
@@ -290,7 +303,7 @@ class Conversation:
 
     def _end_call(self, event: Event) -> Deferred[Any] | None:
         """Return what was waited for, if it still was."""
-        _, deferred, _ = self._calls.pop(event, (None, None, None))
+        _, deferred, _ = self.calls.pop(event, (None, None, None))
         if self._blocking is event:
             self._blocking = None
         return deferred
@@ -321,6 +334,9 @@ class Conversation:
             self._conclude()
         if not isinstance(event, Decision) or event.method != name:
             return  # a notification may return anything
+        if result is None and not isinstance(event, Authenticate):
+            self._answer(event, True)
+            return
         try:
             verdict = decisions.verdict_of(event, result)
         except Exception:
@@ -387,3 +403,12 @@ class Conversation:
             self.over = True
             self._forget_content()
             self.release_login()
+
+
+# Events that are more than one call.
+_SPECIAL: Mapping[type[Event], Callable[[Conversation, Any], None]] = {
+    Chunk: Conversation._take,
+    Message: Conversation._complete,
+    Aborted: Conversation._abort,
+    StartTls: Conversation._secure,
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import types
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Coroutine, Generator
 from contextvars import copy_context
 from typing import Any
 
@@ -28,6 +28,8 @@ def _rest(coroutine: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, A
     try:
         while True:
             try:
+                if asyncio.isfuture(awaited):  # on the asyncio reactor its libraries just work
+                    awaited = Deferred.fromFuture(awaited)
                 value = yield awaited
             except GeneratorExit:
                 coroutine.close()
@@ -55,15 +57,14 @@ def _start(coroutine: Coroutine[Any, Any, Any]) -> object:
     return context.run(Deferred.fromCoroutine, _rest(coroutine, awaited))
 
 
-def call(method: Callable[..., object], arguments: Sequence[object]) -> object:
+def started(result: object) -> object:
     """
-    Call a method of a handler.
+    Take what a method of a handler has returned.
 
-    :return: what it returned; if it needs time, a Deferred.
-    :raises BaseException: whatever it raised.
+    :return: the answer; if it needs time, a Deferred of it.
+    :raises BaseException: whatever a coroutine raises before it waits.
     """
-    result = method(*arguments)
-    if result is None or isinstance(result, (bool, Reply, Deferred)):
+    if isinstance(result, (bool, Reply, tuple, Deferred)):
         return result
     if isinstance(result, types.CoroutineType):
         return _start(result)

@@ -107,6 +107,7 @@ class SmtpServerProtocol(LineReceiver):
         self._octets_before = 0
         self._pace_left = PACE_SECONDS
         self._timer: IDelayedCall | None = None
+        self._timer_due = float("inf")
         self._phase = Phase.COMMAND
         self._deadline = 0.0
         self._session_end = float("inf")
@@ -138,18 +139,41 @@ class SmtpServerProtocol(LineReceiver):
 
     def dataReceived(self, data: bytes) -> None:
         """Take what the client sends."""
-        if not self._hung_up:
-            self._turn(super().dataReceived, data)
+        if self._hung_up:
+            return
+        self._turn_began = self._clock.seconds()
+        try:
+            super().dataReceived(data)
+            self._read_on()
+        except Exception:
+            self._break()
 
     def lineReceived(self, line: bytes) -> None:
         """Take a command, or a response of AUTH."""
         dialogue = self._dialogue
         assert dialogue is not None
+        conversation = self._conversation
+        assert conversation is not None
         if self._transcript is not None:
             self._transcript.client(dialogue.shown(line) + b"\r\n")
         dialogue.receive_line(line)
-        self._run()
-        if not self.paused and self._clock.seconds() - self._turn_began > SLICE_SECONDS:
+        conversation.run()
+        if (
+            self.paused
+            or dialogue.penalized
+            or conversation.calls
+            or self._phase is not Phase.COMMAND
+            or dialogue.wants is not Wants.LINE
+        ):
+            self._follow()
+        else:
+            # One more command and nothing else: the timer looks at the deadline when it fires.
+            self._deadline = self._turn_began + self._limits.idle_seconds
+        if (
+            self._buffer
+            and not self.paused
+            and self._clock.seconds() - self._turn_began > SLICE_SECONDS
+        ):
             # Let the reactor serve the others before the next line.
             self.paused = True
             self._yielded = self._clock.callLater(0, self._take_turn)
@@ -347,8 +371,6 @@ class SmtpServerProtocol(LineReceiver):
             step(*arguments)
             self._read_on()
         except Exception:
-            # No handler's doing: those are caught where they are called.
-            _log.failure("a fault of smtpcb on {id}", id=self.connection.id)
             self._break()
 
     def _advance(self) -> None:
@@ -362,6 +384,8 @@ class SmtpServerProtocol(LineReceiver):
         self._follow()
 
     def _break(self) -> None:
+        """End a connection on which we have failed: no handler has, those are caught (P59)."""
+        _log.failure("a fault of smtpcb on {id}", id=self.connection.id)
         self._stop_waiting()
         if self._lost:
             self._stop_timer()
@@ -378,7 +402,7 @@ class SmtpServerProtocol(LineReceiver):
         dialogue, conversation = self._dialogue, self._conversation
         if dialogue is None or conversation is None:
             return
-        deadline = conversation.deadline
+        deadline = conversation.deadline if conversation.calls else None
         if self._lost:
             if conversation.over:
                 self._conclude()
@@ -445,7 +469,7 @@ class SmtpServerProtocol(LineReceiver):
 
     def _set_flow(self) -> None:
         reading = not self._choked and (not self.paused or len(self._buffer) < MOST_WAITING_OCTETS)
-        if reading != self._reading:
+        if reading is not self._reading:
             self._reading = reading
             if reading:
                 self.transport.resumeProducing()
@@ -528,19 +552,26 @@ class SmtpServerProtocol(LineReceiver):
         self._phase = phase
         self._deadline = deadline
         due = deadline if self._hung_up else min(deadline, self._session_end)
-        now = self._clock.seconds()
+        if due >= self._timer_due:
+            return  # when the timer fires it will look again
+        self._timer_due = due
+        seconds = max(0.0, due - self._clock.seconds())
         if self._timer is None:
-            self._timer = self._clock.callLater(max(0.0, due - now), self._tick)
-        elif due < self._timer.getTime():
-            self._timer.reset(max(0.0, due - now))
+            self._timer = self._clock.callLater(seconds, self._tick)
+        else:
+            self._timer.reset(seconds)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._forget_timer()
+
+    def _forget_timer(self) -> None:
+        self._timer = None
+        self._timer_due = float("inf")
 
     def _tick(self) -> None:
-        self._timer = None
+        self._forget_timer()
         now = self._clock.seconds()
         if now >= self._session_end and not self._hung_up:
             self._turn(self._session_over)

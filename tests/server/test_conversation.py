@@ -17,7 +17,7 @@ from smtpcb.engine.events import Reason
 from smtpcb.engine.limits import Limits
 from smtpcb.engine.reply import Reply
 from smtpcb.engine.settings import Settings
-from smtpcb.server.decisions import call
+from smtpcb.server.decisions import started
 from tests.server.client import HELLO, MAIL, MESSAGE, RCPT, TEXT, Client, Observer, Recorder
 
 Connect = Callable[..., Client]
@@ -604,7 +604,7 @@ def test_a_coroutine_that_is_thrown_away_is_closed() -> None:
         finally:
             seen.append("closed")
 
-    answer: Any = call(waiting, ())
+    answer: Any = started(waiting())
     assert isinstance(answer, Deferred)
     answer.cancel()
     answer.addErrback(lambda failure: None)
