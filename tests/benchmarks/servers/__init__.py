@@ -1,0 +1,1 @@
+"""What the servers run: handlers for smtpcb, and peers in Python as programs of their own."""

@@ -1,0 +1,48 @@
+"""Handlers for servers that run as processes of their own: ``--handler python:…``."""
+
+from __future__ import annotations
+
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
+from smtpcb import Envelope, Reason, ReversePath
+
+
+class Slow:
+    """Takes half a second to take a message, and notes what became of it."""
+
+    async def message(self, envelope: Envelope) -> None:
+        await deferLater(reactor, 0.5)
+        note(f"message {envelope.content.size_octets}")
+
+    def aborted(self, reason: Reason) -> None:
+        note(f"aborted {reason.name}")
+
+    def disconnected(self, reason: Reason) -> None:
+        note(f"disconnected {reason.name}")
+
+
+class Dropping:
+    """Streams the content to nowhere."""
+
+    def mail(self, reverse_path: ReversePath, parameters: object) -> None:
+        self.octets = 0
+
+    def chunk(self, octets: bytes) -> None:
+        self.octets += len(octets)
+
+    def message(self, envelope: Envelope) -> None:
+        note(f"message {self.octets}")
+
+
+class Whole:
+    """Takes the content whole, and looks at its size only."""
+
+    def message(self, envelope: Envelope) -> None:
+        note(f"message {envelope.content.size_octets}")
+
+
+def note(text: str) -> None:
+    """Leave a line for the test."""
+    with open("notes", "a") as file:
+        file.write(text + "\n")

@@ -1,0 +1,121 @@
+"""SIGTERM: what is under way is finished, and nothing that got a 250 is lost."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from ..running import Client, Server, running, wait_until
+
+CONTENT = b"Subject: x\r\n\r\nhello\r\n"
+SLOW = ("--handler", "python:tests.process.handlers.Slow")
+
+
+def notes(server: Server) -> list[str]:
+    """What the handler has noted."""
+    path = server.folder / "notes"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def is_closed(port: int) -> bool:
+    """Tell whether nobody listens any more."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_transactions_are_finished_and_other_sessions_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Listening stops at once; who is within a transaction gets the 250, all others 421."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    with running(tmp_path, *SLOW) as server:
+        idle, mail, data, deciding = (Client(server.port) for _ in range(4))
+        with idle, mail, data, deciding:
+            assert mail.say("MAIL FROM:<>").startswith(b"250")
+            data.begin()
+            data.socket.sendall(CONTENT[:15])
+            deciding.begin()
+            deciding.socket.sendall(CONTENT + b".\r\n")
+            time.sleep(0.1)
+            server.signal()
+            assert idle.reply().startswith(b"421 4.3.2 ")
+            assert idle.reply() == b""
+            wait_until(lambda: is_closed(server.port))
+
+            assert deciding.reply().startswith(b"250 ")
+            assert deciding.reply().startswith(b"421 4.3.2 ")
+            assert mail.say("RCPT TO:<b@example.org>").startswith(b"250")
+            assert mail.say("DATA").startswith(b"354")
+            for client, rest in ((mail, CONTENT), (data, CONTENT[15:])):
+                client.socket.sendall(rest + b".\r\n")
+            for client in (mail, data):
+                assert client.reply().startswith(b"250 ")
+                assert client.reply().startswith(b"421 4.3.2 ")
+                assert client.reply() == b""
+        assert server.wait() == -signal.SIGTERM
+        assert notes(server).count(f"message {len(CONTENT)}") == 3
+        assert notes(server).count("disconnected SHUTDOWN") == 4
+        assert not [note for note in notes(server) if note.startswith("aborted")]
+        assert "Traceback" not in server.log
+
+
+def test_text_that_is_cut_is_not_stored(tmp_path: Path) -> None:
+    """When the grace is over an unfinished message is aborted; the finished ones are all there."""
+    with running(tmp_path, "--grace-seconds", "0.3") as server:
+        with Client(server.port) as client, Client(server.port) as stuck:
+            assert client.send(CONTENT).startswith(b"250 ")
+            stuck.begin()
+            stuck.socket.sendall(b"Subject: half a message\r\n\r\n")
+            time.sleep(0.05)
+            began = time.monotonic()
+            server.signal()
+            assert client.reply().startswith(b"421 4.3.2 ")
+            assert stuck.reply().startswith(b"421 4.3.2 ")
+            assert 0.2 < time.monotonic() - began < 3
+        assert server.wait() == -signal.SIGTERM
+        assert server.messages() == [CONTENT]
+        assert not list((server.state / "Maildir/tmp").iterdir())
+        assert "Traceback" not in server.log
+
+
+def test_a_handler_hears_that_text_was_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`aborted` and `disconnected` say that it was the server that stopped."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    with running(tmp_path, *SLOW, "--grace-seconds", "0.2") as server:
+        with Client(server.port) as client:
+            client.begin()
+            client.socket.sendall(b"Subject: half a message\r\n\r\n")
+            time.sleep(0.05)
+            server.signal()
+            assert client.reply().startswith(b"421 4.3.2 ")
+        assert server.wait() == -signal.SIGTERM
+        assert notes(server) == ["aborted SHUTDOWN", "disconnected SHUTDOWN"]
+
+
+def test_nothing_with_a_250_is_lost(tmp_path: Path) -> None:
+    """Clients that send as fast as they can lose nothing when the server stops under them."""
+    with running(tmp_path) as server:
+        accepted = []
+        clients = [Client(server.port) for _ in range(5)]
+        for round_ in range(4):
+            for number, client in enumerate(clients):
+                sent = f"Subject: {number} {round_}\r\n\r\n".encode()
+                client.begin()
+                client.socket.sendall(sent + b".\r\n")
+                accepted.append((client, sent))
+            if round_ == 3:
+                server.signal()
+            for client in clients:
+                assert client.reply().startswith(b"250 ")
+        for client in clients:
+            assert client.reply().startswith(b"421 4.3.2 ")
+            client.close()
+        assert server.wait() == -signal.SIGTERM
+        assert sorted(server.messages()) == sorted(sent for _, sent in accepted)
