@@ -209,6 +209,12 @@ OPTIONS: tuple[Option, ...] = (
         "METHOD",
         many=True,
     ),
+    Option(
+        "no-direct-writes",
+        bool,
+        False,
+        "Leave each reply to the reactor's next turn instead of sending it at once.",
+    ),
     Option("allow-insecure-auth", bool, False, "Take passwords outside TLS as well."),
     Option(
         "bare-newline",

@@ -36,6 +36,7 @@ from smtpcb.engine.settings import Settings
 from smtpcb.handlers.capture import Capture, prepare
 from smtpcb.interfaces import ISmtpHandlerPlugin
 from smtpcb.options import OPTIONS, Configuration, ConfigurationError
+from smtpcb.server import transport
 from smtpcb.server.factory import SmtpServerFactory
 from smtpcb.server.service import SmtpService
 from smtpcb.transcript.record import TranscriptFolder, TranscriptSettings, prune
@@ -208,10 +209,14 @@ def _give_up(why: str) -> NoReturn:
     raise StartError(why)
 
 
-def make_service(configuration: Configuration, reactor: Any = None) -> ServerService:
+def make_service(
+    configuration: Configuration, reactor: Any = None, *, owner: tuple[int, int] | None = None
+) -> ServerService:
     """
     Build everything, and bind nothing.
 
+    :param owner: user and group that the process will run as once its ports are bound, if it is
+        started as root; what is kept below ``--state`` becomes theirs (-1: as it is).
     :raises ConfigurationError: a setting is wrong or a file cannot be used; one line says which.
     """
     if reactor is None:
@@ -249,6 +254,11 @@ def make_service(configuration: Configuration, reactor: Any = None) -> ServerSer
         factory,
     )
     report = []
+    if owner is not None:
+        kept = [handler.maildir] if isinstance(handler, Capture) else []
+        kept += [recorded.folder] if recorded is not None else []
+        kept += [certificate.parent, certificate] if certificate is not None else []
+        _give_away(kept, owner)
     if isinstance(handler, Capture):
         report.append(f"messages: {handler.maildir / 'new'}")
     if recorded is not None:
@@ -289,6 +299,9 @@ def _with_hostname(configuration: Configuration, hostname: str) -> Settings:
 
 def _endpoints(configuration: Configuration, reactor: Any) -> list[IStreamServerEndpoint]:
     made = []
+    # Under TLS what we write is not what goes to the socket, so there is nothing to send at once.
+    at_once = transport.is_supported() and not configuration["no_direct_writes"]
+    direct = transport.DirectReactor(reactor) if at_once else reactor
     for name in ("listen", "smtps"):
         for description in configuration[name]:
             kind = description.partition(":")[0]
@@ -303,7 +316,7 @@ def _endpoints(configuration: Configuration, reactor: Any) -> list[IStreamServer
                 if "backlog=" not in description:
                     full += ":backlog=511"  # Twisted's 50 is little for a burst of mail
             try:
-                made.append(serverFromString(reactor, full))
+                made.append(serverFromString(direct if name == "listen" else reactor, full))
             except Exception as error:  # a parser of a plug-in may raise anything
                 raise ConfigurationError(
                     f"--{name} {description}: no endpoint: {_one_line(error)}"
@@ -488,6 +501,18 @@ def _make_folder(folder: Path, where: str) -> None:
         raise ConfigurationError(f"{where}: {error.filename}: a file is in the way") from None
     except OSError as error:
         raise ConfigurationError(f"{where}: {error.filename}: {error.strerror}") from None
+
+
+def _give_away(paths: Sequence[Path], owner: tuple[int, int]) -> None:
+    """Make somebody else the owner of folders that we have made, and of the folders in them."""
+    try:
+        for path in paths:
+            os.chown(path, *owner, follow_symlinks=False)
+            if path.is_dir():
+                for inside in path.iterdir():
+                    os.chown(inside, *owner, follow_symlinks=False)
+    except OSError as error:
+        raise ConfigurationError(f"--uid: {error.filename}: {error.strerror}") from None
 
 
 def _one_line(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,12 @@ for _option in OPTIONS:
 
 def makeService(options: Options) -> IService:
     """Return what twistd runs; a mistake is one line and exit status 1."""
+    parent: Mapping[str, Any] = options.parent or {}
+    user, group = parent.get("uid"), parent.get("gid")
+    owner = None
+    if os.getuid() == 0 and (user is not None or group is not None):
+        owner = (-1 if user is None else user, -1 if group is None else group)
     try:
-        return make_service(options.configuration())
+        return make_service(options.configuration(), owner=owner)
     except ConfigurationError as error:
         raise SystemExit(f"smtpcb: {error}") from None

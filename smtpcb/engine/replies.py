@@ -22,8 +22,8 @@ HELP = Reply(
     214,
     "2.0.0",
     (
-        "Commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT",
-        "VRFY HELP AUTH STARTTLS",
+        "Commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP",
+        "EHLO says which others there are",
     ),
 )
 

@@ -808,3 +808,39 @@ def test_a_greeting_of_ones_own_begins_with_our_name_after_helo_too() -> None:
         """,
         Polite,
     )
+
+
+def test_a_greeting_of_ones_own_may_say_our_name_itself() -> None:
+    """The name stands there once."""
+
+    class Polite:
+        def hello(self, introduction):
+            return 250, "LOCALHOST at your service"
+
+    play(
+        """
+        C: HELO there
+        S: 250 LOCALHOST at your service
+        """,
+        Polite,
+    )
+
+
+def test_a_recipient_in_utf8_is_taken_where_utf8_was_declared() -> None:
+    """An ASCII address with UTF-8 elsewhere in the command is one question, the address another."""
+    play(
+        """
+        C: HELO there
+        S: 250
+        C: MAIL FROM:<> SMTPUTF8
+        S: 250
+        C: RCPT TO:<jürgen@example.org>
+        S: 250 2.1.5
+        C: RSET
+        S: 250
+        C: MAIL FROM:<>
+        S: 250
+        C: RCPT TO:<jürgen@example.org>
+        S: 553 5.6.7
+        """
+    )

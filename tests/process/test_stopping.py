@@ -25,8 +25,8 @@ def is_closed(port: int) -> bool:
     """Tell whether nobody listens any more."""
     try:
         socket.create_connection(("127.0.0.1", port), 5).close()
-    except ConnectionRefusedError:
-        return True
+    except (ConnectionRefusedError, ConnectionResetError):
+        return True  # reset: it was waiting to be accepted when the port was closed
     return False
 
 
