@@ -31,6 +31,7 @@ from smtpcb.engine.sasl import Credentials
 from smtpcb.options import BY_NAME, ConfigurationError, read_value, resolve
 from smtpcb.server.factory import SmtpServerFactory
 from smtpcb.server.service import SmtpService
+from smtpcb.server.transport import DirectPort
 from smtpcb.service import (
     PRUNE_SECONDS,
     RELOAD_SECONDS,
@@ -706,3 +707,35 @@ def offered(port: int) -> dict[str, str]:
     with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
         client.ehlo()
         return dict(client.esmtp_features)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_what_is_kept_belongs_to_the_user_that_twistd_becomes(tmp_path: Path) -> None:
+    """``twistd --uid`` binds port 25 as root; messages are kept as somebody else."""
+    state = tmp_path / "state"
+    values = {"listen": (ANY_PORT,), "state": state}
+    service = make_service(resolve(values, {}), owner=(65534, 65534))
+    for kept in ("", "identity.pem", "Maildir", "Maildir/new", "Maildir/tmp", "transcripts"):
+        assert (state / kept).stat().st_uid == 65534, kept
+        assert (state / kept).stat().st_gid == 65534, kept
+    assert service.smtp.ports == []
+
+
+def test_a_folder_that_cannot_be_given_away_is_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every message would be refused later on."""
+
+    def refuse(path: Path, *_: int, **__: bool) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(os, "chown", refuse)
+    values = {"listen": (ANY_PORT,), "state": tmp_path / "state"}
+    with pytest.raises(ConfigurationError, match=r"--uid: .*: Operation not permitted"):
+        make_service(resolve(values, {}), owner=(1, 1))
+
+
+def test_replies_leave_at_once_unless_told_otherwise(start: Start) -> None:
+    """The transport is a matter of speed, and can be turned off."""
+    ports = [start().smtp.ports[0], start(no_direct_writes=True).smtp.ports[0]]
+    assert [isinstance(port, DirectPort) for port in ports] == [True, False]

@@ -380,3 +380,28 @@ class TestHandlers:
             assert client.say("RSET").startswith(b"250 ")
             assert client.send(b"Subject: x\r\n\r\n..\r\n").startswith(b"250 ")
         assert (tmp_path / "last.eml").read_bytes() == b"Subject: x\r\n\r\n.\r\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "owner"),
+    [
+        ({"uid": 1000, "gid": 1001}, (1000, 1001)),
+        ({"uid": 1000, "gid": None}, (1000, -1)),
+        ({"uid": None, "gid": None}, None),
+    ],
+)
+def test_the_user_that_twistd_becomes_is_passed_on(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: dict[str, int | None],
+    owner: tuple[int, int] | None,
+) -> None:
+    """Started as root, the server makes what it keeps for the user it will run as."""
+    seen = []
+    monkeypatch.setattr("smtpcb.tap.make_service", lambda _, owner: seen.append(owner))
+    monkeypatch.setattr("os.getuid", lambda: 0)
+    options = Options()
+    options.parseOptions([])
+    options.parent = said
+    makeService(options)
+    assert seen == [owner]

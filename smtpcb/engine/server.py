@@ -213,6 +213,11 @@ class ServerDialogue:
                 self._stop_if_idle()
         return self._events.popleft() if self._events else None
 
+    @property
+    def replies_due(self) -> int:
+        """How many replies `take_output` will give."""
+        return len(self._out)
+
     def take_output(self) -> bytes:
         """Return the octets to send now; each is given once."""
         out = self._out

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 # Up to it it is read, since only a reader learns that a client has left.  With what one read
 # brings, that makes 96 KiB at most.
 MOST_WAITING_OCTETS = 32_768
+# Replies that are gathered for one write: some commands get fifty times their octets back.
+MOST_REPLIES = 64
 # A line that goes on for longer is no mistake (P24).
 MOST_LINE_OCTETS = 1_048_576
 # How long one connection may keep all others waiting (P30).
@@ -169,14 +171,13 @@ class SmtpServerProtocol(LineReceiver):
         else:
             # One more command and nothing else: the timer looks at the deadline when it fires.
             self._deadline = self._turn_began + self._limits.idle_seconds
-        if (
-            self._buffer
-            and not self.paused
-            and self._clock.seconds() - self._turn_began > SLICE_SECONDS
-        ):
-            # Let the reactor serve the others before the next line.
-            self.paused = True
-            self._yielded = self._clock.callLater(0, self._take_turn)
+        if self._buffer and not self.paused:
+            if dialogue.replies_due > MOST_REPLIES:
+                self._flush()  # the transport says if that is enough
+            if self._clock.seconds() - self._turn_began > SLICE_SECONDS:
+                # Let the reactor serve the others before the next line.
+                self.paused = True
+                self._yielded = self._clock.callLater(0, self._take_turn)
 
     def rawDataReceived(self, data: bytes) -> None:
         """Take mail data, or more of a line that is too long."""
