@@ -7,6 +7,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from smtpcb.engine import content, extensions, grammar, replies, sasl
@@ -893,10 +894,12 @@ class ServerDialogue:
             self.close(replies.SHUTTING_DOWN, Reason.SHUTDOWN)
 
 
+@lru_cache(maxsize=64)
 def _greeting(hostname: str, banner: str) -> Reply:
     return Reply(220, None, f"{hostname} {banner}".rstrip())
 
 
+@lru_cache(maxsize=64)
 def _hello_reply(hostname: str) -> Reply:
     return Reply(250, None, hostname)
 

@@ -14,7 +14,11 @@ from smtpcb.engine.reply import Reply
 _HOSTNAME = re.compile(f"{grammar.DOMAIN}|{grammar.ADDRESS_LITERAL}")
 
 
-@dataclass(frozen=True, slots=True)
+# Both are made once and used by many dialogues, whose tables are kept by them; so they are told
+# apart by identity, which costs nothing, and not by two dozen fields.
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Settings:
     """
     How a dialogue is led.
@@ -45,7 +49,7 @@ class Settings:
             raise ValueError("bare_newline is 'refuse' or 'normalize'")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Abilities:
     """
     What is behind a dialogue; an extension is offered only if it can be honoured.

@@ -9,6 +9,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from smtpcb.adapters import EVENTS, Method, abilities_of, methods_of
 from smtpcb.adapters import authenticator as adapt_authenticator
 from smtpcb.adapters import handler_factory as adapt_handler
 from smtpcb.engine import replies
@@ -25,12 +27,20 @@ from smtpcb.engine.budget import Budget
 from smtpcb.engine.connection import Connection
 from smtpcb.engine.reply import Reply
 from smtpcb.engine.sasl import Credentials
-from smtpcb.engine.settings import Settings
+from smtpcb.engine.settings import Abilities, Settings
 from smtpcb.server.protocol import LINGER_SECONDS, SmtpServerProtocol
 from smtpcb.spool import MailData
 from smtpcb.transcript.record import TranscriptFolder
 
 Login = Callable[[Credentials], object]
+
+# What is looked at in a handler.
+_OF_A_HANDLER = frozenset(EVENTS) | {
+    "authenticate",
+    "command_mask",
+    "concurrent_recipients",
+    "extensions",
+}
 
 _log = Logger(namespace="smtpcb.server")
 
@@ -78,6 +88,7 @@ class SmtpServerFactory(Factory):
         self._memory_octets = memory_octets
         self._spool_folder = spool_folder
         self._ids = itertools.count(1)
+        self._known: dict[tuple[type, bool], tuple[tuple[str, ...], Abilities]] = {}
         #: The connections that are there, or whose handlers are still at work.
         self.protocols: set[SmtpServerProtocol] = set()
         self._per_address: Counter[str] = Counter()
@@ -102,8 +113,10 @@ class SmtpServerFactory(Factory):
                 replies.SHUTTING_DOWN if self._stopping else replies.TOO_MANY_CONNECTIONS,
                 self.reactor,
             )
+        now = datetime.now(UTC)
         connection = Connection(
-            id=self._next_id(),
+            id=self._id_at(now),
+            started=now,
             peer_address=host,
             peer_port=getattr(addr, "port", 0) or 0,
             budget=Budget(limits),
@@ -115,12 +128,33 @@ class SmtpServerFactory(Factory):
             self._per_address[share] += 1
         return protocol
 
-    def login_of(self, handler: object) -> Login | None:
-        """Return who decides on logins of a connection, ``None`` if nobody does."""
-        if self._login is not None:
-            return self._login
-        own = getattr(handler, "authenticate", None)
-        return adapt_authenticator(handler) if own is not None else None
+    def understand(self, handler: object, *, tls: bool) -> tuple[dict[str, Method], Abilities]:
+        """
+        Return a handler's methods by name, ``authenticate`` among them, and what it can do.
+
+        What a class says of its instances is looked up once, unless an instance has such
+        attributes of its own.
+
+        :param tls: whether STARTTLS is possible on its connection.
+        :raises TypeError: it is no handler; ValueError: nor can it do what it says.
+        """
+        kind = type(handler)
+        own = getattr(handler, "__dict__", {})
+        plain = own.keys().isdisjoint(_OF_A_HANDLER) and not hasattr(kind, "__getattr__")
+        known = self._known.get((kind, tls)) if plain else None
+        if known is not None:
+            names, abilities = known
+            methods: dict[str, Method] = {name: getattr(handler, name) for name in names}
+        else:
+            methods = methods_of(handler)
+            names = tuple(methods)
+            authentication = self._login is not None or hasattr(handler, "authenticate")
+            abilities = abilities_of(handler, methods, tls=tls, authentication=authentication)
+            if plain:
+                self._known[kind, tls] = names, abilities
+        if abilities.authentication:
+            methods["authenticate"] = self._login or adapt_authenticator(handler)
+        return methods, abilities
 
     def make_content(self) -> MailData:
         """Return the place for one message."""
@@ -173,8 +207,7 @@ class SmtpServerFactory(Factory):
         """Take connections again after `drain`."""
         self._stopping = False
 
-    def _next_id(self) -> str:
-        now = datetime.now(UTC)
+    def _id_at(self, now: datetime) -> str:
         return f"{now:%Y%m%dT%H%M%S.%f}Z-{os.getpid()}-{next(self._ids)}-{secrets.token_hex(3)}"
 
 
@@ -206,6 +239,7 @@ def _normal(host: str) -> str:
     return host[7:] if host.startswith("::ffff:") and "." in host else host
 
 
+@lru_cache(maxsize=1024)
 def _share_of(host: str) -> str | None:
     """Return what counts as one address; ``None`` for loopback and UNIX sockets."""
     try:

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smtpcb import tls
-from smtpcb.adapters import Method, abilities_of, methods_of
+from smtpcb.adapters import Method
 from smtpcb.engine import replies
 from smtpcb.engine.connection import Connection, TlsInformation
 from smtpcb.engine.events import Decision, Reason, StartTls
@@ -281,16 +281,9 @@ class SmtpServerProtocol(LineReceiver):
         abilities = Abilities()
         failure: Failure | None = None
         try:
-            handler = factory.handler_factory(connection)
-            methods = methods_of(handler)
-            login = factory.login_of(handler)
-            if login is not None:
-                methods["authenticate"] = login
-            abilities = abilities_of(
-                handler,
-                methods,
+            methods, abilities = factory.understand(
+                factory.handler_factory(connection),
                 tls=factory.tls is not None and ITLSTransport.providedBy(self.transport),
-                authentication=login is not None,
             )
         except KeyboardInterrupt:
             raise
