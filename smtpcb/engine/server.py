@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import re
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -128,10 +127,11 @@ class ServerDialogue:
         self.ended: Reason | None = None
         #: Set with a reply that should wait a second (too many errors); the driver clears it.
         self.penalized = False
-        self._events: deque[Event] = deque()
+        # Lists, since a deque of none takes 600 octets and these never hold more than a few.
+        self._events: list[Event] = []
         # Replies leave in the order of the commands (RFC 2920 §3.2): decisions that are open,
         # and whatever has been answered behind them.
-        self._queue: deque[Decision | Reply] = deque()
+        self._queue: list[Decision | Reply] = []
         self._held: bytes | None = None
         self._out: list[bytes] = []
         self._greeting: Reply | None = None
@@ -212,7 +212,7 @@ class ServerDialogue:
             self._at_end()
             if self._stopping:
                 self._stop_if_idle()
-        return self._events.popleft() if self._events else None
+        return self._events.pop(0) if self._events else None
 
     @property
     def replies_due(self) -> int:
@@ -350,10 +350,10 @@ class ServerDialogue:
         while queue:
             first = queue[0]
             if isinstance(first, Reply):
-                queue.popleft()
+                del queue[0]
                 self._send(first, own=True)
             elif first.reply is not None:
-                queue.popleft()
+                del queue[0]
                 _SETTLE[type(first)](self, first, first.reply)
             else:
                 return

@@ -58,6 +58,28 @@ class Conversation:
     :param make_content: makes the place for the content of a message that is taken whole.
     """
 
+    __slots__ = (
+        "_agenda",
+        "_blocking",
+        "_changed",
+        "_clock",
+        "_content",
+        "_dialogue",
+        "_farewell",
+        "_fault",
+        "_headers",
+        "_id",
+        "_keeps_content",
+        "_make_content",
+        "_methods",
+        "_reads_headers",
+        "_release",
+        "_running",
+        "_start_tls",
+        "calls",
+        "over",
+    )
+
     def __init__(
         self,
         dialogue: ServerDialogue,
@@ -78,7 +100,7 @@ class Conversation:
         self._keeps_content = "message" in methods and "chunk" not in methods
         self._reads_headers = "header" in methods
         # Calls that have still to be made for the event at hand, before the next event.
-        self._agenda: deque[tuple[str, Sequence[object], Event]] = deque()
+        self._agenda: deque[tuple[str, Sequence[object], Event]] | None = None
         #: Calls under way: what was called, its answer, until when.  Only recipients overlap.
         self.calls: dict[Event, tuple[str, Deferred[Any], float]] = {}
         # The one of them that nothing may overlap.
@@ -195,12 +217,18 @@ class Conversation:
             return
         if self._agenda:
             told = [entry for entry in self._agenda if isinstance(entry[2], (Aborted, Message))]
-            self._agenda = deque(told)
+            self._agenda = deque(told) or None
         for event in list(self.calls):
             if not isinstance(event, (Aborted, Disconnected)):
                 self._cancel(event)
 
     # The way of an event.
+
+    def _later(self, entry: tuple[str, Sequence[object], Event]) -> None:
+        """Put a call on the agenda; there is none before it is needed."""
+        if self._agenda is None:
+            self._agenda = deque()
+        self._agenda.append(entry)
 
     def _take(self, event: Chunk) -> None:
         if self._fault is not None:
@@ -209,7 +237,7 @@ class Conversation:
             if self._headers is None:
                 self._headers = HeaderReader(self._dialogue.settings.limits.header_octets)
             for field in self._headers.read(event.octets):
-                self._agenda.append(("header", field, event))
+                self._later(("header", field, event))
         if self._keeps_content:
             if self._content is None:
                 self._content = self._make_content()
@@ -219,13 +247,13 @@ class Conversation:
                 _log.warn("no room for a message on {id}: {error}", id=self._id, error=str(error))
                 self._refuse_content(replies.NO_STORAGE, Reason.FAILED)
         else:
-            self._agenda.append(("chunk", (event.octets,), event))
+            self._later(("chunk", (event.octets,), event))
 
     def _complete(self, event: Message) -> None:
         if self._headers is not None and self._fault is None:
             for field in self._headers.finish():
-                self._agenda.append(("header", field, event))
-        self._agenda.append(("message", (event.envelope,), event))
+                self._later(("header", field, event))
+        self._later(("message", (event.envelope,), event))
 
     def _abort(self, event: Aborted) -> None:
         self._forget_content()
@@ -381,7 +409,7 @@ class Conversation:
     def _refuse_message(self, event: Message, reply: Reply, reason: Reason) -> None:
         """Refuse a message whose content was complete before the fault was known."""
         aborted = Aborted(event.envelope, reason)
-        self._agenda.append((aborted.method, aborted.arguments(), aborted))
+        self._later((aborted.method, aborted.arguments(), aborted))
         self._answer(event, reply)
 
     def _forget_content(self) -> None:

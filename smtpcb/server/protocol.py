@@ -82,6 +82,35 @@ class SmtpServerProtocol(LineReceiver):
     delimiter = b"\r\n"
     transport: Any
 
+    # What most connections never change stands here and not in each of them: it is less work for
+    # each, and thirty attributes are as many as instances can share the names of.
+    _dialogue: ServerDialogue | None = None
+    _conversation: Conversation | None = None
+    _transcript: Transcript | None = None
+    # An overlong line is being thrown away.
+    _skipping = False
+    _skipped_start = b""
+    _skipped_octets = 0
+    _skipped_cr = False
+    # Why we do not read, each for itself.
+    _choked = False
+    _yielded: IDelayedCall | None = None
+    _penalty: IDelayedCall | None = None
+    _reading = True
+    # Mail data so far, at the start of the minute that is being looked at, and what is left of
+    # that minute; it stands still while the client waits for the handler.
+    _octets = 0
+    _octets_before = 0
+    _pace_left = PACE_SECONDS
+    _timer: IDelayedCall | None = None
+    _timer_due = float("inf")
+    _phase = Phase.COMMAND
+    _deadline = 0.0
+    _session_end = float("inf")
+    # We take no more from the client.
+    _hung_up = False
+    _lost = False
+
     def __init__(self, factory: SmtpServerFactory, connection: Connection) -> None:
         self._factory = factory
         self._clock: Any = factory.reactor
@@ -89,33 +118,7 @@ class SmtpServerProtocol(LineReceiver):
         limits = self._limits = factory.settings.limits
         # MAX_LENGTH does not count the CRLF.  The dialogue knows which lines may be so long.
         self.MAX_LENGTH = max(limits.command_octets, limits.auth_octets) - 2
-        self._dialogue: ServerDialogue | None = None
-        self._conversation: Conversation | None = None
-        self._transcript: Transcript | None = None
-        # An overlong line is being thrown away.
-        self._skipping = False
-        self._skipped_start = b""
-        self._skipped_octets = 0
-        self._skipped_cr = False
-        # Why we do not read, each for itself.
-        self._choked = False
-        self._yielded: IDelayedCall | None = None
-        self._penalty: IDelayedCall | None = None
-        self._reading = True
         self._turn_began = 0.0
-        # Mail data so far, at the start of the minute that is being looked at, and what is left
-        # of that minute; it stands still while the client waits for the handler.
-        self._octets = 0
-        self._octets_before = 0
-        self._pace_left = PACE_SECONDS
-        self._timer: IDelayedCall | None = None
-        self._timer_due = float("inf")
-        self._phase = Phase.COMMAND
-        self._deadline = 0.0
-        self._session_end = float("inf")
-        # We take no more from the client.
-        self._hung_up = False
-        self._lost = False
 
     # Twisted's hooks.
 
