@@ -110,7 +110,7 @@ def read_forward_path(text: str, *, lenient: bool = False) -> tuple[ForwardPath,
 
 def _checked(match: re.Match[str]) -> tuple[str, str]:
     """Return local-part and domain, if they keep to the limits that a pattern cannot say."""
-    local_part, domain = match["local_part"], match["domain"]
+    local_part, domain = match.group("local_part", "domain")
     length = match.end() - match.start()
     # Most paths as a whole are shorter than what only a part of them may be.
     if length > MAXIMUM_LABEL_OCTETS or not match.string.isascii():

@@ -349,14 +349,15 @@ class ServerDialogue:
         queue = self._queue
         while queue:
             first = queue[0]
-            if isinstance(first, Reply):
+            if first is not decision and isinstance(first, Reply):
                 del queue[0]
                 self._send(first, own=True)
-            elif first.reply is not None:
-                del queue[0]
-                _SETTLE[type(first)](self, first, first.reply)
-            else:
+                continue
+            assert isinstance(first, Decision)
+            if first.reply is None:
                 return
+            del queue[0]
+            _SETTLE[type(first)](self, first, first.reply)
         if self._held is not None:
             line, self._held = self._held, None
             self.receive_line(line)

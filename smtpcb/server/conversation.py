@@ -18,11 +18,16 @@ from smtpcb.engine.events import (
     Aborted,
     Authenticate,
     Chunk,
+    Connected,
+    Data,
     Decision,
     Event,
+    Hello,
+    Mail,
     Message,
     Rcpt,
     Reason,
+    Secured,
     StartTls,
 )
 from smtpcb.engine.headers import HeaderReader
@@ -193,10 +198,10 @@ class Conversation:
         event = dialogue.next_event()
         if event is not None:
             special = _SPECIAL.get(type(event))
-            if special is not None:
-                special(self, event)
-            else:
+            if special is None:
                 self._call(event.method, event.arguments(), event)
+            else:
+                special(self, event)
             return True
         if self._farewell is None or self.calls:
             return False
@@ -280,7 +285,11 @@ class Conversation:
             return
         try:
             result = method(*arguments)
-            if result is not None:
+            if result is None:
+                if type(event) in _SIMPLE:
+                    self._dialogue.answer(event, True)  # type: ignore[arg-type]
+                    return
+            else:
                 result = decisions.started(result)
         except KeyboardInterrupt:
             raise
@@ -432,6 +441,9 @@ class Conversation:
             self._forget_content()
             self.release_login()
 
+
+# Decisions of which a plain yes is nothing but that.
+_SIMPLE = frozenset({Connected, Secured, Hello, Mail, Rcpt, Data})
 
 # Events that are more than one call.
 _SPECIAL: Mapping[type[Event], Callable[[Conversation, Any], None]] = {

@@ -451,14 +451,15 @@ class SmtpServerProtocol(LineReceiver):
             return  # a transport may resume us while it writes
         if dialogue.ended is not None:
             self._hang_up()
-        else:
+        elif self.paused or not self._reading:
             self._set_flow()
 
     def _flush(self) -> None:
         """Write the replies of one turn together."""
-        if self._penalty is not None or self._dialogue is None or self._lost:
+        dialogue = self._dialogue
+        if self._penalty is not None or dialogue is None or self._lost:
             return
-        octets = self._dialogue.take_output()
+        octets = dialogue.take_output()
         if octets:
             if self._transcript is not None:
                 self._transcript.server(octets)
