@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from threading import Thread
+from types import FunctionType
 from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -34,6 +37,9 @@ from smtpcb.interfaces import (
 )
 
 Method = Callable[..., object]
+
+STOP_SECONDS = 5.0
+"""How long the threads of `threaded` are waited for when all else has ended."""
 
 EVENTS: Mapping[str, int] = {
     name: len(description.positional)
@@ -199,8 +205,9 @@ class _OnePerConnection:
         except ValueError:  # a class written in C says nothing of its arguments
             self._takes_connection = False
         else:
-            self._takes_connection = _accepts(signature, 1)
-            if not self._takes_connection and not _accepts(signature, 0):
+            # An argument that can be left out, and is called otherwise, is for somebody else.
+            self._takes_connection = not _accepts(signature, 0) or _is_named_connection(signature)
+            if self._takes_connection and not _accepts(signature, 1):
                 raise TypeError(
                     f"{kind.__qualname__} must be callable with the connection, or with nothing"
                 )
@@ -248,6 +255,11 @@ def _accepts(signature: inspect.Signature, arguments: int) -> bool:
     return True
 
 
+def _is_named_connection(signature: inspect.Signature) -> bool:
+    first = next(iter(signature.parameters.values()), None)
+    return first is not None and first.name == "connection" and _accepts(signature, 1)
+
+
 def _check_methods(handler: object, name: str) -> None:
     """Find out now, and not from the first client, that a method cannot be called."""
     found = hasattr(handler, "authenticate")
@@ -262,9 +274,12 @@ def _check_methods(handler: object, name: str) -> None:
             signature = inspect.signature(method)
         except ValueError:
             continue
-        unbound = isinstance(handler, type) and inspect.isfunction(
-            inspect.getattr_static(handler, event, None)
-        )
+        static = inspect.getattr_static(handler, event, None)
+        unbound = isinstance(handler, type) and inspect.isfunction(static)
+        if isinstance(handler, type) and not isinstance(
+            static, (FunctionType, staticmethod, classmethod)
+        ):
+            continue  # how it is called, only an instance knows (a cache, a partial method)
         if not _accepts(signature, arguments + unbound):
             wanted = ", ".join(ISmtpEventHandler[event].positional)
             raise TypeError(f"{name}.{event} must be callable as {event}({wanted})")
@@ -347,18 +362,27 @@ class threaded:  # noqa: N801 - used like a function: threaded(Inbox)
 
                 self._reactor = reactor
             self._pool = ThreadPool(0, self._threads, "smtpcb-handler")
+            # A call that never returns must not keep the process from ending.
+            self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
             self._pool.start()
             self._stop_trigger = self._reactor.addSystemEventTrigger(
-                "during", "shutdown", self._pool.stop
+                "during", "shutdown", self._stop_for_a_while, self._pool
             )
         return self._pool
 
     def stop(self) -> None:
-        """End the threads, waiting for what they do; otherwise the end of the reactor does it."""
+        """End the threads, waiting a while for what they do; the end of the reactor does it too."""
         pool, self._pool = self._pool, None
         if pool is not None:
             self._reactor.removeSystemEventTrigger(self._stop_trigger)
-            pool.stop()
+            self._stop_for_a_while(pool)
+
+    @staticmethod
+    def _stop_for_a_while(pool: ThreadPool) -> None:
+        """End the threads; one that does not end is left behind."""
+        stopping = Thread(target=pool.stop, daemon=True)
+        stopping.start()
+        stopping.join(STOP_SECONDS)
 
     def _in_thread(self, pool: ThreadPool, lock: DeferredLock, method: Method) -> Method:
         def call(*arguments: object) -> Deferred[object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -559,3 +560,59 @@ def test_whoever_has_authenticate_is_an_authenticator() -> None:
 
     for given in (Own(), Adaptable()):
         assert authenticator(given)(ANNE) is True
+
+
+def test_only_a_class_that_wants_the_connection_gets_it() -> None:
+    """An argument with a default and another name is for whoever makes instances by hand."""
+
+    class Plain:
+        def __init__(self, store: object = None) -> None:
+            self.store = store
+
+        def message(self, envelope: object) -> None: ...
+
+    class Asking(Plain):
+        def __init__(self, connection: object = None) -> None:
+            super().__init__(connection)
+
+    here = Connection("x")
+    plain: Any = handler_factory(Plain)(here)
+    asking: Any = handler_factory(Asking)(here)
+    assert plain.store is None
+    assert asking.store is here
+
+
+def test_a_method_may_be_more_than_a_function() -> None:
+    """A cache or a partial method is callable, but only an instance knows how."""
+
+    class Cached:
+        @functools.lru_cache  # noqa: B019
+        def rcpt(self, forward_path: object, parameters: object) -> None: ...
+
+        def _mail(self, how: object, reverse_path: object, parameters: object) -> None: ...
+
+        mail = functools.partialmethod(_mail, 1)
+
+    assert set(methods_of(handler_factory(Cached)(Connection("x")))) == {"rcpt", "mail"}
+
+
+def test_a_call_that_never_returns_does_not_keep_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Threads that do not end are left behind; they are daemons."""
+    monkeypatch.setattr("smtpcb.adapters.STOP_SECONDS", 0.01)
+    go_on = threading.Event()
+    started = threading.Event()
+
+    class Stuck:
+        def message(self, envelope: object) -> None:
+            started.set()
+            go_on.wait(60)
+
+    factory = threaded(Stuck)
+    handler: Any = factory(Connection("x"))
+    handler.message(None).addErrback(lambda _: None)
+    assert started.wait(10)
+    factory.stop()
+    assert not go_on.is_set()
+    go_on.set()

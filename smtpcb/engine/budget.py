@@ -12,8 +12,9 @@ class Budget:
     """
     The account of one connection.  The server charges it, and a handler may read and charge it.
 
-    When it is exhausted, the reply to the command under way becomes 421 and the connection is
-    closed, whatever the reason was: there is one path.
+    When it is exhausted, the next negative reply becomes 421 and the connection is closed, whatever
+    the reason was: there is one path.  A positive reply stays what it is: what has been accepted
+    has been accepted.
 
     :ivar limits: what the counts are measured against.
     :ivar commands: commands since the last message.

@@ -94,7 +94,7 @@ def observed(line: bytes, *, secret: bool) -> Command:
     :param secret: a line that is no command may be a password sent out of step.
     """
     verb = VERBS.get(line.rstrip(b" \t").partition(b" ")[0].upper(), Verb.UNKNOWN)
-    if verb is Verb.UNKNOWN and (secret or is_auth(line)):
+    if verb is Verb.UNKNOWN and (secret or is_auth(line) or quotes_auth(line)):
         return Command(verb, "", hidden(len(line)))
     name, _, argument = masked(line).strip(b" \t").partition(b" ")
     if verb is Verb.AUTH:
@@ -103,7 +103,11 @@ def observed(line: bytes, *, secret: bool) -> Command:
 
 
 # Also behind a bare CR or LF: a client that ends lines so sends its secrets in one line with EHLO.
-_AUTH = re.compile(rb"(?:\A|[\x00-\x1f\x7f-\xff])[ \t]*AUTH", re.IGNORECASE)
+# A tab is among the controls, so blanks alone may follow: two ways to read a run of tabs would make
+# a line of them cost its length squared.
+_AUTH = re.compile(rb"(?:\A|[\x00-\x1f\x7f-\xff]) *+AUTH", re.IGNORECASE)
+# Where it stands in a line that is no command: IMAP's habit, a quotation, a log that was pasted.
+_QUOTED_AUTH = re.compile(rb"\bAUTH\b", re.IGNORECASE)
 # The mechanisms that we know; what stands in their place otherwise may be a secret.
 _MECHANISM = re.compile(rb" (?:PLAIN|LOGIN)(?: |\Z)", re.IGNORECASE)
 
@@ -111,6 +115,11 @@ _MECHANISM = re.compile(rb" (?:PLAIN|LOGIN)(?: |\Z)", re.IGNORECASE)
 def is_auth(line: bytes) -> bool:
     """Tell whether a line is an AUTH command, or was meant to be one: it may hold a secret."""
     return _AUTH.search(line) is not None
+
+
+def quotes_auth(line: bytes) -> bool:
+    """Tell whether a line that is no command may be one for AUTH, written in a strange way."""
+    return _QUOTED_AUTH.search(line) is not None
 
 
 def masked(line: bytes) -> bytes:

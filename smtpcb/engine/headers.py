@@ -6,6 +6,7 @@ import re
 
 # A field that goes on in the next line is folded there (RFC 5322 §2.2.3).
 _FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
+_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
 
 
@@ -55,7 +56,9 @@ class HeaderReader:
                 searched = end + 2
                 continue
             match = _FIELD.match(buffer, start, end)
-            if match is None:
+            # A bare CR or LF (BDAT lets it pass) may look like the end of a line to whoever reads
+            # the message: what is behind it is no field, and not part of one.
+            if match is None or _BARE.search(buffer, start, end):
                 self.done = True
                 break
             value = _FOLD.sub(b"", buffer[match.end() : end])

@@ -28,15 +28,16 @@ HELP = Reply(
 )
 
 # Refused by a handler: the standard answers when it says no.
-NO_SERVICE = Reply(554, "5.7.1", "No service for you", closes=True)  # RFC 5321 §3.1
-HELLO_REFUSED = Reply(550, "5.7.1", "Refused by policy")  # RFC 5321 §4.1.4
+# Neither a greeting nor an answer to EHLO has a status (RFC 2034 §4).
+NO_SERVICE = Reply(554, None, "No service for you", closes=True)  # RFC 5321 §3.1, §7.8
+HELLO_REFUSED = Reply(550, None, "Refused by policy")  # RFC 5321 §4.1.4
 TLS_REFUSED = Reply(554, "5.7.0", "Security level not sufficient")  # RFC 3207 §4.1
 SENDER_REFUSED = Reply(550, "5.7.1", "Sender refused")  # RFC 3463 §3.8
 RECIPIENT_REFUSED = Reply(550, "5.7.1", "Recipient refused")  # RFC 3463 §3.8
 TRANSACTION_REFUSED = Reply(554, "5.7.1", "Transaction refused")  # RFC 5321 §4.3.2
 MESSAGE_REFUSED = Reply(550, "5.7.1", "Message refused")  # RFC 3463 §3.8
 MAILBOX_UNKNOWN = Reply(550, "5.1.1", "No such mailbox")  # RFC 3463 §3.2
-NOTHING_QUEUED = Reply(458, None, "Unable to queue messages")  # RFC 1985 §5.3
+NOTHING_QUEUED = Reply(458, "4.3.0", "Unable to queue messages")  # RFC 1985 §5.3
 NO_HELP = Reply(504, "5.5.4", "No help on that")  # RFC 5321 §4.3.2
 
 # Command lines.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from types import EllipsisType
 
 # RFC 5321 §4.2: Reply-code = %x32-35 %x30-35 %x30-39; a first digit of 1 is not used in SMTP.
 _CODE = re.compile(r"[2-5][0-5][0-9]\Z")
@@ -27,7 +28,8 @@ class Reply:
 
     :ivar code: 200 to 559; its first digit decides what the client does next.
     :ivar status: enhanced status code such as ``"5.7.1"`` (RFC 3463 §2), or ``None``
-        where RFC 2034 §4 has none: greeting, EHLO/HELO and every 3yz reply.
+        where RFC 2034 §4 has none: greeting, EHLO/HELO and every 3yz reply.  If it is not given, it
+        is the one that fits the code best.
     :ivar lines: printable ASCII without CRLF, at least one line.  A single string is one line;
         each line with its codes fits into 512 octets (§4.5.3.1.5).
     :ivar closes: close the connection once this reply has been sent.  221 and 421 always do:
@@ -45,17 +47,19 @@ class Reply:
     def __init__(
         self,
         code: int,
-        status: str | None = None,
+        status: str | EllipsisType | None = ...,
         lines: str | Iterable[str] = (),
         closes: bool = False,
     ) -> None:
+        if status is ...:
+            status = DEFAULTS.get(code, _class_default(code))[0] if _is_code(code) else None
         try:
             lines = (lines,) if isinstance(lines, str) else tuple(lines)
         except TypeError:
             raise ValueError("the text of a reply is a string, or strings") from None
         if not all(isinstance(line, str) for line in lines):
             raise ValueError("the text of a reply is a string, or strings")
-        if isinstance(code, bool) or not isinstance(code, int) or not _CODE.match(str(code)):
+        if not _is_code(code):
             raise ValueError(f"{code!r} is no reply code (RFC 5321 §4.2)")
         if not lines:
             lines = (DEFAULTS.get(code, (None, ""))[1],)
@@ -114,15 +118,21 @@ class Reply:
         if isinstance(verdict, (bool, Reply)):
             return verdict
         if isinstance(verdict, int):
-            return cls(int(verdict), DEFAULTS.get(verdict, _class_default(verdict))[0])
+            return cls(int(verdict))
         if isinstance(verdict, tuple) and len(verdict) == 2:
             code, lines = verdict
             if isinstance(code, int) and not isinstance(code, bool):
-                return cls(int(code), DEFAULTS.get(code, _class_default(code))[0], lines)
+                return cls(int(code), lines=lines)
         raise TypeError(
             "a verdict is None, True, False, a Reply, a code or (code, text), "
             f"not {type(verdict).__name__}"
         )
+
+
+def _is_code(code: object) -> bool:
+    return (
+        isinstance(code, int) and not isinstance(code, bool) and _CODE.match(str(code)) is not None
+    )
 
 
 def _class_default(code: int) -> tuple[str | None, str]:

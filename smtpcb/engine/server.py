@@ -11,7 +11,15 @@ from typing import Any
 
 from smtpcb.engine import content, extensions, grammar, replies, sasl
 from smtpcb.engine.address import AddressError, read_forward_path, read_reverse_path
-from smtpcb.engine.command import Introduction, Verb, hidden, is_auth, masked, observed
+from smtpcb.engine.command import (
+    Introduction,
+    Verb,
+    hidden,
+    is_auth,
+    masked,
+    observed,
+    quotes_auth,
+)
 from smtpcb.engine.connection import Connection, TlsInformation
 from smtpcb.engine.envelope import Envelope, Recipient
 from smtpcb.engine.errors import LocalProtocolError, PeerProtocolError
@@ -237,11 +245,15 @@ class ServerDialogue:
         """
         if self._exchange is not None:
             return line if line == b"*" else hidden(len(line)).encode("ascii")
-        if self._auth_seen and line.lstrip(b" \t").partition(b" ")[0].upper() not in COMMANDS:
+        known = line.lstrip(b" \t").partition(b" ")[0].upper() in COMMANDS
+        if self._auth_seen and not known:
             return hidden(len(line)).encode("ascii")
         if is_auth(line):
             self._auth_seen = True
             return masked(line)
+        if not known and quotes_auth(line):
+            self._auth_seen = True
+            return hidden(len(line)).encode("ascii")
         return line
 
     # What the driver says.
@@ -411,13 +423,16 @@ class ServerDialogue:
             if len(line) + 2 > self.settings.limits.auth_octets:
                 raise PeerProtocolError(replies.AUTH_TOO_LONG)
         elif len(line) + 2 > self._command_octets:
-            raise PeerProtocolError(replies.LINE_TOO_LONG)
+            self._malformed(verb, rest, replies.LINE_TOO_LONG)
+            return
         try:
             argument = rest.decode("utf-8")
         except UnicodeDecodeError:
-            raise PeerProtocolError(replies.LINE_NOT_TEXT) from None
+            self._malformed(verb, rest, replies.LINE_NOT_TEXT)
+            return
         if not argument.isprintable():
-            raise PeerProtocolError(replies.LINE_NOT_TEXT)
+            self._malformed(verb, rest, replies.LINE_NOT_TEXT)
+            return
         if row.idle:
             budget = self.connection.budget
             budget.commands += 1
@@ -437,6 +452,21 @@ class ServerDialogue:
         if argument and not row.takes_argument:
             raise PeerProtocolError(replies.NO_ARGUMENT)
         row.act(self, argument)
+
+    def _malformed(self, verb: Verb, rest: bytes, reply: Reply) -> None:
+        """Refuse a line that cannot be read; but the octets that BDAT announces follow it still."""
+        if verb is Verb.BDAT:
+            self._spoil(reply)
+            self._drain(rest.decode("latin-1"), reply)
+        else:
+            raise PeerProtocolError(reply)
+
+    def _spoil(self, reply: Reply) -> None:
+        """Refuse a message of which octets will be missing, and every chunk of it to come."""
+        if self.envelope is not None and self.state in (State.FORWARD_PATH, State.CHUNKS):
+            self._abort(Reason.REFUSED)
+            self.state = State.CHUNKS
+            self._chunks_failed = True
 
     def _unknown(self, line: bytes) -> None:
         if _HTTP.fullmatch(line):
@@ -913,7 +943,7 @@ def _fits(decision: Decision, code: int) -> bool:
         return code == 220
     if isinstance(decision, Authenticate):
         return code == 235
-    return 200 <= code < 300
+    return 200 <= code < 300 and code != 221  # which would say goodbye in place of an answer
 
 
 # A line of HTTP, which a browser can be made to send to any port.

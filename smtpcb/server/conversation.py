@@ -82,6 +82,7 @@ class Conversation:
         "_running",
         "_start_tls",
         "calls",
+        "leaving",
         "over",
     )
 
@@ -118,6 +119,8 @@ class Conversation:
         self._fault: tuple[Reply, Reason] | None = None
         self._release: Callable[[], object] | None = None
         self._farewell: Reason | None = None
+        #: Whether the client has closed its side of the connection.
+        self.leaving = False
         #: Whether `disconnected` has been called and answered: nothing more will happen.
         self.over = False
 
@@ -398,6 +401,7 @@ class Conversation:
 
     def _answer(self, event: Decision, verdict: Reply | bool) -> None:
         dialogue = self._dialogue
+        alone = dialogue.ended is not None
         try:
             dialogue.answer(event, verdict)
         except ValueError:
@@ -405,9 +409,11 @@ class Conversation:
         if isinstance(event, Message):
             self._forget_content()
             reply = event.reply
-            if dialogue.ended is not None and reply is not None and reply.positive:
+            if (alone or self.leaving) and reply is not None and reply.positive:
+                # Who has closed one side may have closed both: then it does not read this either.
+                how = "reply not delivered" if alone else "reply perhaps not delivered"
                 _log.info(
-                    "accepted, reply not delivered on {id}: {reply}", id=self._id, reply=reply.text
+                    "accepted, {how} on {id}: {reply}", how=how, id=self._id, reply=reply.text
                 )
 
     def _refuse_content(self, reply: Reply, reason: Reason) -> None:

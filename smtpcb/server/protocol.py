@@ -45,7 +45,7 @@ MOST_REPLIES = 64
 # A line that goes on for longer is no mistake (P24).
 MOST_LINE_OCTETS = 1_048_576
 # How long one connection may keep all others waiting (P30).
-SLICE_SECONDS = 0.02
+SLICE_SECONDS = 0.01
 # The pace of mail data is looked at this often.
 PACE_SECONDS = 60.0
 # How long a client that has been told to go may take to go; and in a hurry.
@@ -107,6 +107,8 @@ class SmtpServerProtocol(LineReceiver):
     _phase = Phase.COMMAND
     _deadline = 0.0
     _session_end = float("inf")
+    # The client has closed its side.
+    _at_end = False
     # We take no more from the client.
     _hung_up = False
     _lost = False
@@ -226,12 +228,16 @@ class SmtpServerProtocol(LineReceiver):
         """Do nothing: the transport calls it when the connection is lost, and says so itself."""
 
     def readConnectionLost(self) -> None:
-        """Treat a client that will say nothing more as gone, once it has our last replies."""
-        if self._hung_up:
+        """
+        Treat a client that will say nothing more as gone, once what it has sent is answered.
+
+        Whether it still reads cannot be known.  So a decision is not waited for, except on a
+        message that is complete: its client should hear that it is safe.
+        """
+        if self._hung_up or self._conversation is None:
             self.transport.loseConnection()
         else:
-            assert self._dialogue is not None
-            self._dialogue.disconnect()
+            self._at_end = self._conversation.leaving = True
             self._advance()
 
     def writeConnectionLost(self) -> None:
@@ -449,10 +455,26 @@ class SmtpServerProtocol(LineReceiver):
         self._flush()
         if self._hung_up:
             return  # a transport may resume us while it writes
+        if self._at_end and not self._worth_waiting():
+            dialogue.disconnect()
+            self._run()
         if dialogue.ended is not None:
             self._hang_up()
         elif self.paused or not self._reading:
             self._set_flow()
+
+    def _worth_waiting(self) -> bool:
+        """Tell whether a client that has closed its side may yet hear something."""
+        dialogue, conversation = self._dialogue, self._conversation
+        assert dialogue is not None
+        assert conversation is not None
+        return (
+            conversation.completing
+            or dialogue.message_follows
+            or self._penalty is not None
+            or self._yielded is not None
+            or self._choked
+        )
 
     def _flush(self) -> None:
         """Write the replies of one turn together."""
@@ -466,6 +488,8 @@ class SmtpServerProtocol(LineReceiver):
             self.transport.write(octets)
 
     def _set_flow(self) -> None:
+        if self._at_end:
+            return  # there is nothing more to read
         reading = not self._choked and (not self.paused or len(self._buffer) < MOST_WAITING_OCTETS)
         if reading is not self._reading:
             self._reading = reading

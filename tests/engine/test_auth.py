@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from smtpcb.engine.command import Verb
+from smtpcb.engine.command import Verb, observed
 from smtpcb.engine.connection import Connection
 from smtpcb.engine.events import CommandSeen, Decision, Reason
 from smtpcb.engine.limits import Limits
@@ -229,3 +229,28 @@ def test_an_asterisk_is_shown() -> None:
     dialogue = auth("C: AUTH LOGIN\nS: 334").dialogue
     assert dialogue.shown(b"*") == b"*"
     assert dialogue.shown(b"abcd") == b"<4 octets hidden>"
+
+
+@pytest.mark.parametrize("piece", [b"\t", b" ", b"\xff", b"\0 ", b"\tAUT", b"AUTH\t"])
+def test_looking_for_secrets_takes_each_octet_once(piece: bytes) -> None:
+    """A line of blanks must not cost its length squared (P25): this one would take minutes."""
+    line = (piece * 400_000)[:400_000]
+    dialogue = ServerDialogue(Connection("x"))
+    dialogue.shown(line)
+    observed(line, secret=False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'"AUTH PLAIN AGFubmUAb3BlbiBzZXNhbWU=',
+        b"a1 AUTH PLAIN AGFubmUAb3BlbiBzZXNhbWU=",
+        b"C: AUTH LOGIN AGFubmUAb3BlbiBzZXNhbWU=",
+    ],
+)
+def test_a_login_written_in_a_strange_way_is_not_shown(line: bytes) -> None:
+    """IMAP's habits, quotations and pasted logs hold real passwords (P14)."""
+    dialogue = ServerDialogue(Connection("x"))
+    assert dialogue.shown(line) == f"<{len(line)} octets hidden>".encode()
+    assert "AGF" not in repr(observed(line, secret=False))
+    assert dialogue.shown(b"AGFubmUAb3BlbiBzZXNhbWU=") == b"<24 octets hidden>"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from smtpcb.engine.connection import Connection
+from smtpcb.engine.driver import Driver
 from smtpcb.engine.errors import Refusal
 from smtpcb.engine.events import Reason
 from smtpcb.engine.limits import Limits
 from smtpcb.engine.reply import Reply
-from smtpcb.engine.settings import Settings
+from smtpcb.engine.server import ServerDialogue
+from smtpcb.engine.settings import Abilities, Settings
 from smtpcb.testing import Played, play
 
 from .scripts import HELO, MAIL, RCPT
@@ -170,3 +173,43 @@ def test_what_a_handler_refuses_is_no_error_of_the_client() -> None:
     played = play(HELO + again * 25, Refuses())
     assert played.dialogue.connection.budget.errors == 0
     assert played.aborted == [Reason.REFUSED] * 25
+
+
+@pytest.mark.parametrize(
+    "command",
+    [b"BDAT 6\tLAST", b"BDAT 6 LAST\xff", b"BDAT 6 LAST\0", b"BDAT 6 LAST" + b" " * 3000 + b"x"],
+)
+@pytest.mark.parametrize("before", [b"", b"BDAT 2\r\nhi"])
+def test_octets_behind_an_unreadable_bdat_are_no_commands(command: bytes, before: bytes) -> None:
+    """Where a size can be read so many octets follow, whatever else is wrong (P36)."""
+    handler = Everything()
+    driver = Driver(ServerDialogue(Connection("x"), abilities=Abilities()), handler)
+    driver.start()
+    driver.receive(b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\n" + before)
+    said = driver.receive(command + b"\r\nRSET\r\nBDAT 2 LAST\r\nhiNOOP\r\n")
+    codes = [line[:3] for line in said.splitlines()]
+    assert codes == [b"500", b"503", b"250"]
+    assert handler.messages == 0
+    assert handler.aborted_for == [Reason.REFUSED]
+
+
+def test_an_unreadable_bdat_out_of_sequence_is_drained_too() -> None:
+    """There is no transaction to spoil, but the octets are there."""
+    driver = Driver(ServerDialogue(Connection("x"), abilities=Abilities()), object())
+    driver.start()
+    said = driver.receive(b"EHLO x\r\nBDAT 6\tLAST\r\nRSET\r\nNOOP\r\n")
+    assert [line[:3] for line in said.splitlines()][-2:] == [b"500", b"250"]
+
+
+class Everything:
+    """Counts what it gets."""
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.aborted_for: list[Reason] = []
+
+    def message(self, envelope: object) -> None:
+        self.messages += 1
+
+    def aborted(self, reason: Reason) -> None:
+        self.aborted_for.append(reason)

@@ -110,3 +110,18 @@ def test_it_finds_what_the_standard_library_finds(fields: list[tuple[str, str]],
     assert read_all(HeaderReader(10_000), octets, size) == fields
     if not any(name.startswith(("From ", ">From")) for name, _ in fields):
         assert [(name, value.strip()) for name, value in parsed.items()] == fields
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"A: 1\r\nSubject: hi\nX-Evil: yes\r\nB: 2\r\n\r\n",
+        b"A: 1\r\nSubject: hi\rX-Evil: yes\r\nB: 2\r\n\r\n",
+        b"A: 1\r\nSubject: hi\r\n x\ny\r\nB: 2\r\n\r\n",
+    ],
+)
+def test_a_bare_cr_or_lf_ends_the_fields(text: bytes) -> None:
+    """BDAT lets it pass; in a value it would look like another field to whoever writes it on."""
+    reader = HeaderReader(1000)
+    assert reader.read(text) == [("A", "1")]
+    assert reader.done

@@ -133,13 +133,14 @@ def test_the_wire_has_one_reply_whatever_a_handler_returns(verdict: object) -> N
 
 
 def test_our_own_replies_keep_the_rules() -> None:
-    """RFC 2034 §4: a status in each reply, but for greeting and 3yz; RFC 1985 has none for 458."""
+    """RFC 2034 §4: a status in each reply, but for the greeting, the answer to EHLO, and 3yz."""
     ours = [value for value in vars(replies).values() if isinstance(value, Reply)]
     assert len(ours) > 40
     for reply in [*ours, *map(Reply, DEFAULTS), replies.exhausted("X"), replies.incident("1")]:
         assert WIRE.fullmatch(reply.wire)
         assert reply.text
-    assert {reply.code for reply in ours if reply.status is None} == {354, 458}
+    bare = [replies.START_MAIL_INPUT, replies.NO_SERVICE, replies.HELLO_REFUSED]
+    assert [reply for reply in ours if reply.status is None] == bare
     for code, (status, text) in DEFAULTS.items():
         assert Reply(code, status).lines == (text,)
 
@@ -150,3 +151,11 @@ def test_errors_say_whose_fault_it_was() -> None:
     assert PeerProtocolError(replies.NO_HELP).reply is replies.NO_HELP
     assert str(PeerProtocolError(replies.NO_HELP)) == "504 5.5.4 No help on that"
     assert issubclass(LocalProtocolError, SMTPError)
+
+
+def test_a_reply_has_the_status_that_fits_unless_told_otherwise() -> None:
+    """ENHANCEDSTATUSCODES is offered, so a reply without one breaks a promise (RFC 2034 §4)."""
+    assert Reply(550).wire == b"550 5.7.1 Refused by policy\r\n"
+    assert Reply(441, lines="Hm").wire == b"441 4.0.0 Hm\r\n"
+    assert Reply(550, None, "Bare").wire == b"550 Bare\r\n"
+    assert Reply(354).status is None

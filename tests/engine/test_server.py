@@ -237,7 +237,7 @@ def test_questions_are_for_the_handler() -> None:
         C: ETRN example.org
         S: 250 2.0.0 Queuing started
         C: ETRN example.com
-        S: 458 Unable to queue messages
+        S: 458 4.3.0 Unable to queue messages
         """,
         Knows(),
     )
@@ -610,7 +610,7 @@ def test_nothing_is_sent_during_a_handshake() -> None:
     [
         (True, "220 localhost ESMTP"),
         ((220, "mail.example.org hello"), "220 mail.example.org hello"),
-        (False, "554 5.7.1 No service"),
+        (False, "554 No service"),
         (450, "450"),
         (421, "421"),
         (250, "421 4.3.0 Local error"),

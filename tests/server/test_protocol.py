@@ -961,3 +961,56 @@ def test_an_address_without_port(connect: Connect) -> None:
         Recorder(), settings=Settings(hostname="[192.0.2.1]"), address=IPv4Address("TCP", "::1", 0)
     )
     assert client.codes() == [220]
+
+
+def test_a_client_that_closes_its_side_hears_of_its_message(connect: Connect) -> None:
+    """It has said all, and may still read: without the 250 it would send the message again."""
+    stored: Deferred[None] = Deferred()
+    handler = Recorder(message=lambda _: stored)
+    client = connect(handler)
+    client.codes(HELLO)
+    assert client.codes(MESSAGE + b"QUIT\r\n") == [250, 250, 354]
+    client.protocol.readConnectionLost()
+    assert not client.transport.disconnecting
+    stored.callback(None)
+    assert client.codes() == [250, 221]
+    assert client.transport.disconnecting
+    client.leave()
+    assert handler.said("disconnected") == [(Reason.QUIT,)]
+
+
+def test_a_client_that_closes_its_side_without_quit(connect: Connect, log: list[str]) -> None:
+    """It hears of its message and no more; whether it does read is unknown, and the log says so."""
+    stored: Deferred[None] = Deferred()
+    handler = Recorder(message=lambda _: stored)
+    client = connect(handler)
+    client.codes(HELLO)
+    client.codes(MESSAGE)
+    client.protocol.readConnectionLost()
+    stored.callback(None)
+    assert client.codes() == [250]
+    assert client.transport.disconnecting
+    assert any("reply perhaps not delivered" in line for line in log)
+    client.leave()
+    assert handler.said("disconnected") == [(Reason.DISCONNECTED,)]
+
+
+def test_a_client_that_closes_its_side_is_not_waited_for_otherwise(connect: Connect) -> None:
+    """Most that do so have left for good: what nobody waits for is cancelled."""
+    asked: Deferred[None] = Deferred()
+    handler = Recorder(rcpt=lambda *_: asked)
+    client = connect(handler)
+    client.send(HELLO + MAIL + RCPT + b"NOOP\r\n")
+    client.protocol.readConnectionLost()
+    assert asked.called
+    assert client.transport.disconnecting
+    client.leave()
+    assert handler.said("aborted") == [(Reason.DISCONNECTED,)]
+
+
+def test_what_was_answered_is_not_said_to_be_lost(connect: Connect, log: list[str]) -> None:
+    """The line that explains duplicates must not stand where there is none (P46)."""
+    handler = Recorder(message=lambda _: Reply(250, "2.0.0", "Kept").closing())
+    client = connect(handler)
+    client.send(HELLO + MESSAGE)
+    assert not any("not delivered" in line for line in log)
