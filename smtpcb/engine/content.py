@@ -35,35 +35,28 @@ class DotReader:
         if held:
             octets = held + octets
         dot = scan.find_dot_line(octets)
-        if dot < 0:
-            # No line begins with a dot: the piece goes on as it is.
-            if octets.endswith(b"\r\n"):
-                self._held = b"\r\n"
-            elif octets.endswith(b"\r"):
-                self._held = b"\r"
-            else:
-                self._held = b""
-            return (octets[given_out:] if given_out else octets), None
-        end = octets.find(b"\r\n.\r\n", dot)
+        end = octets.find(b"\r\n.\r\n", dot) if dot >= 0 else -1
+        rest = None
         if end >= 0:
-            rest: bytes | None = octets[end + 5 :]
-            octets = octets[: end + 2]
+            octets, rest = octets[: end + 2], octets[end + 5 :]
         else:
-            rest = None
-            if octets.endswith(b"\r\n."):
-                self._held = b"\r\n."
-                octets = octets[:-1]
-            elif octets.endswith(b"\r\n.\r"):
-                self._held = b"\r\n.\r"
-                octets = octets[:-2]
-            elif octets.endswith(b"\r\n"):
-                self._held = b"\r\n"
-            elif octets.endswith(b"\r"):
-                self._held = b"\r"
-            else:
-                self._held = b""
-        # Each line that begins with a dot loses it; matches cannot overlap.
-        return octets.replace(b"\r\n.", b"\r\n")[given_out:], rest
+            held = self._held = _beginning_of_the_end(octets)
+            if len(held) > 2:
+                octets = octets[: 2 - len(held)]
+        if dot >= 0:
+            # Each line that begins with a dot loses it; matches cannot overlap.
+            octets = octets.replace(b"\r\n.", b"\r\n")
+        return (octets[given_out:] if given_out else octets), rest
+
+
+def _beginning_of_the_end(octets: bytes) -> bytes:
+    """Return with how much of CRLF.CRLF a piece ends."""
+    if octets.endswith(b"\r\n"):
+        return b"\r\n"
+    for length in (4, 3, 1):
+        if octets.endswith(b"\r\n.\r"[:length]):
+            return b"\r\n.\r"[:length]
+    return b""
 
 
 class ChunkReader:
