@@ -363,6 +363,8 @@ class SmtpServerProtocol(LineReceiver):
             assert self._dialogue is not None
             assert self._dialogue.ended is not None
             self._transcript.close(self._dialogue.ended.value)
+        # They know us and we know them; apart, they are freed at once, for the next connection.
+        self._dialogue = self._conversation = None
         self._factory.concluded(self)
 
     # Each turn.
