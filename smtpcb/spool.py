@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 PIECE_OCTETS = 65_536
+# Within `MailData`, `bytes` is a method.
+_Octets = bytes
 _READ_OCTETS = 1_048_576
 
 
@@ -33,12 +35,23 @@ class MailData:
         ``None`` is the system's folder for temporary files.
     """
 
+    __slots__ = (
+        "_closed",
+        "_failure",
+        "_file",
+        "_folder",
+        "_lock",
+        "_memory",
+        "_memory_octets",
+        "_size_octets",
+    )
+
     def __init__(self, memory_octets: int = 1_048_576, folder: Path | None = None) -> None:
         self._memory_octets = memory_octets
         self._folder = folder
         # Not a list of pieces: a client that sends one octet at a time (BDAT 1) would make us
-        # spend forty for each.
-        self._memory = bytearray()
+        # spend forty for each.  The first piece, which often is all, is kept as it came.
+        self._memory: _Octets | bytearray = b""
         self._file: io.FileIO | None = None
         self._size_octets = 0
         self._closed = False
@@ -61,7 +74,12 @@ class MailData:
         """
         self._require_usable()
         if self._file is None and self._size_octets + len(octets) <= self._memory_octets:
-            self._memory += octets
+            if not self._memory:
+                self._memory = octets
+            else:
+                if not isinstance(self._memory, bytearray):
+                    self._memory = bytearray(self._memory)
+                self._memory += octets
         else:
             try:
                 file = self._move_to_file() if self._file is None else self._file
@@ -134,11 +152,11 @@ class MailData:
         # Unbuffered, so that a full disk is known in the write that fills it.
         self._file = TemporaryFile(buffering=0, dir=self._folder, prefix="smtpcb-")  # noqa: SIM115
         _write_whole(self._file, self._memory)
-        self._memory = bytearray()
+        self._memory = b""
         return self._file
 
     def _release(self) -> None:
-        self._memory = bytearray()
+        self._memory = b""
         if self._file is not None:
             # What close() can fail with is that data did not reach the disk; nobody wants it.
             with suppress(OSError):
