@@ -49,6 +49,7 @@ class Connection:
     :ivar identity: what the authenticator vouched for, by default the user's name; ``None``
         while nobody has authenticated.
     :ivar budget: what this connection has used and may still use.
+    :ivar worker: number of the process that serves it, from 1; 0 where there is only one.
     """
 
     id: str
@@ -62,3 +63,4 @@ class Connection:
     extended: bool = False
     identity: object | None = None
     budget: Budget = field(default_factory=Budget)
+    worker: int = 0

@@ -245,6 +245,8 @@ class ServerDialogue:
         """
         if self._exchange is not None:
             return line if line == b"*" else hidden(len(line)).encode("ascii")
+        if not self._auth_seen and b"AUTH" not in line.upper():
+            return line
         known = line.lstrip(b" \t").partition(b" ")[0].upper() in COMMANDS
         if self._auth_seen and not known:
             return hidden(len(line)).encode("ascii")

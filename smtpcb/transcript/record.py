@@ -160,9 +160,11 @@ class Transcript:
         "_in_line",
         "_left_out",
         "_max_octets",
+        "_milliseconds",
         "_over",
         "_seconds",
         "_start",
+        "_time_text",
         "_unended",
         "_waiting",
         "_write_out_at",
@@ -179,6 +181,8 @@ class Transcript:
         self._start = self._seconds()
         self._content = settings.content
         self._max_octets = settings.max_octets
+        self._milliseconds = -1
+        self._time_text = ""
         self._gathered: list[str] = []
         self._waiting = 0  # characters gathered, and how many are enough for a write
         self._write_out_at = min(_WRITE_OUT_AT, 2 * settings.max_octets)
@@ -284,8 +288,7 @@ class Transcript:
         if self._unended or octets[-2:] != b"\r\n":
             self._record_part(side, octets)
         else:
-            time = self._seconds() - self._start
-            self._gather(f"{time:9.3f}{side}{escape(octets[:-2], _NEXT_LINE + side)}\n")
+            self._gather(f"{self._time()}{side}{escape(octets[:-2], _NEXT_LINE + side)}\n")
 
     def _record_part(self, side: str, octets: bytes) -> None:
         if not octets:
@@ -306,8 +309,16 @@ class Transcript:
         self._gather(beginning + escape(octets, _NEXT_LINE + side) + end)
 
     def _beginning(self, side: str) -> str:
-        time = f"{self._seconds() - self._start:9.3f}{side}"
+        time = f"{self._time()}{side}"
         return f"{escape(self._held)}\\\n{time}" if self._unended else time
+
+    def _time(self) -> str:
+        # Much is said within one millisecond, and writing the number is most of the work.
+        milliseconds = int((self._seconds() - self._start) * 1000 + 0.5)
+        if milliseconds != self._milliseconds:
+            self._milliseconds = milliseconds
+            self._time_text = f"{milliseconds / 1000:9.3f}"
+        return self._time_text
 
     def _gather(self, text: str) -> None:
         if not self._gathered:
@@ -326,7 +337,7 @@ class Transcript:
         except OSError as error:
             # What arrived of the last write may end inside a character or an escape.  The blocks
             # given back are often enough for the line that says so.
-            mark = f"{self._seconds() - self._start:9.3f} *: cut: {error.strerror}\n"
+            mark = f"{self._time()} *: cut: {error.strerror}\n"
             with suppress(OSError):
                 os.ftruncate(descriptor, self._written)
                 os.write(descriptor, (f"\\\n{mark}" if self._in_line else mark).encode())
