@@ -215,6 +215,14 @@ OPTIONS: tuple[Option, ...] = (
         False,
         "Leave each reply to the reactor's next turn instead of sending it at once.",
     ),
+    Option(
+        "workers",
+        _at_least(1, _count),
+        None,
+        "Serve the ports from so many processes, which one more looks after (default: from one, "
+        "without another).",
+        "N",
+    ),
     Option("allow-insecure-auth", bool, False, "Take passwords outside TLS as well."),
     Option(
         "bare-newline",
@@ -226,13 +234,19 @@ OPTIONS: tuple[Option, ...] = (
     Option("lenient-addresses", bool, False, "Take addresses without brackets or behind a blank."),
     _limit("max-size", "message_octets", _or_none(_octets), "OCTETS", "Longest message."),
     _limit("max-recipients", "recipients", _or_none(_count), "N", "Most recipients of a message."),
-    _limit("max-connections", "connections", _or_none(_count), "N", "Most clients at once."),
+    _limit(
+        "max-connections",
+        "connections",
+        _or_none(_count),
+        "N",
+        "Most clients at once; each of several workers takes its share of them.",
+    ),
     _limit(
         "max-connections-per-address",
         "connections_per_address",
         _or_none(_count),
         "N",
-        "Most clients at once from one address; loopback is exempt.",
+        "Most clients at once from one address; loopback is exempt.  Each worker counts its own.",
     ),
     _limit("max-errors", "errors", _or_none(_count), "N", "Errors that end a session."),
     _limit("free-errors", "free_errors", _or_none(_count), "N", "Errors answered without a delay."),

@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,7 +22,11 @@ from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import InvalidAuthType, findCheckerFactory
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
-from twisted.internet.endpoints import serverFromString, wrapServerTLS
+from twisted.internet.endpoints import (
+    AdoptedStreamServerEndpoint,
+    serverFromString,
+    wrapServerTLS,
+)
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
@@ -49,6 +54,25 @@ _PORT = re.compile(r"tcp6?:(?:port=)?([0-9]{1,5})(?::|\Z)")
 _log = Logger(namespace="smtpcb")
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """
+    What is one worker's, of all that ``--workers`` run.
+
+    :ivar number: of this worker, from 1.
+    :ivar workers: how many there are.
+    :ivar sockets: descriptor and address family of those that all listen on, in the order of
+        ``--listen`` and ``--smtps``.
+    :ivar identity: key and chain in PEM and where they are from, for a worker that cannot read
+        them there: twistd is not root any more, or they are just being exchanged.
+    """
+
+    number: int
+    workers: int
+    sockets: tuple[tuple[int, int], ...]
+    identity: tuple[bytes, str] | None = field(default=None, repr=False)
+
+
 class ServerService(Service):
     """
     Everything that ``twistd smtpcb`` runs, in its order: handler, ports, and back.
@@ -58,7 +82,8 @@ class ServerService(Service):
     :param handler: started before them and stopped after them, if it is a service.
     :param identities: reloaded on SIGHUP and daily.
     :param transcripts: closed at the end, and cleared up every hour.
-    :param report: what else to say once the ports are open.
+    :param report: what else to say once the ports are open; ``None``: say nothing at all.
+    :param identity: what the identities were at first.
     """
 
     name = "smtpcb"
@@ -72,7 +97,8 @@ class ServerService(Service):
         identities: tls.ServerTls | None,
         transcripts: TranscriptFolder | None,
         transcript_settings: TranscriptSettings | None,
-        report: Sequence[str],
+        report: Sequence[str] | None,
+        identity: tls.Identity | None = None,
     ) -> None:
         self._reactor = reactor
         self.smtp = smtp
@@ -81,7 +107,8 @@ class ServerService(Service):
         self._identities = identities
         self._transcripts = transcripts
         self._transcript_settings = transcript_settings
-        self._report = report
+        self.report = report
+        self.identity = identity
         self._loops: list[LoopingCall] = []
         self._old_signal: Any = None
 
@@ -95,15 +122,8 @@ class ServerService(Service):
         super().privilegedStartService()
         try:
             self.smtp.privilegedStartService()
-        except CannotListenError as error:
-            cause = getattr(error.socketError, "strerror", None) or error.socketError
-            if isinstance(error.port, int):
-                where = f"{error.interface or '*'}:{error.port}"
-            else:
-                where = str(error.port)
-            _give_up(f"cannot listen on {where}: {cause}")
         except Exception as error:  # an endpoint of a plug-in may raise anything
-            _give_up(f"cannot listen: {_one_line(error)}")
+            cannot_listen(error)
 
     def startService(self) -> None:
         """Start all of it."""
@@ -122,31 +142,8 @@ class ServerService(Service):
             )
         if self._transcript_settings is not None:
             self._every(PRUNE_SECONDS, self._prune, now=True)
-        for line in [*self._where(), *self._report]:
-            _log.info("{line}", line=line)
-
-    def _where(self) -> list[str]:
-        """Say where mail is taken, and how to send a first message."""
-        places, first = [], None
-        for at, port in enumerate(self.smtp.ports):
-            address = port.getHost()
-            implicit = at >= self._clear
-            if isinstance(address, (IPv4Address, IPv6Address)):
-                host = f"[{address.host}]" if ":" in address.host else address.host
-                place = f"{host}:{address.port}"
-                first = first or (None if implicit else (address.host, address.port))
-            else:
-                place = str(address)
-            places.append(f"{place} (implicit TLS)" if implicit else place)
-        lines = [f"mail is taken on {', '.join(places)}"]
-        if first is not None:
-            host, number = _reached_by(first[0]), first[1]
-            lines.append(
-                f"a first message: python3 -c \"import smtplib; smtplib.SMTP('{host}', {number})"
-                ".sendmail('me@example.org', 'you@example.org', "
-                "'Subject: hello\\n\\nIt works.')\""
-            )
-        return lines
+        if self.report is not None:
+            announce([port.getHost() for port in self.smtp.ports], self._clear, self.report)
 
     @inlineCallbacks
     def stopService(self) -> Any:
@@ -196,7 +193,49 @@ class StartError(Exception):
     """The server cannot start; the text is one line, and has been said."""
 
 
-def _give_up(why: str) -> NoReturn:
+def announce(addresses: Sequence[object], clear: int, report: Sequence[str], by: str = "") -> None:
+    """
+    Say where mail is taken, how to send a first message, and what else there is to say.
+
+    :param clear: how many of the addresses, the first ones, are without implicit TLS.
+    :param by: who takes it, if that is not this process.
+    """
+    places, first = [], None
+    for at, address in enumerate(addresses):
+        implicit = at >= clear
+        if isinstance(address, (IPv4Address, IPv6Address)):
+            host = f"[{address.host}]" if ":" in address.host else address.host
+            place = f"{host}:{address.port}"
+            first = first or (None if implicit else (address.host, address.port))
+        else:
+            place = str(address)
+        places.append(f"{place} (implicit TLS)" if implicit else place)
+    lines = [f"mail is taken on {', '.join(places)}{by}"]
+    if first is not None:
+        host, number = _reached_by(first[0]), first[1]
+        lines.append(
+            f"a first message: python3 -c \"import smtplib; smtplib.SMTP('{host}', {number})"
+            ".sendmail('me@example.org', 'you@example.org', "
+            "'Subject: hello\\n\\nIt works.')\""
+        )
+    for line in [*lines, *report]:
+        _log.info("{line}", line=line)
+
+
+def cannot_listen(error: Exception) -> NoReturn:
+    """Give up, since a port could not be bound; this is the error of its endpoint."""
+    if not isinstance(error, CannotListenError):
+        give_up(f"cannot listen: {one_line(error)}")
+    cause = getattr(error.socketError, "strerror", None) or error.socketError
+    if isinstance(error.port, int):
+        where = f"{error.interface or '*'}:{error.port}"
+    else:
+        where = str(error.port)
+    give_up(f"cannot listen on {where}: {cause}")
+
+
+def give_up(why: str) -> NoReturn:
+    """Say one line on standard error and in the log, and raise `StartError`."""
     # twistd has redirected sys.stderr into its log by now.
     print(f"smtpcb: {why}", file=sys.__stderr__, flush=True)
     _log.error("{why}", why=why)
@@ -210,22 +249,34 @@ def _give_up(why: str) -> NoReturn:
 
 
 def make_service(
-    configuration: Configuration, reactor: Any = None, *, owner: tuple[int, int] | None = None
+    configuration: Configuration,
+    reactor: Any = None,
+    *,
+    owner: tuple[int, int] | None = None,
+    share: Share | None = None,
 ) -> ServerService:
     """
     Build everything, and bind nothing.
 
     :param owner: user and group that the process will run as once its ports are bound, if it is
         started as root; what is kept below ``--state`` becomes theirs (-1: as it is).
+    :param share: of the worker that this process is, if it is one.
     :raises ConfigurationError: a setting is wrong or a file cannot be used; one line says which.
     """
     if reactor is None:
         from twisted.internet import reactor
     settings = _settings(configuration)
-    endpoints = _endpoints(configuration, reactor)
+    if share is None:
+        # Under TLS what we write is not what goes to the socket: nothing could be sent at once.
+        direct = transport.DirectReactor(reactor) if _at_once(configuration) else reactor
+        endpoints = endpoints_of(configuration, direct, reactor)
+    else:
+        settings = _part_of(settings, share)
+        endpoints = _adopted(configuration, reactor, share)
     checkers = [_checker(description) for description in configuration["auth"]]
     handler = _handler(configuration, reactor)
-    identities, certificate = _identities(configuration, settings.hostname)
+    handed = None if share is None else share.identity
+    identities, identity, certificate = _identities(configuration, settings.hostname, handed)
     recorded = _transcript_settings(configuration, capturing=isinstance(handler, Capture))
     transcripts = TranscriptFolder(recorded, reactor) if recorded is not None else None
     try:
@@ -236,10 +287,11 @@ def make_service(
             tls=identities,
             authenticator=_AnyOf(checkers) if checkers else None,
             transcripts=transcripts,
+            worker=0 if share is None else share.number,
         )
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
-            f"--handler {configuration['handler']}: {_one_line(error)}"
+            f"--handler {configuration['handler']}: {one_line(error)}"
         ) from None
     clear = len(configuration["listen"])
     smtp = SmtpService(
@@ -253,19 +305,34 @@ def make_service(
         ],
         factory,
     )
-    report = []
     if owner is not None:
         kept = [handler.maildir] if isinstance(handler, Capture) else []
         kept += [recorded.folder] if recorded is not None else []
-        kept += [certificate.parent, certificate] if certificate is not None else []
+        kept += [certificate] if certificate is not None else []
+        # The folder above them has mode 0700.
+        state = configuration["state"]
+        kept += [state] if any(path.parent == state for path in kept) else []
         _give_away(kept, owner)
+    report = []
     if isinstance(handler, Capture):
         report.append(f"messages: {handler.maildir / 'new'}")
     if recorded is not None:
         report.append(f"transcripts: {recorded.folder}")
     if certificate is not None:
         report.append(f"certificate: {certificate}")
-    return ServerService(reactor, smtp, clear, handler, identities, transcripts, recorded, report)
+    if share is not None and share.number != 1:
+        recorded = None  # one of them clears up
+    return ServerService(
+        reactor,
+        smtp,
+        clear,
+        handler,
+        identities,
+        transcripts,
+        recorded,
+        report if share is None else None,  # the supervisor says it, once
+        identity,
+    )
 
 
 def _reached_by(host: str) -> str:
@@ -297,15 +364,53 @@ def _with_hostname(configuration: Configuration, hostname: str) -> Settings:
     )
 
 
-def _endpoints(configuration: Configuration, reactor: Any) -> list[IStreamServerEndpoint]:
+def _part_of(settings: Settings, share: Share) -> Settings:
+    """Return the settings with the part of each limit over all connections that is a worker's."""
+    connections = settings.limits.connections
+    if connections is None:
+        return settings
+    part = -(-connections // share.workers)
+    return replace(settings, limits=replace(settings.limits, connections=part))
+
+
+def _at_once(configuration: Configuration) -> bool:
+    return transport.is_supported() and not configuration["no_direct_writes"]
+
+
+def _adopted(
+    configuration: Configuration, reactor: Any, share: Share
+) -> list[IStreamServerEndpoint]:
+    """Return endpoints for the sockets that a worker shares."""
+    clear = sharing = reactor
+    if transport.is_supported():
+        clear = transport.SharingReactor(reactor, direct=_at_once(configuration))
+        sharing = transport.SharingReactor(reactor, direct=False)
+    number = len(configuration["listen"])
+    return [
+        AdoptedStreamServerEndpoint(clear if at < number else sharing, descriptor, family)
+        for at, (descriptor, family) in enumerate(share.sockets)
+    ]
+
+
+def endpoints_of(
+    configuration: Configuration, clear: Any, implicit: Any
+) -> list[IStreamServerEndpoint]:
+    """
+    Return the endpoints that ``--listen`` and ``--smtps`` name.
+
+    :param clear: the reactor for those without implicit TLS.
+    :param implicit: the reactor for the others.
+    :raises ConfigurationError: one of them is none.
+    """
     made = []
-    # Under TLS what we write is not what goes to the socket, so there is nothing to send at once.
-    at_once = transport.is_supported() and not configuration["no_direct_writes"]
-    direct = transport.DirectReactor(reactor) if at_once else reactor
     for name in ("listen", "smtps"):
         for description in configuration[name]:
             kind = description.partition(":")[0]
             full = description
+            if configuration["workers"] is not None and kind not in ("tcp", "tcp6"):
+                raise ConfigurationError(
+                    f"--{name} {description}: --workers can serve tcp: and tcp6: only"
+                )
             if kind in ("tcp", "tcp6"):
                 number = _PORT.match(description)
                 if number is None or int(number[1]) > 65535:
@@ -316,10 +421,10 @@ def _endpoints(configuration: Configuration, reactor: Any) -> list[IStreamServer
                 if "backlog=" not in description:
                     full += ":backlog=511"  # Twisted's 50 is little for a burst of mail
             try:
-                made.append(serverFromString(direct if name == "listen" else reactor, full))
+                made.append(serverFromString(clear if name == "listen" else implicit, full))
             except Exception as error:  # a parser of a plug-in may raise anything
                 raise ConfigurationError(
-                    f"--{name} {description}: no endpoint: {_one_line(error)}"
+                    f"--{name} {description}: no endpoint: {one_line(error)}"
                 ) from None
     return made
 
@@ -361,7 +466,7 @@ def _handler(configuration: Configuration, reactor: Any) -> object:
     try:
         return known[name].make(argument)
     except ValueError as error:
-        raise ConfigurationError(f"{where}: {_one_line(error)}") from None
+        raise ConfigurationError(f"{where}: {one_line(error)}") from None
 
 
 def _checker(description: str) -> object:
@@ -381,7 +486,7 @@ def _checker(description: str) -> object:
     except OSError as error:
         raise ConfigurationError(f"{where}: {error.filename}: {error.strerror}") from None
     except Exception as error:  # a plug-in may raise anything
-        raise ConfigurationError(f"{where}: {_one_line(error)}") from None
+        raise ConfigurationError(f"{where}: {one_line(error)}") from None
     if IUsernamePassword not in checker.credentialInterfaces:
         raise ConfigurationError(f"{where}: does not check names and passwords")
     if isinstance(checker, InMemoryUsernamePasswordDatabaseDontUse):
@@ -414,7 +519,7 @@ def import_handler(path: str, where: str) -> object:
             place = ""
         raise ConfigurationError(
             f"{where}: cannot import {module_name}: {place}{type(error).__name__}: "
-            f"{_one_line(error)}"
+            f"{one_line(error)}"
         ) from None
     try:
         return getattr(module, attribute)
@@ -423,8 +528,8 @@ def import_handler(path: str, where: str) -> object:
 
 
 def _identities(
-    configuration: Configuration, hostname: str
-) -> tuple[tls.ServerTls | None, Path | None]:
+    configuration: Configuration, hostname: str, kept: tuple[bytes, str] | None
+) -> tuple[tls.ServerTls | None, tls.Identity | None, Path | None]:
     certificate, key = configuration["tls_certificate"], configuration["tls_key"]
     archive = configuration["tls_pkcs12"]
     if configuration["no_tls"]:
@@ -436,27 +541,41 @@ def _identities(
         ]
         if beside:
             raise ConfigurationError(f"--no-tls cannot stand beside --{beside[0]}")
-        return None, None
+        return None, None, None
     if certificate and archive:
         raise ConfigurationError("--tls-certificate and --tls-pkcs12 exclude each other")
     if key and not certificate:
         raise ConfigurationError("--tls-key needs --tls-certificate")
 
+    loaded: list[tls.Identity] = []
+
     def load() -> list[tls.Identity]:
+        try:
+            identity = read()
+        except tls.IdentityError as error:
+            if loaded or kept is None:
+                raise
+            _log.warn("{error}; what was read before is used", error=str(error))
+            identity = tls.from_pem(*kept)
+        loaded[:] = [identity]
+        return [identity]
+
+    def read() -> tls.Identity:
         passphrase = _passphrase(configuration["tls_passphrase_file"])
         if archive:
-            return [tls.load_pkcs12(archive, passphrase)]
+            return tls.load_pkcs12(archive, passphrase)
         if certificate:
-            return [tls.load_pem(certificate, key, passphrase)]
+            return tls.load_pem(certificate, key, passphrase)
         _make_folder(configuration["state"], _state_of(configuration))
-        return [tls.self_signed(configuration["state"], hostname)]
+        return tls.self_signed(configuration["state"], hostname)
 
     try:
         identities = tls.ServerTls(load, client_authorities=configuration["tls_client_authorities"])
     except tls.IdentityError as error:
         raise ConfigurationError(str(error)) from None
     self_signed = not certificate and not archive
-    return identities, configuration["state"] / "identity.pem" if self_signed else None
+    made = configuration["state"] / "identity.pem" if self_signed else None
+    return identities, loaded[0], made
 
 
 def _passphrase(path: Path | None) -> bytes | None:
@@ -515,7 +634,8 @@ def _give_away(paths: Sequence[Path], owner: tuple[int, int]) -> None:
         raise ConfigurationError(f"--uid: {error.filename}: {error.strerror}") from None
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """Return what an error says, in one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -25,6 +25,7 @@ from smtpcb.options import (
     resolve,
 )
 from smtpcb.service import handlers_known, make_service
+from smtpcb.workers import make_supervisor
 
 # What there is beside the rows of `smtpcb.options`: as in the help, and what it does.
 _OTHERS = (
@@ -153,6 +154,8 @@ def makeService(options: Options) -> IService:
     if os.getuid() == 0 and (user is not None or group is not None):
         owner = (-1 if user is None else user, -1 if group is None else group)
     try:
-        return make_service(options.configuration(), owner=owner)
+        configuration = options.configuration()
+        make = make_service if configuration["workers"] is None else make_supervisor
+        return make(configuration, owner=owner)
     except ConfigurationError as error:
         raise SystemExit(f"smtpcb: {error}") from None

@@ -81,6 +81,14 @@ class Identity:
         return tuple(str(attribute.value).lower() for attribute in common)
 
     @property
+    def pem(self) -> bytes:
+        """The chain, and the private key without a passphrase, for `from_pem`."""
+        key = self.private_key.private_bytes(
+            _PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return key + b"".join(certificate.public_bytes(_PEM) for certificate in self.chain)
+
+    @property
     def expires(self) -> datetime:
         """When the first certificate of the chain stops being valid, in UTC."""
         return self.chain[0].not_valid_after_utc
@@ -109,6 +117,13 @@ def load_pem(
         fault = "the passphrase is wrong" if encrypted else "no private key in PEM format"
         raise IdentityError(f"{key_path}: {fault}") from error
     return _identity(certificates, key, _read_certificates(certificates))
+
+
+def from_pem(pem: bytes, source: str) -> Identity:
+    """Return the identity that `Identity.pem` is of."""
+    key = serialization.load_pem_private_key(pem, None)
+    assert isinstance(key, PrivateKey)
+    return Identity(tuple(x509.load_pem_x509_certificates(pem)), key, source)
 
 
 def load_pkcs12(path: Path, passphrase: bytes | None) -> Identity:

@@ -721,6 +721,19 @@ def test_what_is_kept_belongs_to_the_user_that_twistd_becomes(tmp_path: Path) ->
     assert service.smtp.ports == []
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_the_folder_above_belongs_to_that_user_too(tmp_path: Path) -> None:
+    """Whoever may not enter it could keep nothing in it, whoever's the certificate is."""
+    issued = make_identity(["localhost"])
+    path = write_pem(tmp_path / "id.pem", issued.certificate, issued.private_key)
+    state = tmp_path / "state"
+    values = {"listen": (ANY_PORT,), "state": state, "tls_certificate": path}
+    make_service(resolve(values, {}), owner=(65534, 65534))
+    for kept in ("", "Maildir", "Maildir/new", "transcripts"):
+        assert (state / kept).stat().st_uid == 65534, kept
+    assert path.stat().st_uid == 0
+
+
 def test_a_folder_that_cannot_be_given_away_is_a_mistake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

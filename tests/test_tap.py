@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from smtpcb.options import OPTIONS
 from smtpcb.service import ServerService
 from smtpcb.tap import Options, makeService
+from smtpcb.workers import Supervisor
 
 from .certificates import make_identity, write_pem, write_pkcs12
 from .running import ANY_PORT, TWISTD, Client, run_twistd, running
@@ -141,6 +142,13 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--auth", "file"), "--auth file: 'file' requires a filename"),
     (("--auth", "memory:anne:secret:bob"), "--auth memory: argstring must be in format U:P:..."),
     (("--auth", "anonymous"), "--auth anonymous: does not check names and passwords"),
+    (("--workers", "0"), "--workers: at least 1 is wanted, not '0'"),
+    (("--workers", "many"), "--workers: a number is wanted, not 'many'"),
+    (
+        ("--workers", "2", "--listen", "unix:/run/x"),
+        "--listen unix:/run/x: --workers can serve tcp: and tcp6: only",
+    ),
+    (("--workers", "2", "--handler", "python:handler_none.X"), "cannot import handler_none"),
     (("--config", "none.toml"), "none.toml: No such file or directory"),
     (("--config", "bad.toml"), "bad.toml: Invalid value"),
     (("--config", "unknown.toml"), "unknown.toml: unknown setting 'max-sise'"),
@@ -239,6 +247,13 @@ class TestCheck:
             service_of("--check", *PEM, "--tls-key", "key.pem")
         assert caught.value.code == 0
         assert capsys.readouterr().out == "smtpcb: the settings are good\n"
+
+
+def test_workers_are_looked_after(folder: Path) -> None:
+    """`--workers` makes another service; it is given the same settings."""
+    options = Options()
+    options.parseOptions(["--workers", "3", "--listen", ANY_PORT])
+    assert isinstance(makeService(options), Supervisor)
 
 
 class TestHelp:

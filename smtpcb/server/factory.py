@@ -60,6 +60,7 @@ class SmtpServerFactory(Factory):
     :param transcripts: where dialogues are recorded.
     :param memory_octets: how much of a message that is taken whole is kept in memory.
     :param spool_folder: where the rest goes; the system's temporary folder by default.
+    :param worker: number of this process among several that serve the same ports.
     :raises TypeError: the handler or the authenticator is none.
     """
 
@@ -76,6 +77,7 @@ class SmtpServerFactory(Factory):
         transcripts: TranscriptFolder | None = None,
         memory_octets: int = 1_048_576,
         spool_folder: Path | None = None,
+        worker: int = 0,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
@@ -87,6 +89,7 @@ class SmtpServerFactory(Factory):
         self.transcripts = transcripts
         self._memory_octets = memory_octets
         self._spool_folder = spool_folder
+        self._worker = worker
         self._ids = itertools.count(1)
         self._known: dict[tuple[type, bool], tuple[tuple[str, ...], Abilities]] = {}
         #: The connections that are there, or whose handlers are still at work.
@@ -120,6 +123,7 @@ class SmtpServerFactory(Factory):
             peer_address=host,
             peer_port=getattr(addr, "port", 0) or 0,
             budget=Budget(limits),
+            worker=self._worker,
         )
         protocol = SmtpServerProtocol(self, connection)
         protocol.factory = self

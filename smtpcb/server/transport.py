@@ -53,6 +53,26 @@ class DirectPort(tcp.Port):
     transport = DirectServer
 
 
+class SharedPort(tcp.Port):
+    """
+    A port whose socket other processes accept from as well.
+
+    Each turn of the reactor takes one connection and not all that wait, so that who has less to
+    do takes more of them.
+    """
+
+    def doRead(self) -> None:
+        """Accept one connection."""
+        self.numberAccepts = 1
+        super().doRead()
+
+
+class SharedDirectPort(SharedPort):
+    """The same, and its connections are `DirectServer`."""
+
+    transport = DirectServer
+
+
 class DirectReactor:
     """
     A reactor as endpoints see it: what they listen on with `listenTCP` writes at once.
@@ -76,12 +96,34 @@ class DirectReactor:
         return listening
 
 
+class SharingReactor:
+    """
+    A reactor as `AdoptedStreamServerEndpoint` sees it, for sockets that processes share.
+
+    :param direct: whether their connections write at once.
+    """
+
+    def __init__(self, reactor: Any, *, direct: bool) -> None:
+        self._reactor = reactor
+        self._port = SharedDirectPort if direct else SharedPort
+
+    def adoptStreamPort(self, descriptor: int, family: int, factory: Any) -> IListeningPort:
+        """Listen; the same as `IReactorSocket.adoptStreamPort`."""
+        listening: tcp.Port = self._port._fromListeningDescriptor(
+            self._reactor, descriptor, family, factory
+        )
+        listening.startListening()
+        return listening
+
+
 def is_supported() -> bool:
-    """Whether this Twisted has what `DirectServer` looks at: some of it is Twisted's own."""
+    """Whether this Twisted has what the classes here look at: some of it is Twisted's own."""
     descriptor = FileDescriptor(object())  # type: ignore[arg-type]  # it is only looked at
     return (
         hasattr(descriptor, "_tempDataBuffer")
-        and hasattr(tcp.Port, "transport")
+        and all(
+            hasattr(tcp.Port, name) for name in ("transport", "doRead", "_fromListeningDescriptor")
+        )
         and all(
             hasattr(tcp.Server, name)
             for name in ("dataBuffer", "_writeDisconnected", "_writeDisconnecting", "TLS")

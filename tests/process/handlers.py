@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
+from twisted.application.service import Service
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from smtpcb import Envelope, Reason, ReversePath
+from smtpcb import Connection, Envelope, Reason, Reply, ReversePath
 
 
 class Slow:
@@ -40,6 +44,35 @@ class Whole:
 
     def message(self, envelope: Envelope) -> None:
         note(f"message {envelope.content.size_octets}")
+
+
+class Told:
+    """Says which process it is in, how many messages that has taken, and which worker it is."""
+
+    taken = 0
+
+    def __init__(self, connection: Connection) -> None:
+        self.worker = connection.worker
+
+    def message(self, envelope: Envelope) -> Reply:
+        Told.taken += 1
+        note(f"{os.getpid()} {envelope.content.bytes()!r}")
+        return Reply(250, "2.0.0", (f"{os.getpid()} {Told.taken} {self.worker}",))
+
+
+class _Broken(Service):
+    """Starts in the first worker only."""
+
+    def message(self, envelope: Envelope) -> None:
+        pass
+
+    def startService(self) -> None:
+        if sys.argv[-1] != "1":
+            raise ValueError("no\nroom")
+        super().startService()
+
+
+broken = _Broken()
 
 
 def note(text: str) -> None:
