@@ -232,7 +232,13 @@ OPTIONS: tuple[Option, ...] = (
         "HOW",
     ),
     Option("lenient-addresses", bool, False, "Take addresses without brackets or behind a blank."),
-    _limit("max-size", "message_octets", _or_none(_octets), "OCTETS", "Longest message."),
+    _limit(
+        "max-size",
+        "message_octets",
+        _or_none(_at_least(1, _octets)),  # RFC 1870 §4: SIZE 0 says that there is no limit
+        "OCTETS",
+        "Longest message.",
+    ),
     _limit("max-recipients", "recipients", _or_none(_count), "N", "Most recipients of a message."),
     _limit(
         "max-connections",
@@ -334,6 +340,26 @@ class Configuration:
 
     def __getitem__(self, key: str) -> Any:
         return self.values[key]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as what JSON can say; `from_json` reads it."""
+        values = {
+            key: str(value) if isinstance(value, Path) else value
+            for key, value in self.values.items()
+        }
+        return {"values": values, "given": sorted(self.given)}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Configuration:
+        """Return what `as_json` has said."""
+        values = dict(told["values"])
+        for option in OPTIONS:
+            value = values[option.key]
+            if option.kind is _path and value is not None:
+                values[option.key] = Path(value)
+            elif option.many:
+                values[option.key] = tuple(value)
+        return cls(values, frozenset(told["given"]))
 
     @property
     def limits(self) -> Limits:

@@ -155,11 +155,27 @@ class ServerService(Service):
         if self._old_signal is not None:
             signal.signal(signal.SIGHUP, self._old_signal)
             self._old_signal = None
+        again = self._cut_on_second_signal()
         yield self.smtp.stopService()
+        for number, handler in again.items():
+            signal.signal(number, handler)
         if self._handler is not None:
             yield maybeDeferred(self._handler.stopService)
         if self._transcripts is not None:
             self._transcripts.close()
+
+    def _cut_on_second_signal(self) -> dict[int, Any]:
+        """Have whoever asks twice not wait for transactions; return what the signals did before."""
+
+        def cut(*_: object) -> None:
+            self._reactor.callFromThread(self.smtp.factory.cut)
+
+        before: dict[int, Any] = {}
+        with suppress(ValueError):  # not in the main thread: signals are somebody else's
+            for number in (signal.SIGTERM, signal.SIGINT):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    before[number] = signal.signal(number, cut)
+        return before
 
     def reload(self) -> None:
         """Read keys and certificates again; a pair that is broken leaves the old one in force."""
@@ -350,7 +366,9 @@ def _settings(configuration: Configuration) -> Settings:
                 hostname = "localhost"  # a machine whose name is no domain
         return _with_hostname(configuration, hostname)
     except ValueError as error:
-        raise ConfigurationError(f"--hostname {hostname}: {error}") from None
+        ours = str(error).startswith("hostname")
+        where = f"--hostname {hostname}" if ours else "--banner"
+        raise ConfigurationError(f"{where}: {error}") from None
 
 
 def _with_hostname(configuration: Configuration, hostname: str) -> Settings:

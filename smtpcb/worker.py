@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
-import pickle
 import signal
 import sys
 import time
@@ -79,7 +79,7 @@ def read_task(descriptor: int) -> dict[str, Any] | None:
         told = _exactly(file, size)
     if not size or len(told) < size:
         return None
-    task: dict[str, Any] = pickle.loads(told)  # noqa: S301 - our own supervisor has written it
+    task: dict[str, Any] = json.loads(told)
     return task
 
 
@@ -118,10 +118,11 @@ def serve(task: dict[str, Any], reactor: Any, reporter: Reporter) -> int:
     """
     # They may look for the reactor, which must be the right one.
     from smtpcb.service import make_service
-    from smtpcb.workers import FAILED, READY
+    from smtpcb.workers import FAILED, READY, understood
 
     try:
-        service = make_service(task["configuration"], reactor, share=task["share"])
+        configuration, share = understood(task)
+        service = make_service(configuration, reactor, share=share)
         service.privilegedStartService()
         service.startService()
     except Exception as error:
@@ -164,14 +165,12 @@ def main() -> None:
     task = read_task(control)
     if task is None:
         sys.exit(0)
-    for descriptor, _ in task["share"].sockets:
+    for descriptor, _ in task["share"][2]:
         os.set_inheritable(descriptor, False)
     sys.path[:] = task["path"]
     with suppress(ImportError, AttributeError):
         importlib.import_module(task["reactor"]).install()
     from twisted.internet import reactor
-
-    from smtpcb.workers import STOP_SECONDS
 
     reporter = Reporter(out)
     globalLogBeginner.beginLoggingTo([reporter])
@@ -180,7 +179,7 @@ def main() -> None:
         args=(
             control,
             lambda: reactor.callFromThread(stop, reactor),  # type: ignore[attr-defined]
-            task["configuration"].limits.grace_seconds + STOP_SECONDS,
+            task["seconds"],
         ),
         daemon=True,
     ).start()

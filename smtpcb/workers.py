@@ -13,13 +13,13 @@ caught.
 
 from __future__ import annotations
 
+import json
 import os
-import pickle
 import signal
 import socket
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -473,15 +473,32 @@ def task(configuration: Configuration, share: Share, reactor: Any) -> bytes:
     It goes through a pipe, since everybody on the machine can see command lines, and settings
     may hold passwords.
     """
-    told = pickle.dumps(
+    identity = None
+    if share.identity is not None:
+        pem, source = share.identity
+        identity = [pem.decode("ascii"), source]
+    told = json.dumps(
         {
             "path": sys.path,
             "reactor": type(reactor).__module__,
-            "configuration": configuration,
-            "share": share,
+            "configuration": configuration.as_json(),
+            "seconds": configuration.limits.grace_seconds + STOP_SECONDS,
+            "share": [share.number, share.workers, share.sockets, identity],
         }
-    )
+    ).encode()
     return len(told).to_bytes(4, "big") + told
+
+
+def understood(told: Mapping[str, Any]) -> tuple[Configuration, Share]:
+    """Return what `task` was made of."""
+    number, workers, sockets, identity = told["share"]
+    share = Share(
+        number,
+        workers,
+        tuple((descriptor, family) for descriptor, family in sockets),
+        (identity[0].encode("ascii"), identity[1]) if identity is not None else None,
+    )
+    return Configuration.from_json(told["configuration"]), share
 
 
 def make_supervisor(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -25,7 +26,7 @@ from smtpcb.server.transport import SharedDirectPort, SharedPort
 from smtpcb.service import Share, make_service
 from smtpcb.tls import IdentityError, self_signed
 from smtpcb.worker import Reporter, read_task, serve, stop, wait_for_end
-from smtpcb.workers import SocketReactor, task
+from smtpcb.workers import SocketReactor, task, understood
 
 from .certificates import make_identity, write_pem
 from .running import ANY_PORT
@@ -121,16 +122,23 @@ class Reactor(Clock):
             raise ReactorNotRunning
 
 
+def tell(configuration: Configuration, share: Share) -> dict[str, Any]:
+    """What a worker reads."""
+    told: dict[str, Any] = json.loads(task(configuration, share, object())[4:])
+    return told
+
+
 class TestTask:
     """Read from standard input."""
 
     def test_in_pieces(self, pipe: tuple[int, int], tmp_path: Path) -> None:
         """What the supervisor wrote is what is read, and the pipe stays open."""
-        configuration, share = configured(tmp_path), Share(1, 2, ((3, 2),))
+        identity = (b"-----BEGIN", "file.pem")
+        configuration, share = configured(tmp_path), Share(1, 2, ((3, 2),), identity)
         os.write(pipe[1], task(configuration, share, object()))
         got = read_task(pipe[0])
         assert got is not None
-        assert (got["configuration"], got["share"]) == (configuration, share)
+        assert understood(got) == (configuration, share)
         os.fstat(pipe[0])
 
     @pytest.mark.parametrize("said", [b"", b"\0\0", b"\0\0\0\x09half"])
@@ -222,7 +230,7 @@ class TestServing:
             os.kill(os.getpid(), signal.SIGTERM)
 
         reactor = Reactor(meanwhile)
-        told = {"configuration": configured(tmp_path), "share": Share(2, 2, (shared(),))}
+        told = tell(configured(tmp_path), Share(2, 2, (shared(),)))
         try:
             assert serve(told, reactor, Reporter(pipe[1])) == 0
         finally:
@@ -234,10 +242,7 @@ class TestServing:
 
     def test_a_mistake(self, pipe: tuple[int, int], tmp_path: Path) -> None:
         """It is one line, without a traceback."""
-        told = {
-            "configuration": configured(tmp_path, handler="python:no_such_module.X"),
-            "share": Share(1, 2, ()),
-        }
+        told = tell(configured(tmp_path, handler="python:no_such_module.X"), Share(1, 2, ()))
         assert serve(told, Reactor(lambda: None), Reporter(pipe[1])) == 1
         [line] = lines_of(pipe[0])
         assert line.startswith(b"failed --handler python:no_such_module.X: cannot import")
@@ -251,7 +256,7 @@ class TestServing:
     ) -> None:
         """It is one line too, and logged with its traceback."""
         monkeypatch.setattr(service_module.ServerService, "startService", lambda self: [][0])
-        told = {"configuration": configured(tmp_path), "share": Share(1, 2, ())}
+        told = tell(configured(tmp_path), Share(1, 2, ()))
         assert serve(told, Reactor(lambda: None), Reporter(pipe[1])) == 1
         assert lines_of(pipe[0]) == [b"failed IndexError: list index out of range"]
         [event] = clean_reactor
@@ -277,13 +282,9 @@ class TestMain:
         from twisted.internet import reactor
 
         happened: list[Any] = []
-        told = {
-            "path": ["/somewhere", *sys.path],
-            "reactor": "no.such.reactor",
-            "configuration": configured(tmp_path, grace_seconds="2"),
-            "share": Share(1, 2, (shared(),)),
-        }
-        descriptor = told["share"].sockets[0][0]
+        told = tell(configured(tmp_path, grace_seconds="2"), Share(1, 2, (shared(),)))
+        told |= {"path": ["/somewhere", *sys.path], "reactor": "no.such.reactor"}
+        descriptor = told["share"][2][0][0]
         os.set_inheritable(descriptor, True)
         for name in ("signal", "dup", "dup2"):
             owner = worker.signal if name == "signal" else worker.os

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import signal
 import socket
 import sys
@@ -37,6 +36,7 @@ from smtpcb.workers import (
     Worker,
     make_supervisor,
     task,
+    understood,
 )
 
 from .running import ANY_PORT
@@ -205,10 +205,10 @@ class TestStart:
     def test_each_is_told_its_share(self, reactor: Reactor, started: Supervisor) -> None:
         """Settings go through a pipe, and the sockets are inherited."""
         for number, process in enumerate(reactor.processes, 1):
-            told = pickle.loads(process.told[4:])
+            told = json.loads(process.told[4:])
             assert int.from_bytes(process.told[:4], "big") == len(process.told) - 4
-            assert told["share"] == Share(number, 2, ((3, int(socket.AF_INET)),))
-            assert told["configuration"] == configured()
+            share = Share(number, 2, ((3, int(socket.AF_INET)),))
+            assert understood(told) == (configured(), share)
             assert told["path"] == sys.path
             assert process.descriptors == {
                 0: "w",
@@ -552,5 +552,5 @@ class TestMaking:
 
     def test_the_reactor_is_named(self) -> None:
         """Workers run the same one."""
-        told = pickle.loads(task(configured(), Share(1, 2, ()), Reactor())[4:])
+        told = json.loads(task(configured(), Share(1, 2, ()), Reactor())[4:])
         assert told["reactor"] == __name__
