@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 from collections.abc import Callable
@@ -609,3 +610,28 @@ def test_a_coroutine_that_is_thrown_away_is_closed() -> None:
     answer.cancel()
     answer.addErrback(lambda failure: None)
     assert seen == ["closed"]
+
+
+@pytest.mark.parametrize("how", ["result", "exception"])
+def test_a_future_of_asyncio_can_be_awaited(how: str) -> None:
+    """On the asyncio reactor its libraries just work, also within an ``async def``."""
+    loop = asyncio.new_event_loop()
+    future: asyncio.Future[int] = loop.create_future()
+
+    async def asking() -> int:
+        try:
+            return await future
+        except LookupError:
+            return 550
+
+    answers: list[Any] = []
+    answer: Any = started(asking())
+    answer.addBoth(answers.append)
+    assert answers == []
+    if how == "result":
+        future.set_result(250)
+    else:
+        future.set_exception(LookupError())
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    assert answers == [250 if how == "result" else 550]
