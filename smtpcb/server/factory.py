@@ -90,7 +90,11 @@ class SmtpServerFactory(Factory):
         self._memory_octets = memory_octets
         self._spool_folder = spool_folder
         self._worker = worker
+        # What ids are made of; to ask the system for each would take as long as a command does.
         self._ids = itertools.count(1)
+        self._random = secrets.token_hex(4)
+        self._second: datetime | None = None
+        self._second_text = ""
         self._known: dict[tuple[type, bool], tuple[tuple[str, ...], Abilities]] = {}
         #: The connections that are there, or whose handlers are still at work.
         self.protocols: set[SmtpServerProtocol] = set()
@@ -212,7 +216,15 @@ class SmtpServerFactory(Factory):
         self._stopping = False
 
     def _id_at(self, now: datetime) -> str:
-        return f"{now:%Y%m%dT%H%M%S.%f}Z-{os.getpid()}-{next(self._ids)}-{secrets.token_hex(3)}"
+        second = now.replace(microsecond=0)
+        if second != self._second:
+            self._second = second
+            self._process = os.getpid()  # not once and for all: twistd may still become a daemon
+            self._second_text = f"{second:%Y%m%dT%H%M%S}"
+        return (
+            f"{self._second_text}.{now.microsecond:06}Z-{self._process}-{next(self._ids)}-"
+            f"{self._random}"
+        )
 
 
 class _TurnedAway(Protocol):

@@ -580,10 +580,10 @@ class SmtpServerProtocol(LineReceiver):
             return  # when the timer fires it will look again
         self._timer_due = due
         seconds = max(0.0, due - self._clock.seconds())
-        if self._timer is None:
-            self._timer = self._clock.callLater(seconds, self._tick)
-        else:
-            self._timer.reset(seconds)
+        if self._timer is not None:
+            # Not reset: to move a call forward, Twisted looks at all calls there are.
+            self._timer.cancel()
+        self._timer = self._clock.callLater(seconds, self._tick)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
