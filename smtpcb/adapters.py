@@ -363,6 +363,7 @@ class threaded:  # noqa: N801 - used like a function: threaded(Inbox)
                 self._reactor = reactor
             self._pool = ThreadPool(0, self._threads, "smtpcb-handler")
             # A call that never returns must not keep the process from ending.
+            # Typed as the class itself, and any callable will do.
             self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
             self._pool.start()
             self._stop_trigger = self._reactor.addSystemEventTrigger(

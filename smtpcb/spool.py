@@ -150,6 +150,7 @@ class MailData:
 
     def _move_to_file(self) -> io.FileIO:
         # Unbuffered, so that a full disk is known in the write that fills it.
+        # It is open for as long as we are: there is no block for it to end with.
         self._file = TemporaryFile(buffering=0, dir=self._folder, prefix="smtpcb-")  # noqa: SIM115
         _write_whole(self._file, self._memory)
         self._memory = b""

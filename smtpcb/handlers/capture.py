@@ -210,6 +210,7 @@ class Capture(Service):
             self._pool = ThreadPool(0, MAXIMUM_THREADS, "capture")
             # A process whose owner forgot `stop` ends nevertheless; a message it was about to
             # store is then not stored and its client, who saw no reply, sends it again.
+            # Typed as the class itself, and any callable will do.
             self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
             self._pool.start()
         return self._pool
