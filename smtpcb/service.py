@@ -73,6 +73,20 @@ class Share:
     identity: tuple[bytes, str] | None = field(default=None, repr=False)
 
 
+def on_second_signal(reactor: Any, act: Callable[[], None]) -> dict[int, Any]:
+    """Have whoever asks twice to stop not wait; return what the signals did before."""
+
+    def come(*_: object) -> None:
+        reactor.callFromThread(act)
+
+    before: dict[int, Any] = {}
+    with suppress(ValueError):  # not in the main thread: signals are somebody else's
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, come)
+    return before
+
+
 class ServerService(Service):
     """
     Everything that ``twistd smtpcb`` runs, in its order: handler, ports, and back.
@@ -155,7 +169,7 @@ class ServerService(Service):
         if self._old_signal is not None:
             signal.signal(signal.SIGHUP, self._old_signal)
             self._old_signal = None
-        again = self._cut_on_second_signal()
+        again = on_second_signal(self._reactor, self.smtp.factory.cut)
         yield self.smtp.stopService()
         for number, handler in again.items():
             signal.signal(number, handler)
@@ -163,19 +177,6 @@ class ServerService(Service):
             yield maybeDeferred(self._handler.stopService)
         if self._transcripts is not None:
             self._transcripts.close()
-
-    def _cut_on_second_signal(self) -> dict[int, Any]:
-        """Have whoever asks twice not wait for transactions; return what the signals did before."""
-
-        def cut(*_: object) -> None:
-            self._reactor.callFromThread(self.smtp.factory.cut)
-
-        before: dict[int, Any] = {}
-        with suppress(ValueError):  # not in the main thread: signals are somebody else's
-            for number in (signal.SIGTERM, signal.SIGINT):
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    before[number] = signal.signal(number, cut)
-        return before
 
     def reload(self) -> None:
         """Read keys and certificates again; a pair that is broken leaves the old one in force."""

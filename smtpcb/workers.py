@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -27,7 +27,7 @@ from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import CannotListenError, ProcessDone, ProcessExitedAlready
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.interfaces import IDelayedCall, IStreamServerEndpoint
 from twisted.internet.process import reapAllProcesses
 from twisted.internet.protocol import Factory, ProcessProtocol
 from twisted.logger import LogEvent, Logger, LogLevel, eventFromJSON, globalLogPublisher
@@ -41,6 +41,7 @@ from smtpcb.service import (
     endpoints_of,
     give_up,
     make_service,
+    on_second_signal,
     one_line,
 )
 from smtpcb.tls import Identity
@@ -54,6 +55,8 @@ STOP_SECONDS = 5.0
 # A worker that has lived so long may die without being thought broken.
 HEALTHY_SECONDS = 60.0
 LONGEST_DELAY_SECONDS = 60.0
+# How long the last words of a worker may take that has ended.
+HEIRS_SECONDS = 1.0
 _LONGEST_LINE = 1_048_576
 
 _log = Logger(namespace="smtpcb.workers")
@@ -128,6 +131,7 @@ class Worker(ProcessProtocol):
         self._rest = {1: b"", 2: b""}
         self._reload = False
         self._told = self._failed = False
+        self._heirs: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """Say what to do."""
@@ -154,6 +158,10 @@ class Worker(ProcessProtocol):
             self.ended = f"ended with status {value.exitCode}"
         if self.ready:
             self._tell()
+        else:
+            # It may have said why, in octets that are still on their way; but an heir of its
+            # outputs is not waited for.
+            self._heirs = self._supervisor.later(HEIRS_SECONDS, self._tell)
 
     def processEnded(self, reason: Failure) -> None:
         """Tell that nothing more will come; one that never was at work has said why by now."""
@@ -164,6 +172,8 @@ class Worker(ProcessProtocol):
         self.forget()
 
     def _tell(self) -> None:
+        if self._heirs is not None and self._heirs.active():
+            self._heirs.cancel()
         if not self._told:
             self._told = True
             self._supervisor.died(self)
@@ -182,6 +192,11 @@ class Worker(ProcessProtocol):
     def stop(self) -> None:
         """Let it end: no more connections, what is under way is finished."""
         self.transport.closeStdin()
+
+    def hurry(self) -> None:
+        """Have it end at once, after `stop`; what is under way is cut."""
+        if not self.ended:
+            self._signal("TERM")
 
     def kill(self) -> bool:
         """End it; tell whether it was still there."""
@@ -338,9 +353,23 @@ class Supervisor(Service):
         workers = list(self.workers.values())
         for worker in workers:
             worker.stop()
-        return gatherResults([self._end_of(worker) for worker in workers]).addCallback(
-            lambda _: None
-        )
+
+        def hurry() -> None:
+            for worker in workers:
+                worker.hurry()
+
+        before = on_second_signal(self._reactor, hurry)
+
+        def ended(_: object) -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+        return gatherResults([self._end_of(worker) for worker in workers]).addCallback(ended)
+
+    def later(self, seconds: float, work: Callable[[], None]) -> IDelayedCall:
+        """Do something in a while."""
+        call: IDelayedCall = self._reactor.callLater(seconds, work)
+        return call
 
     def reload(self) -> None:
         """Have all workers read their certificates again."""
@@ -383,7 +412,7 @@ class Supervisor(Service):
             self._early_deaths[number] = 0
         early = self._early_deaths[number]
         self._early_deaths[number] += 1
-        delay = min(LONGEST_DELAY_SECONDS, 2.0 ** (early - 1)) if early else 0.0
+        delay = min(LONGEST_DELAY_SECONDS, 2.0 ** min(early - 1, 10)) if early else 0.0
         _log.error(
             "worker {worker} (process {process}) {ended}{why}; it is started again{later}",
             worker=number,

@@ -28,6 +28,7 @@ from smtpcb.service import Share, StartError
 from smtpcb.workers import (
     FAILED,
     HEALTHY_SECONDS,
+    HEIRS_SECONDS,
     LONGEST_DELAY_SECONDS,
     READY,
     STOP_SECONDS,
@@ -554,3 +555,44 @@ class TestMaking:
         """Workers run the same one."""
         told = json.loads(task(configured(), Share(1, 2, ()), Reactor())[4:])
         assert told["reactor"] == __name__
+
+
+class TestSecondReview:
+    """What somebody broke."""
+
+    def test_a_worker_that_never_works_is_tried_for_ever(
+        self, reactor: Reactor, started: Supervisor
+    ) -> None:
+        """Also when it has died a thousand times: the database may be back tomorrow."""
+        started._early_deaths[1] = 5000
+        reactor.processes[0].ends(1)
+        reactor.advance(LONGEST_DELAY_SECONDS)
+        assert len(reactor.processes) == 3
+
+    def test_heirs_of_a_failed_start_are_not_waited_for(
+        self, reactor: Reactor, started: Supervisor
+    ) -> None:
+        """What a handler's module has started may hold the outputs open for hours."""
+        reactor.processes[0].ends(1)
+        reactor.advance(0)
+        failed = reactor.processes[2]
+        failed.exits(1)
+        assert len(reactor.processes) == 3
+        reactor.advance(HEIRS_SECONDS)
+        reactor.advance(1)
+        assert len(reactor.processes) == 4
+
+    def test_a_second_signal_reaches_the_workers(
+        self, reactor: Reactor, started: Supervisor
+    ) -> None:
+        """Whoever asks twice is not kept waiting (P50)."""
+        before = signal.getsignal(signal.SIGTERM)
+        done = started.stopService()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert [process.signals for process in reactor.processes] == [["TERM"], ["TERM"]]
+        reactor.processes[0].ends()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert [process.signals for process in reactor.processes] == [["TERM"], ["TERM", "TERM"]]
+        reactor.processes[1].ends()
+        assert done.called
+        assert signal.getsignal(signal.SIGTERM) is before

@@ -162,8 +162,10 @@ class ServerDialogue:
         self._mask = abilities.command_mask
         self._command_octets = settings.limits.command_octets
         asks = abilities.asks
-        # Who may log in, and whether a handshake can begin, is never left unasked.
-        self._asks = None if asks is None else asks | {Authenticate.method, StartTls.method}
+        # Who may log in, whether a handshake can begin, and what becomes of content (somebody may
+        # have taken its pieces) is never left unasked.
+        always = {Authenticate.method, StartTls.method, Message.method}
+        self._asks = None if asks is None else asks | always
         self._situate()
 
     def _situate(self) -> None:
@@ -305,6 +307,9 @@ class ServerDialogue:
             self._auth_seen = True
             self._exchange = None
             self._say(replies.AUTH_TOO_LONG)
+        elif start[:4].upper() == b"BDAT":
+            # How many octets follow is lost with the line, and they must not be run as commands.
+            self._say(replies.LINE_TOO_LONG.closing())
         else:
             self._say(replies.LINE_TOO_LONG)
         if self._stopping:
@@ -458,12 +463,12 @@ class ServerDialogue:
     def _malformed(self, verb: Verb, rest: bytes, reply: Reply) -> None:
         """Refuse a line that cannot be read; but the octets that BDAT announces follow it still."""
         if verb is Verb.BDAT:
-            self._spoil(reply)
+            self._spoil()
             self._drain(rest.decode("latin-1"), reply)
         else:
             raise PeerProtocolError(reply)
 
-    def _spoil(self, reply: Reply) -> None:
+    def _spoil(self) -> None:
         """Refuse a message of which octets will be missing, and every chunk of it to come."""
         if self.envelope is not None and self.state in (State.FORWARD_PATH, State.CHUNKS):
             self._abort(Reason.REFUSED)
@@ -563,6 +568,8 @@ class ServerDialogue:
             return
         match = grammar.CHUNK.fullmatch(argument)
         if match is None:
+            if self.state is State.CHUNKS:
+                self._spoil()  # part of a message that has begun is missing
             raise PeerProtocolError(replies.SYNTAX_OF_BDAT)
         self._chunk_is_last = match["last"] is not None
         self._at_end = self._chunk_ends

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
 import itertools
 import os
@@ -11,7 +12,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator
@@ -33,6 +36,7 @@ from smtpcb.spool import MailData
 from smtpcb.transcript.record import TranscriptFolder
 
 Login = Callable[[Credentials], object]
+_Known = dict[bool, tuple[tuple[str, ...], Abilities]]
 
 # What is looked at in a handler.
 _OF_A_HANDLER = frozenset(EVENTS) | {
@@ -95,7 +99,8 @@ class SmtpServerFactory(Factory):
         self._random = secrets.token_hex(4)
         self._second: datetime | None = None
         self._second_text = ""
-        self._known: dict[tuple[type, bool], tuple[tuple[str, ...], Abilities]] = {}
+        # By class, and whether STARTTLS is possible; ``None`` where each instance must be asked.
+        self._known: WeakKeyDictionary[type, _Known | None] = WeakKeyDictionary()
         #: The connections that are there, or whose handlers are still at work.
         self.protocols: set[SmtpServerProtocol] = set()
         self._per_address: Counter[str] = Counter()
@@ -147,19 +152,22 @@ class SmtpServerFactory(Factory):
         :raises TypeError: it is no handler; ValueError: nor can it do what it says.
         """
         kind = type(handler)
-        own = getattr(handler, "__dict__", {})
-        plain = own.keys().isdisjoint(_OF_A_HANDLER) and not hasattr(kind, "__getattr__")
-        known = self._known.get((kind, tls)) if plain else None
-        if known is not None:
-            names, abilities = known
+        try:
+            known = self._known[kind]
+        except KeyError:
+            known = self._known[kind] = {} if _says_all(kind) else None
+        if known is not None and not _OF_A_HANDLER.isdisjoint(getattr(handler, "__dict__", ())):
+            known = None
+        if known is not None and tls in known:
+            names, abilities = known[tls]
             methods: dict[str, Method] = {name: getattr(handler, name) for name in names}
         else:
             methods = methods_of(handler)
             names = tuple(methods)
             authentication = self._login is not None or hasattr(handler, "authenticate")
             abilities = abilities_of(handler, methods, tls=tls, authentication=authentication)
-            if plain:
-                self._known[kind, tls] = names, abilities
+            if known is not None:
+                known[tls] = names, abilities
         if abilities.authentication:
             methods["authenticate"] = self._login or adapt_authenticator(handler)
         return methods, abilities
@@ -248,6 +256,20 @@ class _TurnedAway(Protocol):
         """Stop the clock."""
         if self._timer.active():
             self._timer.cancel()
+
+
+def _says_all(kind: type) -> bool:
+    """Whether a class says of its instances what `SmtpServerFactory.understand` wants to know."""
+    asked = inspect.getattr_static(kind, "__getattribute__")
+    if asked is not object.__getattribute__ or hasattr(kind, "__getattr__"):
+        return False
+    for name in _OF_A_HANDLER:
+        found = inspect.getattr_static(kind, name, None)
+        if hasattr(type(found), "__get__") and not isinstance(
+            found, (FunctionType, staticmethod, classmethod)
+        ):
+            return False  # a property or a slot: it may be another with each
+    return True
 
 
 def _normal(host: str) -> str:

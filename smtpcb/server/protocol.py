@@ -231,8 +231,8 @@ class SmtpServerProtocol(LineReceiver):
         """
         Treat a client that will say nothing more as gone, once what it has sent is answered.
 
-        Whether it still reads cannot be known.  So a decision is not waited for, except on a
-        message that is complete: its client should hear that it is safe.
+        Whether it still reads cannot be known.  So no answer of the handler's is waited for,
+        except on a message that has been read to its end: its client should hear that it is safe.
         """
         if self._hung_up or self._conversation is None:
             self.transport.loseConnection()

@@ -213,3 +213,28 @@ class Everything:
 
     def aborted(self, reason: Reason) -> None:
         self.aborted_for.append(reason)
+
+
+def test_a_bdat_line_that_nobody_kept_ends_the_session() -> None:
+    """How many octets follow is lost with it, and they must not be run as commands (P36)."""
+    handler = Everything()
+    driver = Driver(ServerDialogue(Connection("x"), abilities=Abilities()), handler)
+    driver.start()
+    driver.receive(b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nBDAT 5\r\none\r\n")
+    line = b"bdat 6" + b" " * 13000 + b"\r\nNOOP\r\nBDAT 7 LAST\r\nthree\r\n"
+    said = driver.receive(line)
+    assert [line[:3] for line in said.splitlines()] == [b"500"]
+    assert driver.finished
+    assert handler.messages == 0
+    assert handler.aborted_for == [Reason.LIMIT]
+
+
+def test_a_chunk_without_a_size_spoils_a_message_that_has_begun() -> None:
+    """Whatever it held will be missing."""
+    handler = Everything()
+    driver = Driver(ServerDialogue(Connection("x"), abilities=Abilities()), handler)
+    driver.start()
+    driver.receive(b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nBDAT 2\r\nhi")
+    said = driver.receive(b"BDAT x\r\nBDAT 2 LAST\r\nhiNOOP\r\n")
+    assert [line[:3] for line in said.splitlines()] == [b"501", b"503", b"250"]
+    assert handler.messages == 0

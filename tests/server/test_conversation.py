@@ -635,3 +635,30 @@ def test_a_future_of_asyncio_can_be_awaited(how: str) -> None:
     loop.run_until_complete(asyncio.sleep(0))
     loop.close()
     assert answers == [250 if how == "result" else 550]
+
+
+@pytest.mark.parametrize("how", ["header", "chunk"])
+def test_each_message_of_a_connection_is_looked_at(how: str, connect: Connect) -> None:
+    """A policy that only looks at pieces holds for the second message as for the first."""
+    seen: list[str] = []
+
+    class Looking:
+        def refuse(self, text: str) -> None:
+            seen.append(text)
+            if "bad" in text:
+                raise Refusal(Reply(550, "5.7.1", "Bad"))
+
+    class Headers(Looking):
+        def header(self, name: str, value: str) -> None:
+            self.refuse(value)
+
+    class Chunks(Looking):
+        def chunk(self, octets: bytes) -> None:
+            self.refuse(octets.decode())
+
+    client = connect(Headers if how == "header" else Chunks)
+    client.codes(HELLO)
+    for text, code in (("good 1", 250), ("bad 2", 550), ("good 3", 250), ("bad 4", 550)):
+        content = f"Subject: {text}\r\n".encode()
+        assert client.codes(MAIL + RCPT + b"DATA\r\n" + content + b".\r\n")[-1] == code
+    assert len(seen) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +11,13 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.task import Clock
-from zope.interface import directlyProvides
+from zope.interface import directlyProvides, provider
 
+from smtpcb.engine.connection import Connection
 from smtpcb.engine.events import Reason
 from smtpcb.engine.limits import Limits
 from smtpcb.engine.settings import Settings
+from smtpcb.interfaces import ISmtpHandlerFactory
 from smtpcb.server.factory import SmtpServerFactory
 from tests.server.client import (
     HELLO,
@@ -283,3 +286,58 @@ def test_a_handler_that_is_none_is_refused_when_the_server_is_made() -> None:
         SmtpServerFactory(object())
     with pytest.raises(TypeError, match="authenticate"):
         SmtpServerFactory(Recorder(), authenticator=object())
+
+
+def test_what_instances_say_for_themselves_is_asked_of_each() -> None:
+    """A property, a slot or an attribute of its own may differ from one connection to the next."""
+
+    class ByProperty:
+        def __init__(self, connection: Connection) -> None:
+            self.port = connection.peer_port
+
+        @property
+        def concurrent_recipients(self) -> bool:
+            return self.port == 1
+
+        def rcpt(self, forward_path: object, parameters: object) -> None: ...
+
+    class BySlot:
+        __slots__ = ("extensions",)
+
+        def __init__(self, connection: Connection) -> None:
+            self.extensions = {"DSN"} if connection.peer_port == 1 else set()
+
+        def rcpt(self, forward_path: object, parameters: object) -> None: ...
+
+    class ByAttribute:
+        def __init__(self, connection: Connection) -> None:
+            if connection.peer_port == 1:
+                self.message = lambda envelope: None
+
+        def rcpt(self, forward_path: object, parameters: object) -> None: ...
+
+    for kind in (ByProperty, BySlot, ByAttribute):
+        factory = SmtpServerFactory(kind, reactor=Clock())
+        seen = []
+        for port in (1, 2, 1, 2):
+            handler = factory.handler_factory(Connection("x", peer_port=port))
+            methods, abilities = factory.understand(handler, tls=False)
+            seen.append((set(methods), abilities.concurrent_recipients, abilities.extensions))
+        assert seen[0] != seen[1], kind
+        assert seen[:2] == seen[2:], kind
+
+
+def test_classes_that_come_and_go_are_not_kept() -> None:
+    """A factory function may define its class inside; what is known of it goes with it."""
+
+    def make(connection: Connection) -> object:
+        class Inside:
+            def rcpt(self, forward_path: object, parameters: object) -> None: ...
+
+        return Inside()
+
+    factory = SmtpServerFactory(provider(ISmtpHandlerFactory)(make), reactor=Clock())
+    for _ in range(10):
+        factory.understand(factory.handler_factory(Connection("x")), tls=False)
+    gc.collect()
+    assert len(factory._known) == 0
