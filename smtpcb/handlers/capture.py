@@ -34,6 +34,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from smtpcb.engine import replies
 from smtpcb.engine.reply import Reply
 from smtpcb.engine.sasl import Credentials
 from smtpcb.spool import MailData
@@ -42,7 +43,6 @@ from smtpcb.spool import MailData
 MAXIMUM_THREADS = 4
 LEFTOVER_SECONDS = 36 * 3600
 
-NOT_ENOUGH_STORAGE = Reply(452, "4.3.1", ("Not enough storage, try again later",))
 NOT_STORED = Reply(451, "4.3.0", ("Message could not be stored, try again later",))
 # EFBIG is what a limit on the size of files says (RLIMIT_FSIZE).
 _STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -259,7 +259,7 @@ class Capture(Service):
 
     def _not_kept(self, name: str, error: OSError) -> Reply:
         self._log.warn("not kept: {path}: {error}", path=self.maildir / "new" / name, error=error)
-        return NOT_ENOUGH_STORAGE if error.errno in _STORAGE_ERRORS else NOT_STORED
+        return replies.NO_STORAGE if error.errno in _STORAGE_ERRORS else NOT_STORED
 
 
 def _fill(descriptor: int, pieces: Iterable[bytes], os_layer: OsLayer) -> None:

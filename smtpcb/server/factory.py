@@ -22,7 +22,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from smtpcb.adapters import EVENTS, Method, abilities_of, methods_of
+from smtpcb.adapters import DECLARATIONS, EVENTS, Method, abilities_of, methods_of
 from smtpcb.adapters import authenticator as adapt_authenticator
 from smtpcb.adapters import handler_factory as adapt_handler
 from smtpcb.engine import replies
@@ -39,12 +39,7 @@ Login = Callable[[Credentials], object]
 _Known = dict[bool, tuple[tuple[str, ...], Abilities]]
 
 # What is looked at in a handler.
-_OF_A_HANDLER = frozenset(EVENTS) | {
-    "authenticate",
-    "command_mask",
-    "concurrent_recipients",
-    "extensions",
-}
+_OF_A_HANDLER = frozenset({*EVENTS, *DECLARATIONS, "authenticate"})
 
 _log = Logger(namespace="smtpcb.server")
 
