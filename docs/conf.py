@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import pkgutil
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version as installed_version
 
@@ -14,14 +13,15 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from zope.interface.interface import InterfaceClass, Method
 
-from smtpcb.engine import events, replies
-from smtpcb.engine.command import Verb
-from smtpcb.engine.events import Decision
-from smtpcb.engine.limits import Limits
-from smtpcb.engine.reply import Reply
-from smtpcb.engine.state import TRANSITIONS, State
+from smtpcb.engine import _questions as events
+from smtpcb.engine import _replies as replies
+from smtpcb.engine._questions import Decision
+from smtpcb.engine._table import TRANSITIONS, State
 from smtpcb.interfaces import IAuthenticator, ISmtpEventHandler
-from smtpcb.options import OPTIONS, Option
+from smtpcb.run._options import OPTIONS, Option
+from smtpcb.smtp._command import Verb
+from smtpcb.smtp._limits import Limits
+from smtpcb.smtp._reply import Reply
 
 project = "smtpcb"
 author = "the smtpcb authors"
@@ -48,7 +48,7 @@ python_use_unqualified_type_names = True
 
 
 class StateTable(SphinxDirective):
-    """``.. state-table::`` draws `smtpcb.engine.state.TRANSITIONS`, one row per verb."""
+    """``.. state-table::`` draws `smtpcb.engine._table.TRANSITIONS`, one row per verb."""
 
     def run(self) -> list[nodes.Node]:
         """Render the table as reStructuredText and parse that."""
@@ -142,7 +142,7 @@ def figure(value: object) -> str:
 
 
 class OptionTable(SphinxDirective):
-    """``.. option-table::`` lists `smtpcb.options.OPTIONS`."""
+    """``.. option-table::`` lists `smtpcb.run._options.OPTIONS`."""
 
     def run(self) -> list[nodes.Node]:
         """Render the table as reStructuredText and parse that."""
@@ -166,35 +166,43 @@ def default_of(option: Option) -> str:
 
 
 class PublicModules(SphinxDirective):
-    """``.. public-modules::`` describes each module of smtpcb with what it defines."""
+    """``.. public-modules::`` describes each public face of smtpcb with what it exports."""
 
     def run(self) -> list[nodes.Node]:
         """Render each module as reStructuredText and parse that."""
         lines: list[str] = []
-        for name in sorted(public_modules(), key=reading_order):
-            lines += ["", name, "-" * len(name), "", f".. automodule:: {name}", ""]
+        for name in FACES:
+            module = importlib.import_module(name)
+            lines += [
+                "",
+                name,
+                "-" * len(name),
+                "",
+                f".. automodule:: {name}",
+                "   :no-members:",
+                "",
+            ]
             for interface in interfaces_of(name):
                 lines += describe_interface(interface)
+            for member in getattr(module, "__all__", ()):
+                value = getattr(module, member)
+                kind = "class" if isinstance(value, type) else "function"
+                kind = kind if callable(value) else "data"
+                lines += [f".. auto{kind}:: {name}.{member}", ""]
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
 
 
-# What a user of the library opens first; all others follow by name.
-FIRST = ["smtpcb", "smtpcb.interfaces", "smtpcb.adapters", "smtpcb.server", "smtpcb.handlers"]
-
-
-def reading_order(name: str) -> tuple[int, str]:
-    """Sort key of a module on the page."""
-    package = ".".join(name.split(".")[:2])
-    return (FIRST.index(package) if package in FIRST else len(FIRST), name)
-
-
-def public_modules() -> Iterator[str]:
-    """Name every module of the package except those whose names begin with an underscore."""
-    package = importlib.import_module("smtpcb")
-    yield package.__name__
-    for module in pkgutil.walk_packages(package.__path__, "smtpcb."):
-        if not any(part.startswith("_") for part in module.name.split(".")):
-            yield module.name
+# All that is public, in the order in which a user of the library meets it.
+FACES = (
+    "smtpcb.interfaces",
+    "smtpcb.handling",
+    "smtpcb.smtp",
+    "smtpcb.server",
+    "smtpcb.tls",
+    "smtpcb.transcript",
+    "smtpcb.testing",
+    "smtpcb.engine",
+)
 
 
 def interfaces_of(name: str) -> Iterator[InterfaceClass]:

@@ -27,52 +27,52 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from smtpcb.adapters import SmtpEventHandler as SmtpEventHandler
-    from smtpcb.adapters import callbacks as callbacks
-    from smtpcb.adapters import threaded as threaded
-    from smtpcb.engine.address import ForwardPath as ForwardPath
-    from smtpcb.engine.address import ReversePath as ReversePath
-    from smtpcb.engine.command import Command as Command
-    from smtpcb.engine.command import Verb as Verb
-    from smtpcb.engine.connection import Connection as Connection
-    from smtpcb.engine.connection import TlsInformation as TlsInformation
-    from smtpcb.engine.envelope import Envelope as Envelope
-    from smtpcb.engine.errors import Refusal as Refusal
-    from smtpcb.engine.events import Reason as Reason
-    from smtpcb.engine.limits import Limits as Limits
-    from smtpcb.engine.reply import Reply as Reply
-    from smtpcb.engine.sasl import Authenticated as Authenticated
-    from smtpcb.engine.sasl import Credentials as Credentials
-    from smtpcb.engine.settings import Settings as Settings
+    from smtpcb.engine import Connection as Connection
+    from smtpcb.engine import Envelope as Envelope
+    from smtpcb.engine import Reason as Reason
+    from smtpcb.engine import Settings as Settings
+    from smtpcb.engine import TlsInformation as TlsInformation
+    from smtpcb.handling import SmtpEventHandler as SmtpEventHandler
+    from smtpcb.handling import callbacks as callbacks
+    from smtpcb.handling import threaded as threaded
     from smtpcb.interfaces import IAuthenticator as IAuthenticator
     from smtpcb.interfaces import ISmtpEventHandler as ISmtpEventHandler
     from smtpcb.interfaces import ISmtpHandlerFactory as ISmtpHandlerFactory
-    from smtpcb.server.factory import SmtpServerFactory as SmtpServerFactory
-    from smtpcb.server.service import SmtpService as SmtpService
+    from smtpcb.server import SmtpServerFactory as SmtpServerFactory
+    from smtpcb.server import SmtpService as SmtpService
+    from smtpcb.smtp import Authenticated as Authenticated
+    from smtpcb.smtp import Command as Command
+    from smtpcb.smtp import Credentials as Credentials
+    from smtpcb.smtp import ForwardPath as ForwardPath
+    from smtpcb.smtp import Limits as Limits
+    from smtpcb.smtp import Refusal as Refusal
+    from smtpcb.smtp import Reply as Reply
+    from smtpcb.smtp import ReversePath as ReversePath
+    from smtpcb.smtp import Verb as Verb
 
 _HOMES = {
-    "Authenticated": "smtpcb.engine.sasl",
-    "Command": "smtpcb.engine.command",
-    "Connection": "smtpcb.engine.connection",
-    "Credentials": "smtpcb.engine.sasl",
-    "Envelope": "smtpcb.engine.envelope",
-    "ForwardPath": "smtpcb.engine.address",
+    "Authenticated": "smtpcb.smtp",
+    "Command": "smtpcb.smtp",
+    "Connection": "smtpcb.engine",
+    "Credentials": "smtpcb.smtp",
+    "Envelope": "smtpcb.engine",
+    "ForwardPath": "smtpcb.smtp",
     "IAuthenticator": "smtpcb.interfaces",
     "ISmtpEventHandler": "smtpcb.interfaces",
     "ISmtpHandlerFactory": "smtpcb.interfaces",
-    "Limits": "smtpcb.engine.limits",
-    "Reason": "smtpcb.engine.events",
-    "Refusal": "smtpcb.engine.errors",
-    "Reply": "smtpcb.engine.reply",
-    "ReversePath": "smtpcb.engine.address",
-    "Settings": "smtpcb.engine.settings",
-    "SmtpEventHandler": "smtpcb.adapters",
-    "SmtpServerFactory": "smtpcb.server.factory",
-    "SmtpService": "smtpcb.server.service",
-    "TlsInformation": "smtpcb.engine.connection",
-    "Verb": "smtpcb.engine.command",
-    "callbacks": "smtpcb.adapters",
-    "threaded": "smtpcb.adapters",
+    "Limits": "smtpcb.smtp",
+    "Reason": "smtpcb.engine",
+    "Refusal": "smtpcb.smtp",
+    "Reply": "smtpcb.smtp",
+    "ReversePath": "smtpcb.smtp",
+    "Settings": "smtpcb.engine",
+    "SmtpEventHandler": "smtpcb.handling",
+    "SmtpServerFactory": "smtpcb.server",
+    "SmtpService": "smtpcb.server",
+    "TlsInformation": "smtpcb.engine",
+    "Verb": "smtpcb.smtp",
+    "callbacks": "smtpcb.handling",
+    "threaded": "smtpcb.handling",
 }
 
 __all__ = sorted(_HOMES)

@@ -6,14 +6,14 @@ from collections.abc import Awaitable
 
 from zope.interface import Attribute, Interface
 
-from smtpcb.engine.address import ForwardPath, ReversePath
-from smtpcb.engine.command import Command, Introduction
-from smtpcb.engine.connection import Connection, TlsInformation
-from smtpcb.engine.envelope import Envelope
-from smtpcb.engine.events import Reason
-from smtpcb.engine.parameters import Parameters
-from smtpcb.engine.reply import Reply
-from smtpcb.engine.sasl import Authenticated, Credentials
+from smtpcb.engine._connection import Connection, TlsInformation
+from smtpcb.engine._envelope import Envelope
+from smtpcb.engine._questions import Reason
+from smtpcb.smtp._address import ForwardPath, ReversePath
+from smtpcb.smtp._command import Command, Introduction
+from smtpcb.smtp._parameter import Parameters
+from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._sasl import Authenticated, Credentials
 
 Answer = None | bool | int | Reply | tuple[int, str] | tuple[int, tuple[str, ...]]
 """
@@ -37,7 +37,7 @@ class ISmtpHandlerFactory(Interface):
     Makes the handler of each connection.
 
     A class, an instance, what `callbacks` or `threaded` return: all of them are adapted to it by
-    `smtpcb.adapters.handler_factory`.
+    `smtpcb.handling._factories.handler_factory`.
     """
 
     def __call__(connection: Connection) -> object:

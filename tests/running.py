@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from smtpcb.transcript.replay import load
+from smtpcb.transcript._replay import load
 
 TWISTD = Path(sys.executable).with_name("twistd")
 ANY_PORT = "tcp:0:interface=127.0.0.1"

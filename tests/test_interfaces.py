@@ -10,8 +10,8 @@ from zope.interface import implementer
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyClass, verifyObject
 
-from smtpcb.adapters import DECLARATIONS, EVENTS, SmtpEventHandler
-from smtpcb.engine import events
+from smtpcb.engine import _questions as events
+from smtpcb.handling._factories import DECLARATIONS, EVENTS, SmtpEventHandler
 from smtpcb.interfaces import IAuthenticator, ISmtpEventHandler
 
 # In the order of a connection.

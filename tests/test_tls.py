@@ -30,7 +30,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from smtpcb.engine.connection import TlsInformation
+from smtpcb.engine._connection import TlsInformation
 from smtpcb.tls import (
     Identity,
     IdentityError,

@@ -7,12 +7,16 @@ import sys
 
 from inbox import Inbox
 
-from smtpcb.engine import replies
-from smtpcb.engine.connection import Connection, TlsInformation
-from smtpcb.engine.driver import Driver, abilities_of
-from smtpcb.engine.events import Reason
-from smtpcb.engine.server import ServerDialogue
-from smtpcb.engine.settings import Settings
+from smtpcb.engine import (
+    Connection,
+    Driver,
+    Reason,
+    ServerDialogue,
+    Settings,
+    TlsInformation,
+    abilities_of,
+    replies,
+)
 
 SETTINGS = Settings(hostname="localhost")
 

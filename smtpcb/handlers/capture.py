@@ -34,10 +34,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from smtpcb.engine import replies
-from smtpcb.engine.reply import Reply
-from smtpcb.engine.sasl import Credentials
-from smtpcb.spool import MailData
+from smtpcb.engine import _replies as replies
+from smtpcb.engine._keeping import MailData
+from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._sasl import Credentials
 
 # More threads would wait for the same disk.
 MAXIMUM_THREADS = 4

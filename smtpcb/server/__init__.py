@@ -1,1 +1,6 @@
-"""The dialogue on Twisted: protocol, factory, limits over all connections, service."""
+"""The server on Twisted: protocol, factory, service."""
+
+from smtpcb.server._factory import SmtpServerFactory
+from smtpcb.server._service import SmtpService
+
+__all__ = ["SmtpServerFactory", "SmtpService"]

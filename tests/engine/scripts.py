@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from smtpcb.engine.connection import Connection
-from smtpcb.testing.play import TLS
+from smtpcb.engine._connection import Connection
+from smtpcb.testing._play import TLS
 
 HELO = "C: HELO client\nS: 250\n"
 MAIL = HELO + "C: MAIL FROM:<anne@example.org>\nS: 250\n"

@@ -6,16 +6,16 @@ import base64
 
 import pytest
 
-from smtpcb.engine.command import Verb, observed
-from smtpcb.engine.connection import Connection
-from smtpcb.engine.events import CommandSeen, Decision, Reason
-from smtpcb.engine.limits import Limits
-from smtpcb.engine.reply import Reply
-from smtpcb.engine.sasl import Authenticated, Credentials
-from smtpcb.engine.server import ServerDialogue, Wants
-from smtpcb.engine.settings import Abilities, Settings
+from smtpcb.engine._connection import Connection
+from smtpcb.engine._questions import CommandSeen, Decision, Reason
+from smtpcb.engine._server import ServerDialogue, Wants
+from smtpcb.engine._settings import Abilities, Settings
+from smtpcb.smtp._command import Verb, observed
+from smtpcb.smtp._limits import Limits
+from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._sasl import Authenticated, Credentials
 from smtpcb.testing import Played, play
-from smtpcb.testing.play import TLS
+from smtpcb.testing._play import TLS
 
 from .scripts import HELO, RCPT, SECURE
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from smtpcb.engine.connection import Connection
-from smtpcb.engine.driver import Driver
-from smtpcb.engine.errors import Refusal
-from smtpcb.engine.events import Reason
-from smtpcb.engine.limits import Limits
-from smtpcb.engine.reply import Reply
-from smtpcb.engine.server import ServerDialogue
-from smtpcb.engine.settings import Abilities, Settings
+from smtpcb.engine._connection import Connection
+from smtpcb.engine._plain import Driver
+from smtpcb.engine._questions import Reason
+from smtpcb.engine._server import ServerDialogue
+from smtpcb.engine._settings import Abilities, Settings
+from smtpcb.smtp._errors import Refusal
+from smtpcb.smtp._limits import Limits
+from smtpcb.smtp._reply import Reply
 from smtpcb.testing import Played, play
 
 from .scripts import HELO, MAIL, RCPT

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from smtpcb.engine.budget import Budget
-from smtpcb.engine.limits import Limits
+from smtpcb.engine._budget import Budget
+from smtpcb.smtp._limits import Limits
 
 
 def test_a_new_connection_may_go_on() -> None:

@@ -6,18 +6,18 @@ import logging
 
 import pytest
 
-from smtpcb.engine.command import Verb
-from smtpcb.engine.connection import Connection
-from smtpcb.engine.driver import MOST_LINE_OCTETS, Driver, abilities_of
-from smtpcb.engine.envelope import Envelope
-from smtpcb.engine.errors import LocalProtocolError, Refusal
-from smtpcb.engine.events import Reason
-from smtpcb.engine.reply import Reply
-from smtpcb.engine.sasl import Authenticated, Credentials
-from smtpcb.engine.server import ServerDialogue
-from smtpcb.engine.settings import Settings
+from smtpcb.engine._connection import Connection
+from smtpcb.engine._envelope import Envelope
+from smtpcb.engine._plain import MOST_LINE_OCTETS, Driver, abilities_of
+from smtpcb.engine._questions import Reason
+from smtpcb.engine._server import ServerDialogue
+from smtpcb.engine._settings import Settings
+from smtpcb.smtp._command import Verb
+from smtpcb.smtp._errors import LocalProtocolError, Refusal
+from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._sasl import Authenticated, Credentials
 from smtpcb.testing import play
-from smtpcb.testing.play import TLS
+from smtpcb.testing._play import TLS
 
 from .scripts import DATA, HELO, MAIL, RCPT, SECURE
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from smtpcb.engine.address import ForwardPath, ReversePath
-from smtpcb.engine.connection import Connection
-from smtpcb.engine.driver import MemoryContent
-from smtpcb.engine.envelope import Envelope, Recipient
+from smtpcb.engine._connection import Connection
+from smtpcb.engine._envelope import Envelope, Recipient
+from smtpcb.engine._plain import MemoryContent
+from smtpcb.smtp._address import ForwardPath, ReversePath
 
 
 def test_an_envelope_is_empty_at_first() -> None:

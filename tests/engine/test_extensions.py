@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from smtpcb.engine.connection import Connection
-from smtpcb.engine.extensions import EXTENSIONS, HANDLER_EXTENSIONS, Situation, hello_reply, offered
-from smtpcb.engine.limits import Limits
-from smtpcb.engine.reply import MAXIMUM_LINE_OCTETS
-from smtpcb.engine.settings import Abilities, Settings
+from smtpcb.engine._connection import Connection
+from smtpcb.engine._extensions import (
+    EXTENSIONS,
+    HANDLER_EXTENSIONS,
+    Situation,
+    hello_reply,
+    offered,
+)
+from smtpcb.engine._settings import Abilities, Settings
+from smtpcb.smtp._limits import Limits
+from smtpcb.smtp._reply import MAXIMUM_LINE_OCTETS
 from smtpcb.testing import play
-from smtpcb.testing.play import TLS
+from smtpcb.testing._play import TLS
 
 ALL = Abilities(
     tls=True, authentication=True, extensions=frozenset({"DSN"}), expand=True, turn=True

@@ -8,9 +8,9 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtpcb.engine.connection import Connection
-from smtpcb.engine.driver import Driver
-from smtpcb.engine.events import (
+from smtpcb.engine._connection import Connection
+from smtpcb.engine._plain import Driver
+from smtpcb.engine._questions import (
     Aborted,
     Chunk,
     CommandSeen,
@@ -21,10 +21,10 @@ from smtpcb.engine.events import (
     Rcpt,
     Reason,
 )
-from smtpcb.engine.limits import Limits
-from smtpcb.engine.reply import Reply
-from smtpcb.engine.server import ServerDialogue, Wants
-from smtpcb.engine.settings import Abilities, Settings
+from smtpcb.engine._server import ServerDialogue, Wants
+from smtpcb.engine._settings import Abilities, Settings
+from smtpcb.smtp._limits import Limits
+from smtpcb.smtp._reply import Reply
 
 SMALL = Limits(
     message_octets=60,

@@ -9,19 +9,29 @@ from __future__ import annotations
 
 import pytest
 
-from smtpcb.engine import replies
-from smtpcb.engine.address import ForwardPath
-from smtpcb.engine.command import Verb
-from smtpcb.engine.connection import Connection
-from smtpcb.engine.envelope import Envelope
-from smtpcb.engine.errors import LocalProtocolError
-from smtpcb.engine.events import Aborted, Chunk, Connected, Data, Event, Mail, Message, Rcpt, Reason
-from smtpcb.engine.limits import Limits
-from smtpcb.engine.reply import Reply
-from smtpcb.engine.server import MOST_OVERLAPPING, ServerDialogue, Wants
-from smtpcb.engine.settings import Abilities, Settings
+from smtpcb.engine import _replies as replies
+from smtpcb.engine._connection import Connection
+from smtpcb.engine._envelope import Envelope
+from smtpcb.engine._questions import (
+    Aborted,
+    Chunk,
+    Connected,
+    Data,
+    Event,
+    Mail,
+    Message,
+    Rcpt,
+    Reason,
+)
+from smtpcb.engine._server import MOST_OVERLAPPING, ServerDialogue, Wants
+from smtpcb.engine._settings import Abilities, Settings
+from smtpcb.smtp._address import ForwardPath
+from smtpcb.smtp._command import Verb
+from smtpcb.smtp._errors import LocalProtocolError
+from smtpcb.smtp._limits import Limits
+from smtpcb.smtp._reply import Reply
 from smtpcb.testing import play
-from smtpcb.testing.play import TLS
+from smtpcb.testing._play import TLS
 
 from .scripts import DATA, HELO, MAIL, RCPT, SECURE
 

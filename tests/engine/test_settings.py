@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from smtpcb.engine.settings import Settings
+from smtpcb.engine._settings import Settings
 
 
 @pytest.mark.parametrize(

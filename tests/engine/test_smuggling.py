@@ -6,11 +6,11 @@ from itertools import product
 
 import pytest
 
-from smtpcb.engine.connection import Connection
-from smtpcb.engine.driver import Driver
-from smtpcb.engine.events import Aborted, Event, Message
-from smtpcb.engine.server import ServerDialogue
-from smtpcb.engine.settings import Settings
+from smtpcb.engine._connection import Connection
+from smtpcb.engine._plain import Driver
+from smtpcb.engine._questions import Aborted, Event, Message
+from smtpcb.engine._server import ServerDialogue
+from smtpcb.engine._settings import Settings
 
 BEGIN = b"HELO me\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\n"
 SMUGGLED = b"MAIL FROM:<evil@example.org>\r\nRCPT TO:<c@d>\r\nDATA\r\nhello\r\n"

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from smtpcb.engine.command import Verb
-from smtpcb.engine.connection import Connection, TlsInformation
-from smtpcb.engine.driver import Driver
-from smtpcb.engine.server import COMMANDS, ServerDialogue
-from smtpcb.engine.settings import Abilities, Settings
-from smtpcb.engine.state import TRANSITIONS, State
+from smtpcb.engine._connection import Connection, TlsInformation
+from smtpcb.engine._plain import Driver
+from smtpcb.engine._server import COMMANDS, ServerDialogue
+from smtpcb.engine._settings import Abilities, Settings
+from smtpcb.engine._table import TRANSITIONS, State
+from smtpcb.smtp._command import Verb
 
 LEADS_TO: Mapping[State, bytes] = {
     State.CONNECTED: b"",

@@ -28,8 +28,8 @@ from twisted.internet.defer import CancelledError, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, capturedLogs
 
+from smtpcb.engine._keeping import MailData
 from smtpcb.handlers.capture import Capture, prepare, store, unique_name
-from smtpcb.spool import MailData
 
 from .killed_store import is_whole
 
@@ -670,7 +670,7 @@ def test_a_program_that_does_not_stop_it_ends_nevertheless(tmp_path: Path) -> No
         from types import SimpleNamespace
         from twisted.internet.task import react
         from smtpcb.handlers.capture import Capture, prepare
-        from smtpcb.spool import MailData
+        from smtpcb.engine._keeping import MailData
 
         async def main(reactor, folder):
             prepare(Path(folder))

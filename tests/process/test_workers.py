@@ -40,7 +40,7 @@ def processes_in(folder: Path) -> set[int]:
         try:
             if entry.name.isdigit() and Path(os.readlink(entry / "cwd")) == folder:
                 command = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"smtpcb.worker" in command:
+                if b"smtpcb.run.workers" in command:
                     found.add(int(entry.name))
         except OSError:
             pass  # it has ended
@@ -332,7 +332,7 @@ def test_they_run_as_another_user() -> None:
     try:
         folder.chmod(0o755)
         try:
-            command = [sys.executable, "-c", "import smtpcb.worker"]
+            command = [sys.executable, "-c", "import smtpcb.run.workers._worker"]
             subprocess.run(command, check=True, cwd=folder, user=65534, group=65534)
         except (OSError, subprocess.CalledProcessError):
             pytest.skip("nobody else can run this Python")

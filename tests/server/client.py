@@ -14,10 +14,10 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smtpcb.engine.limits import Limits
-from smtpcb.engine.settings import Settings
-from smtpcb.server.factory import SmtpServerFactory
-from smtpcb.server.protocol import SmtpServerProtocol
+from smtpcb.engine._settings import Settings
+from smtpcb.server._factory import SmtpServerFactory
+from smtpcb.server._protocol import SmtpServerProtocol
+from smtpcb.smtp._limits import Limits
 
 HELLO = b"EHLO client.example\r\n"
 MAIL = b"MAIL FROM:<a@example.org>\r\n"

@@ -12,13 +12,13 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
 
-from smtpcb.engine.command import Verb
-from smtpcb.engine.errors import Refusal
-from smtpcb.engine.events import Reason
-from smtpcb.engine.limits import Limits
-from smtpcb.engine.reply import Reply
-from smtpcb.engine.settings import Settings
-from smtpcb.server.decisions import started
+from smtpcb.engine._questions import Reason
+from smtpcb.engine._settings import Settings
+from smtpcb.server._decisions import started
+from smtpcb.smtp._command import Verb
+from smtpcb.smtp._errors import Refusal
+from smtpcb.smtp._limits import Limits
+from smtpcb.smtp._reply import Reply
 from tests.server.client import HELLO, MAIL, MESSAGE, RCPT, TEXT, Client, Observer, Recorder
 
 Connect = Callable[..., Client]
@@ -494,7 +494,7 @@ def test_a_full_disk_is_a_452_and_the_next_message_works(
 
     client.send(HELLO + MAIL + RCPT + b"DATA\r\n")
     with monkeypatch.context() as patch:
-        patch.setattr("smtpcb.spool.MailData.write", full)
+        patch.setattr("smtpcb.engine._keeping.MailData.write", full)
         assert client.send(TEXT, TEXT) == []
         assert client.codes(b".\r\n") == [452]
     assert handler.said("aborted") == [(Reason.FAILED,)]

@@ -11,11 +11,11 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.logger import LogEvent
 
-from smtpcb.engine.errors import Refusal
-from smtpcb.engine.events import Reason
-from smtpcb.engine.limits import Limits
-from smtpcb.engine.reply import Reply
-from smtpcb.engine.sasl import Authenticated
+from smtpcb.engine._questions import Reason
+from smtpcb.smtp._errors import Refusal
+from smtpcb.smtp._limits import Limits
+from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._sasl import Authenticated
 from tests.server.client import HELLO, MAIL, MESSAGE, RCPT, TEXT, Client, Observer, Recorder
 
 SECRET = "the text of an exception"

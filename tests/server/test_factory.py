@@ -13,12 +13,12 @@ from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.task import Clock
 from zope.interface import directlyProvides, provider
 
-from smtpcb.engine.connection import Connection
-from smtpcb.engine.events import Reason
-from smtpcb.engine.limits import Limits
-from smtpcb.engine.settings import Settings
+from smtpcb.engine._connection import Connection
+from smtpcb.engine._questions import Reason
+from smtpcb.engine._settings import Settings
 from smtpcb.interfaces import ISmtpHandlerFactory
-from smtpcb.server.factory import SmtpServerFactory
+from smtpcb.server._factory import SmtpServerFactory
+from smtpcb.smtp._limits import Limits
 from tests.server.client import (
     HELLO,
     MAIL,

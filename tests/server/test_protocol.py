@@ -23,13 +23,13 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import LogEvent
 from zope.interface import directlyProvides
 
-from smtpcb.engine.connection import TlsInformation
-from smtpcb.engine.events import Reason
-from smtpcb.engine.limits import Limits
-from smtpcb.engine.reply import Reply
-from smtpcb.engine.sasl import Authenticated
-from smtpcb.engine.settings import Settings
-from smtpcb.transcript.record import TranscriptFolder, TranscriptSettings
+from smtpcb.engine._connection import TlsInformation
+from smtpcb.engine._questions import Reason
+from smtpcb.engine._settings import Settings
+from smtpcb.smtp._limits import Limits
+from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._sasl import Authenticated
+from smtpcb.transcript._record import TranscriptFolder, TranscriptSettings
 from tests.server.client import (
     HELLO,
     MAIL,
@@ -158,7 +158,7 @@ def test_what_comes_while_starttls_is_being_observed_is_behind_it(connect: Conne
 @pytest.fixture
 def described(monkeypatch: pytest.MonkeyPatch) -> None:
     """TLS without TLS."""
-    monkeypatch.setattr("smtpcb.tls.describe", lambda handle: INSIDE)
+    monkeypatch.setattr("smtpcb.server._protocol.tls.describe", lambda handle: INSIDE)
     monkeypatch.setattr(Transport, "getHandle", lambda self: None, raising=False)
 
 
@@ -655,8 +655,8 @@ def test_a_fault_of_our_own_closes_the_connection(
     client = connect(Recorder())
     client.send(HELLO)
     with monkeypatch.context() as patch:
-        patch.setattr("smtpcb.engine.server.ServerDialogue.receive_line", broken)
-        patch.setattr("smtpcb.engine.server.ServerDialogue.disconnect", broken)
+        patch.setattr("smtpcb.engine._server.ServerDialogue.receive_line", broken)
+        patch.setattr("smtpcb.engine._server.ServerDialogue.disconnect", broken)
         if lost:
             client.protocol.connectionLost()
             client.gone = True

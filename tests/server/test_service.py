@@ -12,8 +12,8 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent
 from zope.interface import implementer
 
-from smtpcb.server.factory import SmtpServerFactory
-from smtpcb.server.service import SmtpService
+from smtpcb.server._factory import SmtpServerFactory
+from smtpcb.server._service import SmtpService
 
 
 class Port:

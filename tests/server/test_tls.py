@@ -15,10 +15,10 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from smtpcb.engine.events import Reason
-from smtpcb.engine.limits import Limits
-from smtpcb.engine.settings import Settings
-from smtpcb.server.factory import SmtpServerFactory
+from smtpcb.engine._questions import Reason
+from smtpcb.engine._settings import Settings
+from smtpcb.server._factory import SmtpServerFactory
+from smtpcb.smtp._limits import Limits
 from smtpcb.tls import ServerTls
 from tests.certificates import make_authority, make_identity, write_pem
 from tests.server.client import HELLO, MESSAGE, Recorder

@@ -13,7 +13,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
-from smtpcb.server import transport as direct
+from smtpcb.server import _transport as direct
 
 
 class Peer(Protocol):

@@ -6,13 +6,13 @@ import itertools
 
 import pytest
 
-from smtpcb.engine.connection import Connection
-from smtpcb.engine.envelope import Envelope
-from smtpcb.engine.events import Reason
-from smtpcb.engine.settings import Abilities, Settings
+from smtpcb.engine._connection import Connection
+from smtpcb.engine._envelope import Envelope
+from smtpcb.engine._questions import Reason
+from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.testing import DialogueDiffers, play
-from smtpcb.testing.play import turns
-from smtpcb.transcript.replay import read
+from smtpcb.testing._play import turns
+from smtpcb.transcript._replay import read
 
 HELO = "C: HELO me\nS: 250\n"
 
@@ -127,7 +127,7 @@ def test_both_times_must_be_alike() -> None:
 
 def test_other_events_are_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if the client heard the same."""
-    from smtpcb.testing.play import Played
+    from smtpcb.testing._play import Played
 
     plain, count = Played.note, itertools.count()
 

@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, capturedLogs
 
-from smtpcb.engine.connection import Connection
-from smtpcb.transcript import record
-from smtpcb.transcript.record import Transcript, TranscriptFolder, TranscriptSettings, prune
-from smtpcb.transcript.replay import Line, load, read
+from smtpcb.engine._connection import Connection
+from smtpcb.transcript import _record as record
+from smtpcb.transcript._record import Transcript, TranscriptFolder, TranscriptSettings, prune
+from smtpcb.transcript._replay import Line, load, read
 
 STARTED = datetime(2026, 11, 20, 8, 14, 50, 123456, tzinfo=UTC)
 DAY = 86400.0

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpcb.transcript.record import escape
-from smtpcb.transcript.replay import Line, load, read, unescape
+from smtpcb.transcript._record import escape
+from smtpcb.transcript._replay import Line, load, read, unescape
 
 SCRIPT = """
     # Who is there?

@@ -2,4 +2,4 @@
 
 from twisted.application.service import ServiceMaker
 
-smtpcb = ServiceMaker("smtpcb", "smtpcb.tap", "SMTP server that calls you back.", "smtpcb")
+smtpcb = ServiceMaker("smtpcb", "smtpcb.run.tap", "SMTP server that calls you back.", "smtpcb")

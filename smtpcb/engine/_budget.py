@@ -1,0 +1,50 @@
+"""Budget: what one connection has used and may still use, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from smtpcb.smtp._limits import Limits
+
+
+@dataclass(slots=True)
+class Budget:
+    """
+    The account of one connection.  The server charges it, and a handler may read and charge it.
+
+    When it is exhausted, the next negative reply becomes 421 and the connection is closed, whatever
+    the reason was: there is one path.  A positive reply stays what it is: what has been accepted
+    has been accepted.
+
+    :ivar limits: what the counts are measured against.
+    :ivar commands: commands since the last message.
+    :ivar errors: negative replies in this session.
+    :ivar messages: mail transactions begun.
+    :ivar auth_failures: refused logins.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    commands: int = 0
+    errors: int = 0
+    messages: int = 0
+    auth_failures: int = 0
+
+    def charge_error(self, count: int = 1) -> None:
+        """
+        Count misbehaviour.
+
+        :param count: how many errors it is worth; a handler may charge several for one act.
+        """
+        self.errors += count
+
+    @property
+    def exhausted(self) -> str | None:
+        """Which limit has been reached, in words for the client; ``None`` while none has."""
+        limits = self.limits
+        if limits.errors is not None and self.errors >= limits.errors:
+            return "Too many errors"
+        if limits.auth_failures is not None and self.auth_failures >= limits.auth_failures:
+            return "Too many failed logins"
+        if limits.idle_commands is not None and self.commands > limits.idle_commands:
+            return "Too many commands without a message"
+        return None

@@ -1,0 +1,75 @@
+"""Settings: what a server is told once; Abilities: what its handler can do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from smtpcb.smtp import _grammar as grammar
+from smtpcb.smtp._command import Verb
+from smtpcb.smtp._limits import Limits
+from smtpcb.smtp._reply import Reply
+
+_HOSTNAME = re.compile(f"{grammar.DOMAIN}|{grammar.ADDRESS_LITERAL}")
+
+
+# Both are made once and used by many dialogues, whose tables are kept by them; so they are told
+# apart by identity, which costs nothing, and not by two dozen fields.
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Settings:
+    """
+    How a dialogue is led.
+
+    :ivar hostname: our name in the greeting and the reply to EHLO (RFC 5321 §4.2).
+    :ivar banner: what follows it in the greeting.
+    :ivar bare_newline: what a CR or LF alone does to a message: ``"refuse"`` it once it has been
+        read, or ``"normalize"`` it to CRLF.
+    :ivar lenient_addresses: take ``MAIL FROM: <a@b>`` (a blank), ``MAIL FROM:a@b`` (no brackets)
+        and domains with an underscore or a dot at the end.
+    :ivar allow_insecure_auth: offer passwords outside TLS as well.
+    :ivar limits: how much one client may ask for.
+    """
+
+    hostname: str = "localhost"
+    banner: str = "ESMTP"
+    bare_newline: Literal["refuse", "normalize"] = "refuse"
+    lenient_addresses: bool = False
+    allow_insecure_auth: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        hostname = self.hostname
+        if not hostname.isascii() or len(hostname) > 255 or not _HOSTNAME.fullmatch(hostname):
+            raise ValueError(f"hostname is no domain or address literal: {hostname!r}")
+        Reply(220, None, f"{hostname} {self.banner}")  # refuses what cannot be said
+        if self.bare_newline not in ("refuse", "normalize"):
+            raise ValueError("bare_newline is 'refuse' or 'normalize'")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Abilities:
+    """
+    What is behind a dialogue; an extension is offered only if it can be honoured.
+
+    :ivar tls: a handshake can be made (STARTTLS).
+    :ivar authentication: somebody answers `events.Authenticate`.
+    :ivar extensions: EHLO keywords whose parameters the handler takes, such as ``"DSN"``.
+    :ivar expand: somebody answers `events.Expand`.
+    :ivar turn: somebody answers `events.Turn`.
+    :ivar concurrent_recipients: several `events.Rcpt` may be open at once.
+    :ivar asks: the methods (`events.Event.method`) that decisions are wanted for; any other is
+        accepted without an event.  ``None``: all of them.
+    :ivar command_mask: which commands make `events.CommandSeen`; ``Verb(0)`` is all, ``None`` none.
+    """
+
+    tls: bool = False
+    authentication: bool = False
+    extensions: frozenset[str] = frozenset()
+    expand: bool = False
+    turn: bool = False
+    concurrent_recipients: bool = False
+    asks: frozenset[str] | None = None
+    command_mask: Verb | None = None

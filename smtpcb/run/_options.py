@@ -1,0 +1,430 @@
+"""Every setting of ``twistd smtpcb``, once: name, kind, default, help."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from smtpcb.smtp._limits import Limits
+
+
+class ConfigurationError(ValueError):
+    """A setting is wrong; the text is one line that names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """
+    One row.
+
+    :ivar name: as on the command line, without its dashes, and as in the TOML file.
+    :ivar kind: makes the value of a text; ``bool`` is a switch that takes none.
+    :ivar default: if it is not given.
+    :ivar help: one line; ``None`` as a default is explained there.
+    :ivar metavar: what stands for the value in the help.
+    :ivar many: it may be given several times.
+    :ivar limit: the field of `Limits` it sets.
+    """
+
+    name: str
+    kind: Callable[[str], Any]
+    default: Any
+    help: str
+    metavar: str = ""
+    many: bool = False
+    limit: str = ""
+
+    @property
+    def key(self) -> str:
+        """The name as a Python identifier."""
+        return self.name.replace("-", "_")
+
+    @property
+    def described(self) -> str:
+        """The help with the default, if that says something."""
+        default = self.default
+        if default is None or default == () or self.kind is bool:
+            return self.help
+        if isinstance(default, tuple):
+            default = " and ".join(default)
+        elif isinstance(default, float):
+            default = f"{default:g}"
+        return f"{self.help} [default: {default}]"
+
+
+_UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
+
+
+def _octets(text: str) -> int:
+    """Read ``33554432``, ``512k``, ``32M``."""
+    text = text.strip().lower()
+    factor = _UNITS.get(text[-1:], 1)
+    number = text[:-1] if factor > 1 else text
+    if not (number.isascii() and number.isdigit()):
+        raise ValueError("a number of octets such as 33554432 or 32M")
+    return int(number) * factor
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError("a number")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise ValueError("a number of seconds")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = _seconds(text)
+    if not value:
+        raise ValueError("a number of seconds above 0")
+    return value
+
+
+def _or_none(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """``none`` lifts a limit."""
+
+    def read(text: str) -> Any:
+        return None if text.strip().lower() == "none" else kind(text)
+
+    return read
+
+
+def _at_least(least: int, kind: Callable[[str], int]) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        value = kind(text)
+        if value < least:
+            raise ValueError(f"at least {least}")
+        return value
+
+    return read
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(" or ".join(words))
+        return text
+
+    return read
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise ValueError("a path")
+    # Absolute now: twistd may change folder before the path is used.
+    return Path(text).expanduser().absolute()
+
+
+_DEFAULTS = {row.name: row.default for row in fields(Limits) if row.default is not MISSING}
+
+
+def _limit(name: str, limit: str, kind: Callable[[str], Any], metavar: str, text: str) -> Option:
+    return Option(name, kind, _DEFAULTS[limit], text, metavar, limit=limit)
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        "listen",
+        str,
+        ("tcp:10025:interface=127.0.0.1", "tcp:10587:interface=127.0.0.1"),
+        "Twisted endpoint to take mail on, with STARTTLS; may be repeated.",
+        "ENDPOINT",
+        many=True,
+    ),
+    Option(
+        "smtps",
+        str,
+        (),
+        "The same with implicit TLS.  Ports named by either replace the default ones.",
+        "ENDPOINT",
+        many=True,
+    ),
+    Option("hostname", str, None, "Our name in greetings (default: the machine's).", "NAME"),
+    Option("banner", str, "ESMTP", "What follows the name in the greeting.", "TEXT"),
+    Option(
+        "handler",
+        str,
+        "capture",
+        "Who decides: python:MODULE.NAME, capture[:FOLDER], or a plug-in's NAME[:ARGUMENT].",
+        "HANDLER",
+    ),
+    Option(
+        "state",
+        _path,
+        Path("smtpcb-state"),
+        "Folder of what is kept: messages, transcripts, the self-signed certificate.",
+        "FOLDER",
+    ),
+    Option(
+        "transcripts",
+        _path,
+        None,
+        "Record every connection below FOLDER (capture does so without being asked).",
+        "FOLDER",
+    ),
+    Option("no-transcripts", bool, False, "Record nothing."),
+    Option(
+        "transcript-content",
+        _one_of("full", "head", "none"),
+        "full",
+        "How much of a message a transcript has: full, head or none.",
+        "HOW",
+    ),
+    Option(
+        "transcript-days",
+        _or_none(_seconds),
+        30.0,
+        "Remove transcripts after so many days (none: never).",
+        "DAYS",
+    ),
+    Option("tls-certificate", _path, None, "PEM file: certificate, then its chain.", "FILE"),
+    Option("tls-key", _path, None, "PEM file: private key, if it is another file.", "FILE"),
+    Option("tls-pkcs12", _path, None, "PKCS#12 file instead of PEM files.", "FILE"),
+    Option("tls-passphrase-file", _path, None, "File whose first line opens the key.", "FILE"),
+    Option(
+        "tls-client-authorities",
+        _path,
+        None,
+        "PEM file of authorities: ask clients for a certificate of theirs.",
+        "FILE",
+    ),
+    Option("no-tls", bool, False, "Offer no STARTTLS."),
+    Option(
+        "auth",
+        str,
+        (),
+        "Who may log in, instead of whom the handler lets: file:FILE with lines NAME:PASSWORD, or "
+        "what else --help-auth lists; may be repeated.",
+        "METHOD",
+        many=True,
+    ),
+    Option(
+        "no-direct-writes",
+        bool,
+        False,
+        "Leave each reply to the reactor's next turn instead of sending it at once.",
+    ),
+    Option(
+        "workers",
+        _at_least(1, _count),
+        None,
+        "Serve the ports from so many processes, which one more looks after (default: from one, "
+        "without another).",
+        "N",
+    ),
+    Option("allow-insecure-auth", bool, False, "Take passwords outside TLS as well."),
+    Option(
+        "bare-newline",
+        _one_of("refuse", "normalize"),
+        "refuse",
+        "What to do with a message that has a CR or LF alone: refuse or normalize.",
+        "HOW",
+    ),
+    Option("lenient-addresses", bool, False, "Take addresses without brackets or behind a blank."),
+    _limit(
+        "max-size",
+        "message_octets",
+        _or_none(_at_least(1, _octets)),  # RFC 1870 §4: SIZE 0 says that there is no limit
+        "OCTETS",
+        "Longest message.",
+    ),
+    _limit("max-recipients", "recipients", _or_none(_count), "N", "Most recipients of a message."),
+    _limit(
+        "max-connections",
+        "connections",
+        _or_none(_count),
+        "N",
+        "Most clients at once; each of several workers takes its share of them.",
+    ),
+    _limit(
+        "max-connections-per-address",
+        "connections_per_address",
+        _or_none(_count),
+        "N",
+        "Most clients at once from one address; loopback is exempt.  Each worker counts its own.",
+    ),
+    _limit("max-errors", "errors", _or_none(_count), "N", "Errors that end a session."),
+    _limit("free-errors", "free_errors", _or_none(_count), "N", "Errors answered without a delay."),
+    _limit("max-messages", "messages", _or_none(_count), "N", "Messages in one session."),
+    _limit(
+        "max-idle-commands",
+        "idle_commands",
+        _or_none(_count),
+        "N",
+        "Commands that bring no message nearer, between two messages.",
+    ),
+    _limit(
+        "max-auth-failures",
+        "auth_failures",
+        _or_none(_count),
+        "N",
+        "Refused logins that end it.",
+    ),
+    _limit(
+        "max-command-line", "command_octets", _at_least(512, _octets), "OCTETS", "Longest command."
+    ),
+    _limit(
+        "max-auth-line", "auth_octets", _at_least(512, _octets), "OCTETS", "Longest AUTH response."
+    ),
+    _limit("max-headers", "header_octets", _octets, "OCTETS", "How much of a header is parsed."),
+    _limit("idle-seconds", "idle_seconds", _positive, "SECONDS", "How long to wait for a command."),
+    _limit(
+        "session-seconds",
+        "session_seconds",
+        _or_none(_positive),
+        "SECONDS",
+        "How long a connection may last.",
+    ),
+    _limit(
+        "content-rate",
+        "content_octets_per_second",
+        _or_none(_seconds),
+        "OCTETS",
+        "Slowest message taken, in octets a second.",
+    ),
+    _limit(
+        "handshake-seconds",
+        "handshake_seconds",
+        _positive,
+        "SECONDS",
+        "How long a handshake may take.",
+    ),
+    _limit(
+        "decision-seconds",
+        "decision_seconds",
+        _positive,
+        "SECONDS",
+        "How long an answer may take.",
+    ),
+    _limit(
+        "message-seconds",
+        "message_seconds",
+        _positive,
+        "SECONDS",
+        "The same for a complete message.",
+    ),
+    _limit(
+        "grace-seconds",
+        "grace_seconds",
+        _seconds,
+        "SECONDS",
+        "How long transactions go on when we stop.",
+    ),
+)
+
+BY_NAME: Mapping[str, Option] = {option.name: option for option in OPTIONS}
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """
+    All settings with their values.
+
+    :ivar values: by `Option.key`.
+    :ivar given: the keys that were said, on the command line or in the file.
+    """
+
+    values: Mapping[str, Any] = field(repr=False)  # there may be passwords in --auth
+    given: frozenset[str] = frozenset()
+
+    def __getitem__(self, key: str) -> Any:
+        return self.values[key]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as what JSON can say; `from_json` reads it."""
+        values = {
+            key: str(value) if isinstance(value, Path) else value
+            for key, value in self.values.items()
+        }
+        return {"values": values, "given": sorted(self.given)}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Configuration:
+        """Return what `as_json` has said."""
+        values = dict(told["values"])
+        for option in OPTIONS:
+            value = values[option.key]
+            if option.kind is _path and value is not None:
+                values[option.key] = Path(value)
+            elif option.many:
+                values[option.key] = tuple(value)
+        return cls(values, frozenset(told["given"]))
+
+    @property
+    def limits(self) -> Limits:
+        """The limits among them."""
+        return Limits(
+            **{option.limit: self.values[option.key] for option in OPTIONS if option.limit}
+        )
+
+
+def read_value(option: Option, text: object, where: str) -> Any:
+    """
+    Make a value of what was given for an option.
+
+    :param where: how the user said it, for the error.
+    :raises ConfigurationError: it cannot be.
+    """
+    if option.kind is bool:
+        if not isinstance(text, bool):
+            raise ConfigurationError(f"{where}: true or false is wanted, not {text!r}")
+        return text
+    if isinstance(text, bool) or not isinstance(text, (str, int, float)):
+        raise ConfigurationError(f"{where}: not a value: {text!r}")
+    try:
+        return option.kind(str(text))
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: {error} is wanted, not {text!r}") from None
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """
+    Read settings from a TOML file; its keys are the names of the options.
+
+    :raises ConfigurationError: it cannot be read, or says what we do not know.
+    """
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    values: dict[str, Any] = {}
+    for name, given in table.items():
+        option = BY_NAME.get(name.replace("_", "-"))
+        if option is None:
+            raise ConfigurationError(f"{path}: unknown setting {name!r}")
+        where = f"{path}: {name}"
+        if option.many:
+            items = given if isinstance(given, list) else [given]
+            values[option.key] = tuple(read_value(option, item, where) for item in items)
+        else:
+            values[option.key] = read_value(option, given, where)
+    return values
+
+
+def resolve(said: Mapping[str, Any], file: Mapping[str, Any]) -> Configuration:
+    """
+    Return the configuration: the command line before the file before the defaults.
+
+    :raises ConfigurationError: no port is left to take mail on.
+    """
+    given = {**file, **said}
+    values = {option.key: given.get(option.key, option.default) for option in OPTIONS}
+    if given.keys() & {"listen", "smtps"} and "listen" not in given:
+        values["listen"] = ()  # ports that are named take the place of the default ones
+    if not values["listen"] and not values["smtps"]:
+        raise ConfigurationError("nothing to listen on: neither listen nor smtps names a port")
+    values["state"] = values["state"].absolute()
+    return Configuration(values, frozenset(given))

@@ -1,0 +1,279 @@
+"""Every setting, once: as it is said, as it is read, and what it does."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smtpcb.run._options import (
+    BY_NAME,
+    OPTIONS,
+    Configuration,
+    ConfigurationError,
+    Option,
+    read_file,
+    read_value,
+    resolve,
+)
+from smtpcb.smtp._limits import Limits
+
+LIMITS = [option for option in OPTIONS if option.limit]
+# For each option a text, and the value it stands for.
+SAMPLES: dict[str, tuple[str, Any]] = {
+    "listen": ("tcp:0", "tcp:0"),
+    "smtps": ("tcp:0", "tcp:0"),
+    "hostname": ("mx.example.org", "mx.example.org"),
+    "banner": ("hello", "hello"),
+    "handler": ("python:a.B", "python:a.B"),
+    "state": ("/x", Path("/x")),
+    "transcripts": ("/x", Path("/x")),
+    "transcript-content": ("head", "head"),
+    "transcript-days": ("1.5", 1.5),
+    "tls-certificate": ("/x", Path("/x")),
+    "tls-key": ("/x", Path("/x")),
+    "tls-pkcs12": ("/x", Path("/x")),
+    "tls-passphrase-file": ("/x", Path("/x")),
+    "tls-client-authorities": ("/x", Path("/x")),
+    "auth": ("memory:a:b", "memory:a:b"),
+    "bare-newline": ("normalize", "normalize"),
+    "workers": ("4", 4),
+    "max-size": ("50M", 52_428_800),
+    "max-recipients": ("7", 7),
+    "max-connections": ("8", 8),
+    "max-connections-per-address": ("9", 9),
+    "max-errors": ("3", 3),
+    "free-errors": ("2", 2),
+    "max-messages": ("4", 4),
+    "max-idle-commands": ("5", 5),
+    "max-auth-failures": ("6", 6),
+    "max-command-line": ("1k", 1024),
+    "max-auth-line": ("2K", 2048),
+    "max-headers": ("3000", 3000),
+    "idle-seconds": ("10", 10.0),
+    "session-seconds": ("11", 11.0),
+    "content-rate": ("12", 12.0),
+    "handshake-seconds": ("13", 13.0),
+    "decision-seconds": ("0.5", 0.5),
+    "message-seconds": ("14", 14.0),
+    "grace-seconds": ("0", 0.0),
+}
+WRONG = {
+    "transcript-content": ["", "some"],
+    "transcript-days": ["", "x", "-1", "inf", "nan"],
+    "state": [""],
+    "bare-newline": ["keep"],
+    "workers": ["", "0", "-1", "1.5", "none", "x"],
+    "max-size": ["", "x", "-1", "1.5", "10T", "M", "\u0663"],
+    "max-recipients": ["", "x", "-1", "1.5", "1k", "\u0663"],
+    "max-command-line": ["511", "none", "x"],
+    "max-auth-line": ["511", "none"],
+    "max-headers": ["none"],
+    "idle-seconds": ["0", "none", "x"],
+    "session-seconds": ["0", "-1"],
+    "handshake-seconds": ["0"],
+    "decision-seconds": ["0"],
+    "message-seconds": ["0"],
+    "grace-seconds": ["-1", "1e9", "none"],
+}
+
+
+def configured(**said: Any) -> Configuration:
+    """Return the configuration of these values."""
+    return resolve(said, {})
+
+
+def write(folder: Path, text: str) -> Path:
+    """Write a TOML file."""
+    path = folder / "smtpcb.toml"
+    path.write_text(text)
+    return path
+
+
+class TestTable:
+    """The rows."""
+
+    def test_each_has_a_help_of_one_sentence_at_least(self) -> None:
+        """A row says what it is for, and what its value is."""
+        for option in OPTIONS:
+            assert option.help.endswith("."), option.name
+            assert bool(option.metavar) == (option.kind is not bool), option.name
+        assert len(BY_NAME) == len(OPTIONS)
+
+    def test_each_limit_has_an_option_with_its_default(self) -> None:
+        """`Limits` and the options know of the same limits."""
+        assert {option.limit for option in LIMITS} == {field.name for field in fields(Limits)}
+        assert configured().limits == Limits()
+
+    @pytest.mark.parametrize("option", LIMITS, ids=lambda option: option.name)
+    def test_each_limit_reaches_the_settings(self, option: Option) -> None:
+        """What is said on the command line is in `Limits`, and nothing else is changed."""
+        text, value = SAMPLES[option.name]
+        limits = configured(**{option.key: read_value(option, text, "")}).limits
+        for field in fields(Limits):
+            expected = value if field.name == option.limit else field.default
+            assert getattr(limits, field.name) == expected
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "max-size",
+            "max-recipients",
+            "max-connections",
+            "max-connections-per-address",
+            "max-errors",
+            "free-errors",
+            "max-messages",
+            "max-idle-commands",
+            "max-auth-failures",
+            "session-seconds",
+            "content-rate",
+            "transcript-days",
+        ],
+    )
+    def test_none_lifts_a_limit(self, name: str) -> None:
+        """Where the type of the limit allows it."""
+        assert read_value(BY_NAME[name], "none", "") is None
+
+    def test_defaults(self) -> None:
+        """Without options: two ports on loopback, capture, everything kept below ./smtpcb-state."""
+        configuration = configured()
+        assert configuration["listen"] == (
+            "tcp:10025:interface=127.0.0.1",
+            "tcp:10587:interface=127.0.0.1",
+        )
+        assert configuration["smtps"] == ()
+        assert configuration["handler"] == "capture"
+        assert configuration["state"] == Path.cwd() / "smtpcb-state"
+        assert not configuration.given
+
+    @pytest.mark.parametrize(
+        ("said", "listen"),
+        [
+            ({"listen": ("tcp:1",)}, ("tcp:1",)),
+            ({"smtps": ("tcp:2",)}, ()),
+            ({"listen": ("tcp:1",), "smtps": ("tcp:2",)}, ("tcp:1",)),
+        ],
+    )
+    def test_ports_that_are_named_replace_the_default_ones(
+        self, said: dict[str, Any], listen: tuple[str, ...]
+    ) -> None:
+        """Nobody gets a port that they did not ask for."""
+        assert configured(**said)["listen"] == listen
+
+    def test_there_must_be_a_port(self) -> None:
+        """A server that listens nowhere is a mistake."""
+        with pytest.raises(ConfigurationError, match="nothing to listen on"):
+            configured(listen=())
+
+    def test_passwords_are_in_no_repr(self) -> None:
+        """`--auth memory:NAME:PASSWORD` is for tests, and not for logs."""
+        assert "secret" not in repr(configured(auth=("memory:anne:secret",)))
+
+
+class TestValues:
+    """Texts become values."""
+
+    @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+    def test_right(self, option: Option) -> None:
+        """Each option takes a text that fits."""
+        if option.kind is bool:
+            assert read_value(option, True, "") is True
+        else:
+            text, value = SAMPLES[option.name]
+            assert read_value(option, text, "") == value
+
+    @pytest.mark.parametrize(
+        ("name", "text"), [(name, text) for name, texts in WRONG.items() for text in texts]
+    )
+    def test_wrong(self, name: str, text: str) -> None:
+        """The error names the option, what it wants and what it got, in one line."""
+        with pytest.raises(ConfigurationError) as caught:
+            read_value(BY_NAME[name], text, f"--{name}")
+        line = str(caught.value)
+        assert line.startswith(f"--{name}: ")
+        assert line.endswith(f" is wanted, not {text!r}")
+        assert "\n" not in line
+
+    def test_paths_stay_where_they_were_said(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """twistd may change its folder afterwards; ~ is the home folder."""
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("HOME", "/home/anne")
+        assert read_value(BY_NAME["state"], "x", "") == tmp_path / "x"
+        assert read_value(BY_NAME["state"], "~/x", "") == Path("/home/anne/x")
+
+
+class TestFile:
+    """Settings from a TOML file."""
+
+    def test_everything_that_can_be_said_can_stand_in_it(self, tmp_path: Path) -> None:
+        """And it means the same."""
+        lines, said = [], {}
+        for option in OPTIONS:
+            if option.kind is bool:
+                lines.append(f"{option.name} = true")
+                said[option.key] = True
+            else:
+                text, value = SAMPLES[option.name]
+                lines.append(f'{option.name} = "{text}"')
+                said[option.key] = (value,) if option.many else value
+        file = read_file(write(tmp_path, "\n".join(lines)))
+        assert resolve({}, file) == resolve(said, {})
+        assert resolve({}, file).values == resolve(said, {}).values
+
+    def test_numbers_lists_and_underscores(self, tmp_path: Path) -> None:
+        """TOML's own numbers and lists will do, and names as Python has them."""
+        path = write(
+            tmp_path,
+            'max_size = 1000\nidle-seconds = 1.5\nlisten = ["tcp:1", "tcp:2"]\nno_tls = false\n',
+        )
+        assert read_file(path) == {
+            "max_size": 1000,
+            "idle_seconds": 1.5,
+            "listen": ("tcp:1", "tcp:2"),
+            "no_tls": False,
+        }
+
+    def test_the_command_line_wins(self, tmp_path: Path) -> None:
+        """What is said twice counts as said on the command line; the rest stays."""
+        file = read_file(write(tmp_path, 'banner = "a"\nlisten = ["tcp:1"]\nmax-errors = 3'))
+        configuration = resolve({"banner": "b", "listen": ("tcp:2",)}, file)
+        assert configuration["banner"] == "b"
+        assert configuration["listen"] == ("tcp:2",)
+        assert configuration.limits.errors == 3
+        assert configuration.given == {"banner", "listen", "max_errors"}
+
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            ("max-size = ", "Invalid value"),
+            ("nothing-like-it = 1", "unknown setting 'nothing-like-it'"),
+            ("config = 'x'", "unknown setting 'config'"),
+            ("max-size = 'x'", "max-size: a number of octets such as 33554432 or 32M is wanted"),
+            ("max-size = true", "max-size: not a value: True"),
+            ("max-size = [1]", r"max-size: not a value: \[1\]"),
+            ("no-tls = 1", "no-tls: true or false is wanted, not 1"),
+            ("listen = [1, {}]", r"listen: not a value: {}"),
+            ("[limits]\nmax-size = 1", "unknown setting 'limits'"),
+        ],
+    )
+    def test_mistakes(self, tmp_path: Path, text: str, says: str) -> None:
+        """Each is one line that names the file."""
+        path = write(tmp_path, text)
+        with pytest.raises(ConfigurationError, match=says) as caught:
+            read_file(path)
+        assert str(caught.value).startswith(f"{path}: ")
+        assert "\n" not in str(caught.value)
+
+    def test_it_must_be_there_and_be_text(self, tmp_path: Path) -> None:
+        """What cannot be read is a mistake as well."""
+        with pytest.raises(ConfigurationError, match=r"none\.toml: No such file or directory"):
+            read_file(tmp_path / "none.toml")
+        path = tmp_path / "x.toml"
+        path.write_bytes(b'banner = "\xff"')
+        with pytest.raises(ConfigurationError, match=r"x\.toml: 'utf-8' codec"):
+            read_file(path)

@@ -1,0 +1,753 @@
+"""Settings become a running service, and back."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import smtplib
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.application.service import Service
+from twisted.cred.checkers import FilePasswordDB
+from twisted.internet.defer import Deferred, fail, gatherResults, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.threads import deferToThread
+from twisted.logger import LogEvent, capturedLogs, formatEvent
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from smtpcb.run import _build as service_module
+from smtpcb.run._build import (
+    PRUNE_SECONDS,
+    RELOAD_SECONDS,
+    ServerService,
+    StartError,
+    make_service,
+)
+from smtpcb.run._options import BY_NAME, ConfigurationError, read_value, resolve
+from smtpcb.server._factory import SmtpServerFactory
+from smtpcb.server._service import SmtpService
+from smtpcb.server._transport import DirectPort
+from smtpcb.smtp._sasl import Credentials
+from smtpcb.tls import IdentityError
+from smtpcb.transcript._record import TranscriptFolder, TranscriptSettings
+from tests.certificates import Issued, make_authority, make_identity, write_pem, write_pkcs12
+from tests.running import ANY_PORT
+
+MESSAGE = b"Subject: x\r\n\r\nhello\r\n"
+Start = Callable[..., ServerService]
+
+
+def made(folder: Path, **said: object) -> ServerService:
+    """Make the service of some settings, named as Python identifiers, and given as texts."""
+    values: dict[str, Any] = {"listen": (ANY_PORT,), "state": folder / "state"}
+    for key, value in said.items():
+        option = BY_NAME[key.replace("_", "-")]
+        if option.many:
+            assert isinstance(value, tuple)
+            values[key] = value
+        else:
+            values[key] = value if option.kind is bool else read_value(option, str(value), key)
+    return make_service(resolve(values, {}))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start services; they are stopped at the end of the test."""
+    started: list[ServerService] = []
+
+    def start_one(**said: object) -> ServerService:
+        service = made(tmp_path, **said)
+        service.privilegedStartService()
+        service.startService()
+        started.append(service)
+        return service
+
+    yield start_one
+    for service in started:
+        if service.running:
+            pytest_twisted.blockon(service.stopService())
+
+
+def port_of(service: ServerService, number: int = 0) -> int:
+    """Return the real number of a port."""
+    return service.smtp.ports[number].getHost().port  # type: ignore[attr-defined]
+
+
+def in_thread(work: Callable[[], Any]) -> Awaitable[Any]:
+    """Run a blocking client beside the server."""
+    return deferToThread(work)
+
+
+def trusting(issued: Issued) -> ssl.SSLContext:
+    """Trust whoever issued this certificate, if not itself."""
+    root = issued
+    while root.issuer is not None:
+        root = root.issuer
+    return ssl.create_default_context(cadata=ssl.DER_cert_to_PEM_cert(root.der))
+
+
+def session(port: int, context: ssl.SSLContext, *login: str) -> tuple[bytes, int]:
+    """Use STARTTLS, log in, leave; return the server's certificate and the code of the login."""
+    with smtplib.SMTP("localhost", port, timeout=10) as client:
+        client.starttls(context=context)
+        client.ehlo()
+        certificate = client.sock.getpeercert(binary_form=True)
+        code = 0
+        if login:
+            response = base64.b64encode("\0".join(["", *login]).encode()).decode()
+            code, _ = client.docmd("AUTH", f"PLAIN {response}")
+        return certificate, code
+
+
+def texts(events: Any) -> list[str]:
+    """Return what log events say."""
+    return [formatEvent(event) for event in events]
+
+
+class TestRunning:
+    """Start, work, stop."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_mail_is_kept_and_the_log_says_where(self, start: Start, tmp_path: Path) -> None:
+        """Ports, a first message, the Maildir, transcripts and the certificate are told."""
+        with capturedLogs() as events:
+            service = start(smtps=(ANY_PORT,))
+        clear, implicit = port_of(service), port_of(service, 1)
+        state = tmp_path / "state"
+        said = texts(event for event in events if event["log_namespace"] == "smtpcb")
+        assert said[0] == (
+            f"mail is taken on 127.0.0.1:{clear}, 127.0.0.1:{implicit} (implicit TLS)"
+        )
+        assert said[2:] == [
+            f"messages: {state / 'Maildir/new'}",
+            f"transcripts: {state / 'transcripts'}",
+            f"certificate: {state / 'identity.pem'}",
+        ]
+        # The command of the log works as it is printed.
+        command = said[1].partition(": ")[2].replace("python3", sys.executable, 1)
+        await in_thread(lambda: subprocess.run(["sh", "-c", command], check=True))
+        [kept] = (state / "Maildir/new").iterdir()
+        assert kept.read_bytes() == b"Subject: hello\r\n\r\nIt works.\r\n"
+        await service.stopService()
+        [transcript] = (state / "transcripts").rglob("*.txt")
+        assert "It works." in transcript.read_text()
+        for folder in (state, state / "Maildir", state / "transcripts"):
+            assert folder.stat().st_mode & 0o777 == 0o700
+
+    @pytest_twisted.ensureDeferred
+    async def test_addresses_a_client_can_use(self, start: Start, tmp_path: Path) -> None:
+        """For a port on all addresses the first message goes to loopback; sockets have paths."""
+        listen = ("tcp:0", f"unix:{tmp_path / 'socket'}")
+        with capturedLogs() as events:
+            service = start(listen=listen, no_tls=True)
+        said = texts(event for event in events if event["log_namespace"] == "smtpcb")
+        number = port_of(service)
+        assert f"smtplib.SMTP('127.0.0.1', {number})" in said[1]
+        assert f"0.0.0.0:{number}, UNIXAddress" in said[0]
+        assert not any(line.startswith("certificate") for line in said)
+
+    @pytest_twisted.ensureDeferred
+    async def test_ipv6(self, start: Start) -> None:
+        """An IPv6 address is written in brackets, and without them for smtplib."""
+        if not socket.has_ipv6:
+            pytest.skip("no IPv6")
+        with capturedLogs() as events:
+            service = start(listen=(r"tcp6:0:interface=\:\:1",), no_tls=True)
+        said = texts(event for event in events if event["log_namespace"] == "smtpcb")
+        assert said[0] == f"mail is taken on [::1]:{port_of(service)}"
+        assert f"smtplib.SMTP('::1', {port_of(service)})" in said[1]
+
+    @pytest_twisted.ensureDeferred
+    async def test_only_implicit_tls(self, start: Start) -> None:
+        """Nobody is told to send a first message in the clear where that is not possible."""
+        with capturedLogs() as events:
+            start(listen=(), smtps=(ANY_PORT,))
+        said = texts(event for event in events if event["log_namespace"] == "smtpcb")
+        assert not any(line.startswith("a first message") for line in said)
+
+    @pytest_twisted.ensureDeferred
+    async def test_starting_and_stopping_twice(self, start: Start) -> None:
+        """It does no harm, and a stopped service starts again."""
+        service = start()
+        service.privilegedStartService()
+        service.startService()
+        assert len(service.smtp.ports) == 1
+        await service.stopService()
+        await service.stopService()
+        assert service.smtp.ports == []
+        service.startService()
+        assert len(service.smtp.ports) == 1
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_handler_that_is_a_service(
+        self, start: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is started before the ports are open to clients, and stopped after the last one."""
+        happened = []
+
+        class Handler(Service):
+            def startService(self) -> None:
+                super().startService()
+                happened.append("started")
+
+            def stopService(self) -> Deferred[None]:
+                happened.append("stopped")
+                super().stopService()
+                return succeed(None)
+
+            def message(self, envelope: object) -> None:
+                happened.append("message")
+
+        monkeypatch.setattr(service_module, "import_handler", lambda path, where: Handler())
+        service = start(handler="python:a.b", no_tls=True)
+
+        def send() -> None:
+            with smtplib.SMTP("127.0.0.1", port_of(service)) as client:
+                client.sendmail("a@example.org", "b@example.org", MESSAGE)
+
+        await in_thread(send)
+        await service.stopService()
+        assert happened == ["started", "message", "stopped"]
+
+    def test_a_busy_port(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """One line on standard error, an exception that twistd sees, and no traceback."""
+        shown: list[object] = []
+        monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: shown.append(kind))
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            number = taken.getsockname()[1]
+            service = made(tmp_path, listen=(f"tcp:{number}:interface=127.0.0.1",), no_tls=True)
+            with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{number}: Address"):
+                service.privilegedStartService()
+        line = f"smtpcb: cannot listen on 127.0.0.1:{number}: Address already in use\n"
+        assert capfd.readouterr().err == line
+        sys.excepthook(StartError, StartError("x"), None)
+        sys.excepthook(KeyError, KeyError("x"), None)
+        assert shown == [KeyError]
+
+    @pytest.mark.parametrize(
+        ("error", "says"),
+        [
+            (CannotListenError("", "/run/x", OSError("in the way")), "on /run/x: in the way"),
+            (CannotListenError("", 25, OSError(13, "Permission denied")), r"on \*:25: Permission"),
+            (ValueError("odd\nthing"), "cannot listen: odd thing"),
+            (IndexError(), "cannot listen: IndexError"),
+        ],
+    )
+    def test_other_ports_that_cannot_be_bound(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
+    ) -> None:
+        """Whatever an endpoint fails with, the line is one."""
+        monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+        service = made(tmp_path, no_tls=True)
+
+        def refuse() -> None:
+            raise error
+
+        monkeypatch.setattr(service.smtp, "privilegedStartService", refuse)
+        with pytest.raises(StartError, match=says):
+            service.privilegedStartService()
+
+
+class TestComposition:
+    """Beside other services of the same process."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_beside_a_web_site(self, tmp_path: Path) -> None:
+        """One MultiService starts both and stops both; a mail arrives and a page shows it."""
+        from twisted.application.internet import StreamServerEndpointService
+        from twisted.application.service import MultiService
+        from twisted.internet import reactor
+        from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString
+
+        received: list[bytes] = []
+
+        class Inbox:
+            def message(self, envelope: Any) -> None:
+                received.append(envelope.content.bytes())
+
+        class Page(Resource):
+            isLeaf = True
+
+            def render_GET(self, request: object) -> bytes:
+                return b"".join(received)
+
+        both = MultiService()
+        smtp = SmtpService(serverFromString(reactor, ANY_PORT), SmtpServerFactory(Inbox))
+        smtp.setServiceParent(both)
+        web = serverFromString(reactor, ANY_PORT)
+        ports = []
+        listen = web.listen
+        web.listen = lambda factory: listen(factory).addCallback(  # type: ignore[method-assign]
+            lambda port: ports.append(port) or port
+        )
+        assert isinstance(web, TCP4ServerEndpoint)
+        StreamServerEndpointService(web, Site(Page())).setServiceParent(both)
+        both.privilegedStartService()
+        both.startService()
+        smtp_port = smtp.ports[0].getHost().port  # type: ignore[attr-defined]
+        web_port = ports[0].getHost().port
+
+        def use() -> bytes:
+            with smtplib.SMTP("127.0.0.1", smtp_port, timeout=10) as client:
+                client.sendmail("a@example.org", "b@example.org", MESSAGE)
+            with socket.create_connection(("127.0.0.1", web_port), 10) as browser:
+                browser.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                return b"".join(iter(lambda: browser.recv(65536), b""))
+
+        assert (await in_thread(use)).endswith(b"\r\n\r\n" + MESSAGE)
+        await both.stopService()
+        assert smtp.ports == []
+
+
+class TestIdentities:
+    """Keys and certificates."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_pem_pair(self, start: Start, tmp_path: Path) -> None:
+        """Certificate and chain in one file, the key in another, which may be locked."""
+        authority = make_authority()
+        issued = make_identity(["localhost"], make_authority("Intermediate", authority))
+        service = start(
+            tls_certificate=write_pem(tmp_path / "cert.pem", *issued.chain),
+            tls_key=write_pem(tmp_path / "key.pem", issued.private_key, passphrase=b"opens"),
+            tls_passphrase_file=write(tmp_path / "passphrase", b"opens\r\nnot this\n"),
+        )
+        found, _ = await in_thread(lambda: session(port_of(service), trusting(issued)))
+        assert found == issued.der
+        assert not (tmp_path / "state/identity.pem").exists()
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_pkcs12_file(self, start: Start, tmp_path: Path) -> None:
+        """It has all in one, and a passphrase."""
+        issued = make_identity(["localhost"], make_authority())
+        archive = write_pkcs12(
+            tmp_path / "id.p12", issued.private_key, issued.certificate, passphrase=b"opens"
+        )
+        service = start(
+            smtps=(ANY_PORT,),
+            listen=(ANY_PORT,),
+            tls_pkcs12=archive,
+            tls_passphrase_file=write(tmp_path / "passphrase", b"opens"),
+        )
+
+        def implicit() -> bytes | None:
+            number, context = port_of(service, 1), trusting(issued)
+            with smtplib.SMTP_SSL("localhost", number, context=context, timeout=10) as client:
+                return client.sock.getpeercert(binary_form=True)
+
+        assert await in_thread(implicit) == issued.der
+
+    @pytest_twisted.ensureDeferred
+    async def test_client_certificates(self, start: Start, tmp_path: Path) -> None:
+        """They are asked for, and shown to the handler only if an authority vouches for them."""
+        authority, issued = make_authority("Clients"), make_identity(["localhost"])
+        own = make_identity(["anne"], authority, client=True)
+        foreign = make_identity(["eve"], make_authority("Others"), client=True)
+        seen = []
+
+        class Handler:
+            def secured(self, tls: Any) -> None:
+                seen.append(tls.client_certificate)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(service_module, "import_handler", lambda path, where: Handler)
+            service = start(
+                handler="python:a.b",
+                tls_certificate=write_pem(
+                    tmp_path / "id.pem", issued.certificate, issued.private_key
+                ),
+                tls_client_authorities=write_pem(tmp_path / "ca.pem", authority.certificate),
+            )
+
+        def context_of(client: Issued | None) -> ssl.SSLContext:
+            context = trusting(issued)
+            if client is not None:
+                path = tmp_path / "client.pem"
+                context.load_cert_chain(write_pem(path, client.certificate, client.private_key))
+            return context
+
+        await in_thread(lambda: session(port_of(service), context_of(None)))
+        await in_thread(lambda: session(port_of(service), context_of(own)))
+        assert seen == [None, own.der]
+        with pytest.raises((ssl.SSLError, OSError, smtplib.SMTPException)):
+            await in_thread(lambda: session(port_of(service), context_of(foreign)))
+        assert len(seen) == 2
+
+    @pytest_twisted.ensureDeferred
+    async def test_no_tls(self, start: Start, tmp_path: Path) -> None:
+        """Nothing is offered, and no certificate is made."""
+        service = start(no_tls=True, allow_insecure_auth=True)
+        keywords = await in_thread(lambda: offered(port_of(service)))
+        assert "starttls" not in keywords
+        assert "auth" in keywords
+        assert not (tmp_path / "state/identity.pem").exists()
+
+    @pytest_twisted.ensureDeferred
+    async def test_sighup_reloads_it(self, start: Start, tmp_path: Path) -> None:
+        """New handshakes see the new certificate, open sessions go on, a broken one is not used."""
+        from twisted.internet import reactor
+
+        old, new = make_identity(["localhost"]), make_identity(["localhost"])
+        path = write_pem(tmp_path / "id.pem", old.certificate, old.private_key)
+        before = signal.getsignal(signal.SIGHUP)
+        service = start(tls_certificate=path)
+
+        def open_session() -> smtplib.SMTP:
+            client = smtplib.SMTP("localhost", port_of(service), timeout=10)
+            client.starttls(context=trusting(old))
+            return client
+
+        client = await in_thread(open_session)
+        with capturedLogs() as events:
+            path.write_text("broken")
+            os.kill(os.getpid(), signal.SIGHUP)
+            await deferLater(reactor, 0.05)
+        assert texts(events) == [f"certificates not reloaded: {path}: no private key in PEM format"]
+        found, _ = await in_thread(lambda: session(port_of(service), trusting(old)))
+        assert found == old.der
+
+        write_pem(path, new.certificate, new.private_key)
+        with capturedLogs() as events:
+            os.kill(os.getpid(), signal.SIGHUP)
+            await deferLater(reactor, 0.05)
+        assert texts(events) == ["certificates reloaded"]
+        found, _ = await in_thread(lambda: session(port_of(service), trusting(new)))
+        assert found == new.der
+
+        await in_thread(lambda: client.sendmail("a@example.org", "b@example.org", MESSAGE))
+        await in_thread(client.quit)
+        await service.stopService()
+        assert signal.getsignal(signal.SIGHUP) == before
+        assert len(list((tmp_path / "state/Maildir/new").iterdir())) == 1
+
+    @pytest_twisted.ensureDeferred
+    async def test_sighup_without_tls(self, start: Start) -> None:
+        """There is nothing to reload, and the process goes on."""
+        from twisted.internet import reactor
+
+        service = start(no_tls=True)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await deferLater(reactor, 0.01)
+        assert "starttls" not in await in_thread(lambda: offered(port_of(service)))
+
+
+class TestLogins:
+    """Who may log in."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_auth(self, start: Start, tmp_path: Path) -> None:
+        """Every --auth is asked; whom none of them knows may not, whatever the handler says."""
+        passwords = write(tmp_path / "passwd", b"anne:right\nc\xc3\xa9cile:pass w\xc3\xb6rd\n")
+        service = start(auth=(f"file:{passwords}", "memory:bob:hidden:dora:secret"))
+        trusted = ssl.create_default_context(cafile=tmp_path / "state/identity.pem")
+        logins = {
+            ("anne", "right"): 235,
+            ("anne", "wrong"): 535,
+            ("anne", "hidden"): 535,
+            ("c\u00e9cile", "pass w\u00f6rd"): 235,
+            ("bob", "hidden"): 235,
+            ("bob", "right"): 535,
+            ("dora", "secret"): 235,
+            ("nobody", ""): 535,
+        }
+
+        def log_in(name: str, password: str) -> int:
+            return session(port_of(service), trusted, name, password)[1]
+
+        # Together, since a wrong password is answered a second later.
+        codes = await gatherResults([deferToThread(log_in, *login) for login in logins])
+        assert dict(zip(logins, codes, strict=True)) == logins
+
+    @pytest_twisted.ensureDeferred
+    async def test_when_it_is_offered(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With a handler of one's own AUTH is offered if that can, or --auth says so."""
+
+        class Plain:
+            def message(self, envelope: object) -> None:
+                pass
+
+        class Knowing(Plain):
+            def authenticate(self, credentials: Credentials) -> bool:
+                return True
+
+        for handler, auth, expected in [
+            (Plain, (), False),
+            (Plain, ("memory:a:b",), True),
+            (Knowing, (), True),
+        ]:
+            monkeypatch.setattr(
+                service_module, "import_handler", lambda path, where, handler=handler: handler
+            )
+            service = start(handler="python:a.b", auth=auth, no_tls=True, allow_insecure_auth=True)
+            keywords = await in_thread(lambda service=service: offered(port_of(service)))
+            assert ("auth" in keywords) == expected
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_checker_that_fails(
+        self, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A fault is no refusal: it can be tried again, and is logged without the password."""
+        monkeypatch.setattr(
+            FilePasswordDB,
+            "requestAvatarId",
+            lambda self, asked: fail(KeyError(f"broken {asked.password}")),
+        )
+        path = write(tmp_path / "passwd", b"anne:right\n")
+        service = start(auth=(f"file:{path}", "memory:bob:hidden"))
+        trusted = ssl.create_default_context(cafile=tmp_path / "state/identity.pem")
+        with capturedLogs() as events:
+            _, code = await in_thread(lambda: session(port_of(service), trusted, "bob", "hidden"))
+        assert 400 <= code < 500
+        [said] = [text for text in texts(events) if "authenticate failed" in text]
+        assert "KeyError" in said
+        assert "hidden" not in "".join(texts(events))
+
+
+class TestRegularTasks:
+    """What is done every hour and every day."""
+
+    def service(self, clock: Clock, tmp_path: Path, identities: Any = None) -> ServerService:
+        settings = TranscriptSettings(tmp_path / "transcripts")
+        factory = SmtpServerFactory(_Nothing(), reactor=clock)
+        return ServerService(
+            clock,
+            SmtpService([], factory),
+            0,
+            object(),
+            identities,
+            TranscriptFolder(settings, clock),
+            settings,
+            [],
+        )
+
+    def test_transcripts_are_cleared_up_every_hour(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_reactor: list[LogEvent]
+    ) -> None:
+        """At the start and then hourly, in a thread; an error is logged, no more."""
+        asked = []
+
+        def in_a_thread(function: object, *arguments: object) -> Deferred[None]:
+            asked.append(arguments)
+            return fail(OSError("full")) if len(asked) == 2 else succeed(None)
+
+        monkeypatch.setattr(service_module, "deferToThread", in_a_thread)
+        clock = Clock()
+        service = self.service(clock, tmp_path)
+        service.startService()
+        assert len(asked) == 1
+        assert asked[0][0] == TranscriptSettings(tmp_path / "transcripts")
+        clock.pump([PRUNE_SECONDS / 2] * 4)
+        assert len(asked) == 3
+        assert texts(clean_reactor) == ["a regular task failed"]
+        clean_reactor.clear()
+        service.stopService()
+        assert not clock.getDelayedCalls()
+
+    def test_certificates_are_reloaded_every_day(self, tmp_path: Path) -> None:
+        """One that was exchanged is in use a day later, whatever went wrong the day before."""
+
+        class Identities:
+            reloads = 0
+
+            def reload(self) -> None:
+                self.reloads += 1
+                if self.reloads == 1:
+                    raise IdentityError("broken")
+
+        clock, identities = Clock(), Identities()
+        service = self.service(clock, tmp_path, identities)
+        with capturedLogs() as events:
+            service.startService()
+            assert identities.reloads == 0
+            clock.pump([RELOAD_SECONDS / 2] * 4)
+        assert identities.reloads == 2
+        assert texts(events)[-2:] == [
+            "certificates not reloaded: broken",
+            "certificates reloaded",
+        ]
+        service.stopService()
+        assert not clock.getDelayedCalls()
+
+    def test_a_task_that_fails(self, tmp_path: Path, clean_reactor: list[LogEvent]) -> None:
+        """What nobody has foreseen is logged, and the server goes on."""
+
+        class Identities:
+            def reload(self) -> None:
+                raise KeyError("what")
+
+        clock = Clock()
+        service = self.service(clock, tmp_path, Identities())
+        service.startService()
+        clock.pump([RELOAD_SECONDS] * 2)
+        assert texts(clean_reactor) == ["a regular task failed"] * 2
+        clean_reactor.clear()
+        service.stopService()
+
+
+class TestSettings:
+    """What is made of them."""
+
+    def test_our_name_is_the_machine_s(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Unless that is no domain; then it is localhost."""
+        for name, expected in [("mx.example.org", "mx.example.org"), ("a b", "localhost")]:
+            monkeypatch.setattr(socket, "gethostname", lambda name=name: name)
+            service = made(tmp_path, no_tls=True)
+            assert service.smtp.factory.settings.hostname == expected
+
+    def test_what_is_said_reaches_the_server(self, tmp_path: Path) -> None:
+        """Those that are no limits."""
+        service = made(
+            tmp_path,
+            no_tls=True,
+            hostname="[192.0.2.1]",
+            banner="hello",
+            bare_newline="normalize",
+            lenient_addresses=True,
+            allow_insecure_auth=True,
+            max_size="1k",
+        )
+        settings = service.smtp.factory.settings
+        assert settings.hostname == "[192.0.2.1]"
+        assert settings.banner == "hello"
+        assert settings.bare_newline == "normalize"
+        assert settings.lenient_addresses
+        assert settings.allow_insecure_auth
+        assert settings.limits.message_octets == 1024
+
+    def test_a_burst_of_clients_may_wait(self, tmp_path: Path) -> None:
+        """More than Twisted's 50, unless the endpoint says how many."""
+        for listen, backlog in [("tcp:0", 511), ("tcp6:0", 511), ("tcp:0:backlog=5", 5)]:
+            [endpoint] = made(tmp_path, listen=(listen,), no_tls=True).smtp._endpoints
+            assert endpoint._backlog == backlog  # type: ignore[attr-defined]
+
+    def test_transcripts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Capture has them unasked; a handler of one's own only when asked."""
+        monkeypatch.setattr(service_module, "import_handler", lambda path, where: _Nothing)
+        wanted = {"transcripts": tmp_path / "t"}
+        own = {"handler": "python:a.b"}
+        for said, expected in [
+            ({}, tmp_path / "state/transcripts"),
+            ({"no_transcripts": True}, None),
+            (wanted, tmp_path / "t"),
+            (own, None),
+            ({**own, **wanted}, tmp_path / "t"),
+        ]:
+            service = made(tmp_path, no_tls=True, **said)
+            transcripts = service.smtp.factory.transcripts
+            settings = None if transcripts is None else transcripts._settings
+            assert (None if settings is None else settings.folder) == expected
+        service = made(tmp_path, no_tls=True, transcript_content="head", transcript_days="2")
+        assert service.smtp.factory.transcripts is not None
+        settings = service.smtp.factory.transcripts._settings
+        assert (settings.content, settings.keep_days) == ("head", 2.0)
+
+    def test_the_folder_of_the_capture(self, tmp_path: Path) -> None:
+        """`capture:FOLDER` puts the Maildir there, and nothing else."""
+        made(tmp_path, no_tls=True, no_transcripts=True, handler=f"capture:{tmp_path}/mail/dir")
+        assert sorted(path.name for path in (tmp_path / "mail/dir").iterdir()) == [
+            "cur",
+            "new",
+            "tmp",
+        ]
+        assert not (tmp_path / "state").exists()
+
+    def test_a_plug_in(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its argument is what stands behind the first colon; its errors are told in a line."""
+        asked = []
+
+        class Plugin:
+            name = "mine"
+            help = "Mine."
+
+            def make(self, argument: str) -> object:
+                asked.append(argument)
+                if not argument:
+                    raise ValueError("two\nlines")
+                return _Nothing
+
+        monkeypatch.setattr(service_module, "getPlugins", lambda interface: [Plugin()])
+        made(tmp_path, no_tls=True, handler="mine:a:b")
+        with pytest.raises(ConfigurationError, match="--handler mine: two lines"):
+            made(tmp_path, no_tls=True, handler="mine")
+        with pytest.raises(ConfigurationError, match="there are capture, python, mine"):
+            made(tmp_path, no_tls=True, handler="yours")
+        assert asked == ["a:b", ""]
+
+
+class _Nothing:
+    def message(self, envelope: object) -> None:
+        pass
+
+
+def write(path: Path, octets: bytes) -> Path:
+    """Write a file that only we may read."""
+    path.write_bytes(octets)
+    path.chmod(0o600)
+    return path
+
+
+def offered(port: int) -> dict[str, str]:
+    """Return the extensions that EHLO offers in the clear."""
+    with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
+        client.ehlo()
+        return dict(client.esmtp_features)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_what_is_kept_belongs_to_the_user_that_twistd_becomes(tmp_path: Path) -> None:
+    """``twistd --uid`` binds port 25 as root; messages are kept as somebody else."""
+    state = tmp_path / "state"
+    values = {"listen": (ANY_PORT,), "state": state}
+    service = make_service(resolve(values, {}), owner=(65534, 65534))
+    for kept in ("", "identity.pem", "Maildir", "Maildir/new", "Maildir/tmp", "transcripts"):
+        assert (state / kept).stat().st_uid == 65534, kept
+        assert (state / kept).stat().st_gid == 65534, kept
+    assert service.smtp.ports == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_the_folder_above_belongs_to_that_user_too(tmp_path: Path) -> None:
+    """Whoever may not enter it could keep nothing in it, whoever's the certificate is."""
+    issued = make_identity(["localhost"])
+    path = write_pem(tmp_path / "id.pem", issued.certificate, issued.private_key)
+    state = tmp_path / "state"
+    values = {"listen": (ANY_PORT,), "state": state, "tls_certificate": path}
+    make_service(resolve(values, {}), owner=(65534, 65534))
+    for kept in ("", "Maildir", "Maildir/new", "transcripts"):
+        assert (state / kept).stat().st_uid == 65534, kept
+    assert path.stat().st_uid == 0
+
+
+def test_a_folder_that_cannot_be_given_away_is_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every message would be refused later on."""
+
+    def refuse(path: Path, *_: int, **__: bool) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(os, "chown", refuse)
+    values = {"listen": (ANY_PORT,), "state": tmp_path / "state"}
+    with pytest.raises(ConfigurationError, match=r"--uid: .*: Operation not permitted"):
+        make_service(resolve(values, {}), owner=(1, 1))
+
+
+def test_replies_leave_at_once_unless_told_otherwise(start: Start) -> None:
+    """The transport is a matter of speed, and can be turned off."""
+    ports = [start().smtp.ports[0], start(no_direct_writes=True).smtp.ports[0]]
+    assert [isinstance(port, DirectPort) for port in ports] == [True, False]

@@ -1,0 +1,421 @@
+"""``twistd smtpcb``: what can be said, and that each mistake is one clear line."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from smtpcb.run._build import ServerService
+from smtpcb.run._options import OPTIONS
+from smtpcb.run.tap import Options, makeService
+from smtpcb.run.workers._supervisor import Supervisor
+from tests.certificates import make_identity, write_pem, write_pkcs12
+from tests.running import ANY_PORT, TWISTD, Client, run_twistd, running
+
+HANDLERS = {
+    "good": "class Inbox:\n    def message(self, envelope): pass\n",
+    "syntax": "class Inbox:\n    def message(self envelope): pass\n",
+    "name": "import os\n\nfor x in nothing:\n    pass\n",
+    "inner": "import no_such_module_either\n",
+    "leaving": "import sys\nsys.exit('goodbye')\n",
+    "wrong": (
+        "class NoMethods: pass\n"
+        "class Signature:\n    def rcpt(self, address): pass\n"
+        "class NoMethod:\n    rcpt = 3\n"
+        "class Two:\n    def __init__(self, a, b): pass\n    def message(self, envelope): pass\n"
+        "class Extension:\n    extensions = {'NONE'}\n    def message(self, envelope): pass\n"
+        "number = 3\n"
+    ),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The current folder, with some handlers and keys in it."""
+    known = set(sys.modules)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.chdir(tmp_path)
+    for name, text in HANDLERS.items():
+        Path(f"handler_{name}.py").write_text(text)
+    issued = make_identity(["mx.example.org"])
+    write_pem(Path("cert.pem"), issued.certificate)
+    write_pem(Path("key.pem"), issued.private_key)
+    write_pem(Path("other.pem"), ec.generate_private_key(ec.SECP256R1()))
+    write_pem(Path("locked.pem"), issued.private_key, passphrase=b"opens")
+    write_pkcs12(Path("id.p12"), issued.private_key, issued.certificate, passphrase=b"opens")
+    Path("passphrase").write_text("opens\n")
+    Path("wrong").write_text("closes\n")
+    Path("garbage").write_text("garbage\n")
+    Path("bad.toml").write_text("max-size = \n")
+    Path("unknown.toml").write_text("max-sise = 1\n")
+    yield tmp_path
+    for name in set(sys.modules) - known:
+        if name.startswith("handler_"):
+            del sys.modules[name]
+
+
+def service_of(*arguments: str) -> ServerService:
+    """Return what these arguments make."""
+    options = Options()
+    options.parseOptions(list(arguments))
+    service = makeService(options)
+    assert isinstance(service, ServerService)
+    return service
+
+
+PEM = ("--tls-certificate", "cert.pem")
+# What was said, and what the line must say of it.
+MISTAKES: list[tuple[tuple[str, ...], str]] = [
+    (("--bogus",), "option --bogus not recognized"),
+    (("stray",), "not an option: stray"),
+    (("--max-size",), "option --max-size requires argument"),
+    (("--max-size", "big"), "--max-size: a number of octets such as 33554432 or 32M is wanted"),
+    (("--max-recipients", "1k"), "--max-recipients: a number is wanted, not '1k'"),
+    (("--idle-seconds", "0"), "--idle-seconds: a number of seconds above 0 is wanted, not '0'"),
+    (("--bare-newline", "keep"), "--bare-newline: refuse or normalize is wanted, not 'keep'"),
+    (("--state", ""), "--state: a path is wanted, not ''"),
+    (("--listen", "nope:1"), "--listen nope:1: no endpoint: Unknown endpoint type: 'nope'"),
+    (("--listen", "tcp"), "--listen tcp: no endpoint: a port number is wanted, as in tcp:10025"),
+    (("--listen", "tcp:smtp"), "--listen tcp:smtp: no endpoint: a port number is wanted"),
+    (("--listen", "tcp:65536"), "--listen tcp:65536: no endpoint: a port number is wanted"),
+    (("--smtps", "tcp6:x"), "--smtps tcp6:x: no endpoint: a port number is wanted, as in tcp6:10"),
+    (("--listen", "systemd:domain=INET:index=0"), "no endpoint: "),
+    (("--listen", ""), "--listen : no endpoint: "),
+    (("--hostname", "a..b"), "--hostname a..b: hostname is no domain or address literal: 'a..b'"),
+    (("--handler", "nope"), "--handler nope: no such handler; there are capture, python"),
+    (("--handler", "python:x"), "python:x: MODULE.NAME is wanted, such as python:inbox.Inbox"),
+    (("--handler", "python:handler_none.X"), "cannot import handler_none: ModuleNotFoundError: "),
+    (("--handler", "python:handler_syntax.X"), "SyntaxError: invalid syntax"),
+    (("--handler", "python:handler_name.X"), "handler_name.py:3: NameError: name 'nothing' is not"),
+    (("--handler", "python:handler_inner.X"), "handler_inner.py:1: ModuleNotFoundError: No module"),
+    (("--handler", "python:handler_leaving.X"), "handler_leaving.py:2: SystemExit: goodbye"),
+    (("--handler", "python:handler_good.Outbox"), "handler_good has no Outbox"),
+    (("--handler", "python:handler_wrong.NoMethods"), "NoMethods has none of the methods"),
+    (("--handler", "python:handler_wrong.number"), "int has none of the methods"),
+    (("--handler", "python:handler_wrong.Signature"), "rcpt must be callable as rcpt(forward_pa"),
+    (("--handler", "python:handler_wrong.NoMethod"), "NoMethod.rcpt is no method"),
+    (("--handler", "python:handler_wrong.Extension"), "a handler cannot offer NONE; it can offer"),
+    (("--handler", "python:handler_wrong.Two"), "Two must be callable with the connection, or"),
+    (("--handler", "capture:/dev/null/x"), "--handler capture:/dev/null/x: /dev/null: a file is"),
+    (("--handler", "capture:garbage"), "cannot use "),
+    (("--state", "garbage"), ": a file is in the way"),
+    (("--state", "/proc/nothing"), "--state /proc/nothing: /proc/nothing: No such file or dir"),
+    (("--transcripts", "garbage"), "garbage: a file is in the way"),
+    (("--transcripts", "x", "--no-transcripts"), "--transcripts and --no-transcripts exclude"),
+    (("--tls-certificate", "none.pem"), "none.pem: No such file or directory"),
+    (("--tls-certificate", "garbage"), "garbage: no private key in PEM format"),
+    ((*PEM, "--tls-key", "none.pem"), "none.pem: No such file or directory"),
+    ((*PEM, "--tls-key", "garbage"), "garbage: no private key in PEM format"),
+    ((*PEM, "--tls-key", "other.pem"), "cert.pem: the private key does not match the certificate"),
+    ((*PEM, "--tls-key", "locked.pem"), "locked.pem: the private key is encrypted, no passphrase"),
+    (
+        (*PEM, "--tls-key", "locked.pem", "--tls-passphrase-file", "wrong"),
+        "locked.pem: the passphrase is wrong",
+    ),
+    (
+        (*PEM, "--tls-key", "locked.pem", "--tls-passphrase-file", "none"),
+        "none: No such file or directory",
+    ),
+    (("--tls-key", "key.pem"), "--tls-key needs --tls-certificate"),
+    ((*PEM, "--tls-pkcs12", "id.p12"), "--tls-certificate and --tls-pkcs12 exclude each other"),
+    (("--tls-pkcs12", "none.p12"), "none.p12: No such file or directory"),
+    (("--tls-pkcs12", "garbage"), "garbage: not a PKCS#12 file"),
+    (("--tls-pkcs12", "id.p12"), "id.p12: it needs a passphrase"),
+    (
+        ("--tls-pkcs12", "id.p12", "--tls-passphrase-file", "wrong"),
+        "id.p12: the passphrase is wrong",
+    ),
+    (("--tls-client-authorities", "garbage"), "garbage: no certificate in PEM format"),
+    (("--no-tls", "--smtps", ANY_PORT), "--no-tls cannot stand beside --smtps"),
+    (("--no-tls", *PEM), "--no-tls cannot stand beside --tls-certificate"),
+    (("--auth", "nope"), "--auth nope: no such method; --help-auth lists them"),
+    (("--auth", "file:none"), "/none: No such file or directory"),
+    (("--auth", "file"), "--auth file: 'file' requires a filename"),
+    (("--auth", "memory:anne:secret:bob"), "--auth memory: argstring must be in format U:P:..."),
+    (("--auth", "anonymous"), "--auth anonymous: does not check names and passwords"),
+    (("--workers", "0"), "--workers: at least 1 is wanted, not '0'"),
+    (("--workers", "many"), "--workers: a number is wanted, not 'many'"),
+    (
+        ("--workers", "2", "--listen", "unix:/run/x"),
+        "--listen unix:/run/x: --workers can serve tcp: and tcp6: only",
+    ),
+    (("--workers", "2", "--handler", "python:handler_none.X"), "cannot import handler_none"),
+    (("--config", "none.toml"), "none.toml: No such file or directory"),
+    (("--config", "bad.toml"), "bad.toml: Invalid value"),
+    (("--config", "unknown.toml"), "unknown.toml: unknown setting 'max-sise'"),
+]
+
+
+class TestMistakes:
+    """One line, exit status 1, and nothing bound."""
+
+    @pytest.mark.parametrize("check", [False, True], ids=["run", "check"])
+    @pytest.mark.parametrize(
+        ("arguments", "says"), MISTAKES, ids=[" ".join(said) or "-" for said, _ in MISTAKES]
+    )
+    def test_each_is_one_line(
+        self, folder: Path, arguments: tuple[str, ...], says: str, check: bool
+    ) -> None:
+        """`--check` finds all that a start would."""
+        with pytest.raises(SystemExit) as caught:
+            service_of(*(["--check"] if check else []), *arguments)
+        # A text as the argument is printed on standard error, and makes exit status 1.
+        line = caught.value.code
+        assert isinstance(line, str)
+        assert line.startswith("smtpcb: ")
+        assert says in line
+        assert "\n" not in line
+        assert "secret" not in line
+
+    def test_as_a_process(self, folder: Path) -> None:
+        """The line is all there is on standard error, and standard output has nothing."""
+        chosen = [
+            ("--bogus",),
+            ("stray",),
+            ("--listen", "tcp:99999"),
+            ("--handler", "python:handler_name.X"),
+            ("--tls-certificate", "garbage"),
+            ("--check", "--state", "garbage"),
+            ("--config", "bad.toml"),
+        ]
+        for arguments, process in [
+            (said, run_twistd(folder, *said, errors=subprocess.PIPE)) for said in chosen
+        ]:
+            output, errors = process.communicate(timeout=20)
+            assert process.returncode == 1, arguments
+            assert output == b"", arguments
+            assert re.fullmatch(rb"smtpcb: [^\n]+\n", errors), (arguments, errors)
+
+    def test_a_port_that_is_taken(self, folder: Path) -> None:
+        """It is told in one line too, and the ports that were free are free again."""
+        with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            number, other = taken.getsockname()[1], free.getsockname()[1]
+            free.close()
+            endpoints = [f"tcp:{port}:interface=127.0.0.1" for port in (other, number)]
+            options = ("--listen", endpoints[0], "--listen", endpoints[1])
+            process = run_twistd(folder, *options, errors=subprocess.PIPE)
+            output, errors = process.communicate(timeout=20)
+        assert process.returncode == 1
+        line = f"cannot listen on 127.0.0.1:{number}: Address already in use"
+        assert errors.decode() == f"smtpcb: {line}\n"
+        assert line in output.decode()
+        assert "Traceback" not in output.decode()
+
+    def test_a_port_that_is_taken_and_a_daemon(self, folder: Path) -> None:
+        """Whoever starts a daemon is told as well; no pid file stays behind."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            number = taken.getsockname()[1]
+            ended = subprocess.run(
+                [
+                    *(TWISTD, "--pidfile=pid", "--logfile=log", "smtpcb"),
+                    *("--listen", f"tcp:{number}:interface=127.0.0.1"),
+                ],
+                capture_output=True,
+                timeout=20,
+                check=False,
+            )
+        assert ended.returncode == 1
+        text = (ended.stdout + ended.stderr).decode()
+        assert f"cannot listen on 127.0.0.1:{number}: Address already in use" in text
+        assert not Path("pid").exists()
+
+    def test_a_socket_that_cannot_be_made(self, folder: Path) -> None:
+        """What a UNIX socket fails with is told by its path."""
+        path = folder / "none" / "socket"
+        process = run_twistd(folder, "--listen", f"unix:{path}", errors=subprocess.PIPE)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 1
+        assert re.fullmatch(rb"smtpcb: cannot listen[^\n]*No such file[^\n]*\n", errors), errors
+
+
+class TestCheck:
+    """`--check`."""
+
+    def test_good_settings(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """It says so and ends with status 0."""
+        with pytest.raises(SystemExit) as caught:
+            service_of("--check", *PEM, "--tls-key", "key.pem")
+        assert caught.value.code == 0
+        assert capsys.readouterr().out == "smtpcb: the settings are good\n"
+
+
+def test_workers_are_looked_after(folder: Path) -> None:
+    """`--workers` makes another service; it is given the same settings."""
+    options = Options()
+    options.parseOptions(["--workers", "3", "--listen", ANY_PORT])
+    assert isinstance(makeService(options), Supervisor)
+
+
+class TestHelp:
+    """`--help` and its kin."""
+
+    def test_every_option_is_listed_with_its_default(self) -> None:
+        """In the order of the table, whatever the width."""
+        for width in (60, 80, 200):
+            usage = Options().getUsage(width)
+            words = " ".join(usage.split())
+            at = 0
+            for option in OPTIONS:
+                name = f"--{option.name}" + (f"={option.metavar}" if option.metavar else "")
+                described = " ".join(option.described.split())
+                at = words.find(f" {name} {described} ", at)
+                assert at > 0, option.name
+                if option.default and option.kind is not bool:
+                    assert "[default: " in option.described
+            assert all(len(line) <= width for line in usage.splitlines())
+
+    def test_nothing_else_is_taken(self) -> None:
+        """What the parser knows and what the help lists is the same."""
+        listed = set(re.findall(r"^ +(?:-c, )?--([a-z0-9-]+)", Options().getUsage(), re.MULTILINE))
+        assert {name.rstrip("=") for name in Options().longOpt} == listed
+
+    def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Ours, and Twisted's."""
+        with pytest.raises(SystemExit) as caught:
+            Options().parseOptions(["--version"])
+        assert caught.value.code == 0
+        assert re.fullmatch(r"smtpcb [0-9.]+, Twisted [0-9.]+\n", capsys.readouterr().out)
+
+    def test_methods_of_auth(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Those that check names and passwords."""
+        options = Options()
+        options.authOutput = sys.stdout
+        with pytest.raises(SystemExit) as caught:
+            options.parseOptions(["--help-auth"])
+        assert caught.value.code == 0
+        assert "memory" in capsys.readouterr().out
+
+    def test_handlers(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Those that are always there, at least."""
+        with pytest.raises(SystemExit) as caught:
+            Options().parseOptions(["--help-handlers"])
+        assert caught.value.code == 0
+        assert "  capture[:FOLDER] " in capsys.readouterr().out
+
+    def test_as_a_process(self, folder: Path) -> None:
+        """`twistd smtpcb --help` works from any folder."""
+        process = run_twistd(folder, "--help")
+        output, _ = process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert output.decode().splitlines()[0].endswith("smtpcb [options]")
+        assert "--max-connections-per-address=N" in output.decode()
+
+
+PLUGIN = """
+from zope.interface import implementer
+from twisted.plugin import IPlugin
+from smtpcb import Reply
+from smtpcb.interfaces import ISmtpHandlerPlugin
+
+class Refusing:
+    def __init__(self, text):
+        self.text = text
+
+    def mail(self, reverse_path, parameters):
+        return Reply(550, "5.7.1", self.text)
+
+@implementer(ISmtpHandlerPlugin, IPlugin)
+class Plugin:
+    name = "refuse"
+    help = "Refuses all mail; its argument is the reason."
+
+    def make(self, argument):
+        if not argument:
+            raise ValueError("a reason\\nis wanted")
+        return Refusing(argument)
+
+plugin = Plugin()
+"""
+
+
+class TestHandlers:
+    """`--handler`."""
+
+    @pytest.fixture
+    def plugins(self, tmp_path: Path) -> Mapping[str, str]:
+        """An environment where another package brings a handler."""
+        plugins = tmp_path / "lib" / "twisted" / "plugins"
+        plugins.mkdir(parents=True)
+        (plugins / "refuse_plugin.py").write_text(PLUGIN)
+        return {"PYTHONPATH": str(tmp_path / "lib"), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def test_a_plug_in_of_another_package(self, tmp_path: Path, plugins: Mapping[str, str]) -> None:
+        """It is found as Twisted's own are; what stands behind the colon is its argument."""
+        options = ("--handler", "refuse:No mail: today")
+        with running(tmp_path / "server", *options, environment=plugins) as server:
+            with Client(server.port) as client:
+                assert client.say("MAIL FROM:<>") == b"550 5.7.1 No mail: today\r\n"
+            assert not (server.state / "transcripts").exists()
+
+    def test_its_mistakes_are_one_line(self, tmp_path: Path, plugins: Mapping[str, str]) -> None:
+        """A ValueError says what is wrong with the argument; unknown names get a list."""
+        for handler, line in [
+            ("refuse", "--handler refuse: a reason is wanted"),
+            ("nope", "--handler nope: no such handler; there are capture, python, refuse"),
+        ]:
+            options = ("--handler", handler)
+            process = run_twistd(tmp_path, *options, environment=plugins, errors=subprocess.PIPE)
+            _, errors = process.communicate(timeout=20)
+            assert process.returncode == 1
+            assert errors.decode() == f"smtpcb: {line}\n"
+
+    def test_they_are_listed(self, tmp_path: Path, plugins: Mapping[str, str]) -> None:
+        """`--help-handlers` names all there are."""
+        process = run_twistd(tmp_path, "--help-handlers", environment=plugins)
+        output, _ = process.communicate(timeout=20)
+        assert process.returncode == 0
+        rows = [line.split(maxsplit=1) for line in output.decode().splitlines()]
+        assert [name for name, _ in rows] == ["capture[:FOLDER]", "python:MODULE.NAME", "refuse"]
+        assert rows[2][1] == "Refuses all mail; its argument is the reason."
+
+    def test_the_handler_of_the_readme(self, tmp_path: Path) -> None:
+        """It runs as printed, from the folder it lies in; without an authenticator, no AUTH."""
+        readme = (Path(__file__).parents[2] / "README.md").read_text()
+        block = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
+        assert block is not None
+        assert "class Inbox" in block[1]
+        (tmp_path / "inbox.py").write_text(block[1])
+        assert "--handler python:inbox.Inbox" in readme
+        options = ("--handler", "python:inbox.Inbox", "--allow-insecure-auth")
+        with running(tmp_path, *options) as server, Client(server.port) as client:
+            assert "STARTTLS" in client.keywords
+            assert "AUTH" not in client.keywords
+            assert client.say("MAIL FROM:<a@example.net>").startswith(b"250 ")
+            assert client.say("RCPT TO:<b@example.net>").startswith(b"550 ")
+            assert client.say("RSET").startswith(b"250 ")
+            assert client.send(b"Subject: x\r\n\r\n..\r\n").startswith(b"250 ")
+        assert (tmp_path / "last.eml").read_bytes() == b"Subject: x\r\n\r\n.\r\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "owner"),
+    [
+        ({"uid": 1000, "gid": 1001}, (1000, 1001)),
+        ({"uid": 1000, "gid": None}, (1000, -1)),
+        ({"uid": None, "gid": None}, None),
+    ],
+)
+def test_the_user_that_twistd_becomes_is_passed_on(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: dict[str, int | None],
+    owner: tuple[int, int] | None,
+) -> None:
+    """Started as root, the server makes what it keeps for the user it will run as."""
+    seen = []
+    monkeypatch.setattr("smtpcb.run.tap.make_service", lambda _, owner: seen.append(owner))
+    monkeypatch.setattr("os.getuid", lambda: 0)
+    options = Options()
+    options.parseOptions([])
+    options.parent = said
+    makeService(options)
+    assert seen == [owner]

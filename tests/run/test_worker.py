@@ -1,0 +1,391 @@
+"""One of several processes: what it is told, what it says, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, LogLevel, eventFromJSON, formatEvent
+from twisted.python.failure import Failure
+
+from smtpcb.run import _build as service_module
+from smtpcb.run._build import Share, make_service
+from smtpcb.run._options import BY_NAME, Configuration, read_value, resolve
+from smtpcb.run.workers import _worker as worker
+from smtpcb.run.workers._supervisor import SocketReactor, task, understood
+from smtpcb.run.workers._worker import Reporter, read_task, serve, stop, wait_for_end
+from smtpcb.server._transport import SharedDirectPort, SharedPort
+from smtpcb.tls import IdentityError, self_signed
+from tests.certificates import make_identity, write_pem
+from tests.running import ANY_PORT
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """The ends to read and to write."""
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        with suppress(OSError):
+            os.close(end)
+
+
+def lines_of(descriptor: int) -> list[bytes]:
+    """Return what has been written into a pipe."""
+    os.set_blocking(descriptor, False)
+    return os.read(descriptor, 1_000_000).split(b"\n")[:-1]
+
+
+def configured(folder: Path, **said: str) -> Configuration:
+    """Return settings for two workers."""
+    values: dict[str, Any] = {
+        key: read_value(BY_NAME[key.replace("_", "-")], text, key) for key, text in said.items()
+    }
+    return resolve({"listen": (ANY_PORT,), "workers": 2, "state": folder, **values}, {})
+
+
+Shared = Callable[[], tuple[int, int]]
+
+
+@pytest.fixture
+def shared() -> Iterator[Shared]:
+    """Make descriptors that listen, as a worker inherits them."""
+    opened = []
+
+    def open_one() -> tuple[int, int]:
+        one = SocketReactor().listenTCP(0, None, 5, "127.0.0.1").socket
+        opened.append(one)
+        # Who adopts it closes it.
+        return os.dup(one.fileno()), int(one.family)
+
+    yield open_one
+    for one in opened:
+        one.close()
+
+
+class Nothing:
+    def message(self, envelope: object) -> None:
+        pass
+
+
+class Reactor(Clock):
+    """It runs once, for as long as the test has something to do."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+        self.first: list[Callable[[], object]] = []
+        self.last: list[Callable[[], object]] = []
+        self.stopped = 0
+
+    def addSystemEventTrigger(self, phase: str, event: str, function: Any) -> None:
+        assert (phase, event) == ("before", "shutdown")
+        self.last.append(function)
+
+    def callWhenRunning(self, function: Any) -> None:
+        self.first.append(function)
+
+    def callFromThread(self, function: Any, *arguments: object) -> None:
+        function(*arguments)
+
+    def adoptStreamPort(self, *_: object) -> object:
+        raise AssertionError("it is shared")
+
+    def addReader(self, port: object) -> None:
+        pass
+
+    removeReader = removeWriter = addReader
+
+    def run(self) -> None:
+        for function in self.first:
+            function()
+        self._meanwhile()
+        for function in self.last:
+            function()
+        self.advance(0)
+
+    def stop(self) -> None:
+        self.stopped += 1
+        if self.stopped > 1:
+            raise ReactorNotRunning
+
+
+def tell(configuration: Configuration, share: Share) -> dict[str, Any]:
+    """What a worker reads."""
+    told: dict[str, Any] = json.loads(task(configuration, share, object())[4:])
+    return told
+
+
+class TestTask:
+    """Read from standard input."""
+
+    def test_in_pieces(self, pipe: tuple[int, int], tmp_path: Path) -> None:
+        """What the supervisor wrote is what is read, and the pipe stays open."""
+        identity = (b"-----BEGIN", "file.pem")
+        configuration, share = configured(tmp_path), Share(1, 2, ((3, 2),), identity)
+        os.write(pipe[1], task(configuration, share, object()))
+        got = read_task(pipe[0])
+        assert got is not None
+        assert understood(got) == (configuration, share)
+        os.fstat(pipe[0])
+
+    @pytest.mark.parametrize("said", [b"", b"\0\0", b"\0\0\0\x09half"])
+    def test_a_supervisor_that_is_gone(self, pipe: tuple[int, int], said: bytes) -> None:
+        """Nothing is to be done."""
+        os.write(pipe[1], said)
+        os.close(pipe[1])
+        assert read_task(pipe[0]) is None
+
+
+class TestReporter:
+    """Every event is one line."""
+
+    def test_events(self, pipe: tuple[int, int]) -> None:
+        """Whatever is in their text."""
+        Reporter(pipe[1])({"log_format": "a\n{b}", "b": "c\n", "log_level": LogLevel.info})
+        [line] = lines_of(pipe[0])
+        event = eventFromJSON(line.decode())
+        assert formatEvent(event) == "a\nc\n"
+        assert event["log_level"] is LogLevel.info
+
+    def test_what_json_cannot_say(self, pipe: tuple[int, int]) -> None:
+        """Its text goes through."""
+        circle: list[object] = []
+        circle.append(circle)
+        event: LogEvent = {"log_format": "round {circle}", "circle": circle, "log_time": 1.0}
+        Reporter(pipe[1])(event)
+        [line] = lines_of(pipe[0])
+        got = eventFromJSON(line.decode())
+        assert formatEvent(got) == "round [[...]]"
+        assert got["log_time"] == 1.0
+
+    def test_failures(self, pipe: tuple[int, int]) -> None:
+        """They have their traceback, and what the error says."""
+        event: LogEvent = {"log_format": "oh, {who}", "who": "dear", "log_level": LogLevel.critical}
+        try:
+            raise KeyError("what")
+        except KeyError:
+            event["log_failure"] = Failure()
+        Reporter(pipe[1])(event)
+        [line] = lines_of(pipe[0])
+        got = eventFromJSON(line.decode())
+        text = formatEvent(got)
+        assert text.startswith("oh, dear\nTraceback (most recent call last):\n")
+        assert "KeyError: 'what'" in text
+        assert got["log_level"] is LogLevel.critical
+
+    def test_nobody_listens(self, pipe: tuple[int, int]) -> None:
+        """The supervisor has been killed; we end well all the same."""
+        os.close(pipe[0])
+        Reporter(pipe[1]).say(b"hello")
+
+
+def test_it_ends_with_the_supervisor(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked to, and made to when it does not."""
+    happened: list[object] = []
+    monkeypatch.setattr(worker.os, "_exit", lambda status: happened.append(("exit", status)))
+    monkeypatch.setattr(worker.time, "sleep", happened.append)
+    os.write(pipe[1], b"more")
+    os.close(pipe[1])
+    wait_for_end(pipe[0], lambda: happened.append("asked"), 35.0)
+    assert happened == ["asked", 35.0, ("exit", 1)]
+    wait_for_end(-1, lambda: None, 1.0)  # a descriptor that somebody has closed
+
+
+def test_stopping_twice() -> None:
+    """Systemd sends SIGTERM to all processes, and the supervisor closes the pipe."""
+    reactor = Reactor(lambda: None)
+    stop(reactor)
+    stop(reactor)
+    assert reactor.stopped == 2
+
+
+class TestServing:
+    """From the task to the exit status."""
+
+    def test_it_says_that_it_is_ready(
+        self, pipe: tuple[int, int], tmp_path: Path, shared: Shared
+    ) -> None:
+        """When it listens; SIGTERM then stops the reactor, as often as it comes."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        said: list[bytes] = []
+
+        def meanwhile() -> None:
+            said.extend(lines_of(pipe[0]))
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        reactor = Reactor(meanwhile)
+        told = tell(configured(tmp_path), Share(2, 2, (shared(),)))
+        try:
+            assert serve(told, reactor, Reporter(pipe[1])) == 0
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        assert said[-1] == b"ready"
+        assert reactor.stopped == 2
+        assert not reactor.getDelayedCalls()
+
+    def test_a_mistake(self, pipe: tuple[int, int], tmp_path: Path) -> None:
+        """It is one line, without a traceback."""
+        told = tell(configured(tmp_path, handler="python:no_such_module.X"), Share(1, 2, ()))
+        assert serve(told, Reactor(lambda: None), Reporter(pipe[1])) == 1
+        [line] = lines_of(pipe[0])
+        assert line.startswith(b"failed --handler python:no_such_module.X: cannot import")
+
+    def test_what_nobody_foresaw(
+        self,
+        pipe: tuple[int, int],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        clean_reactor: list[LogEvent],
+    ) -> None:
+        """It is one line too, and logged with its traceback."""
+        monkeypatch.setattr(service_module.ServerService, "startService", lambda self: [][0])
+        told = tell(configured(tmp_path), Share(1, 2, ()))
+        assert serve(told, Reactor(lambda: None), Reporter(pipe[1])) == 1
+        assert lines_of(pipe[0]) == [b"failed IndexError: list index out of range"]
+        [event] = clean_reactor
+        assert isinstance(event["log_failure"], Failure)
+        clean_reactor.clear()
+
+
+class TestMain:
+    """The process, but for its descriptors."""
+
+    def test_nobody_tells_it_anything(self) -> None:
+        """Then nothing is done, and nothing said."""
+        command = [sys.executable, "-P", "-m", "smtpcb.run.workers", "1"]
+        ended = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=20
+        )
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+
+    def test_all_of_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: Shared
+    ) -> None:
+        """The parts are put together in the right order."""
+        from twisted.internet import reactor
+
+        happened: list[Any] = []
+        told = tell(configured(tmp_path, grace_seconds="2"), Share(1, 2, (shared(),)))
+        told |= {"path": ["/somewhere", *sys.path], "reactor": "no.such.reactor"}
+        descriptor = told["share"][2][0][0]
+        os.set_inheritable(descriptor, True)
+        for name in ("signal", "dup", "dup2"):
+            owner = worker.signal if name == "signal" else worker.os
+            monkeypatch.setattr(owner, name, lambda *said, name=name: happened.append((name, said)))
+        monkeypatch.setattr(worker, "read_task", lambda descriptor: told)
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.setattr(
+            worker.globalLogBeginner, "beginLoggingTo", lambda observers: happened.append("log")
+        )
+        monkeypatch.setattr(worker, "serve", lambda *said: 7 if said[:2] == (told, reactor) else 8)
+        asked: list[Any] = []
+
+        def watching(descriptor: object, ask: Callable[[], object], seconds: float) -> None:
+            monkeypatch.setattr(
+                type(reactor), "callFromThread", lambda self, *said: asked.append(said)
+            )
+            ask()
+            asked.append(seconds)
+
+        class Thread:
+            def __init__(self, target: Any, args: Any, daemon: bool) -> None:
+                assert target is wait_for_end
+                assert daemon
+                self.args = args
+
+            def start(self) -> None:
+                watching(*self.args)
+
+        monkeypatch.setattr(worker, "Thread", Thread)
+        with pytest.raises(SystemExit) as caught:
+            worker.main()
+        assert caught.value.code == 7
+        assert asked == [(stop, reactor), 7.0]
+        assert sys.path[0] == "/somewhere"
+        assert happened[:2] == [
+            ("signal", (signal.SIGINT, signal.SIG_IGN)),
+            ("signal", (signal.SIGHUP, signal.SIG_IGN)),
+        ]
+        assert happened[-1] == "log"
+        assert not os.get_inheritable(descriptor)
+        os.close(descriptor)
+
+
+class TestShare:
+    """What is different in a worker's service."""
+
+    def made(self, folder: Path, number: int = 1, **said: str) -> Any:
+        identity = self_signed(folder, "localhost")
+        share = Share(number, 2, ((3, 2),), (identity.pem, identity.source))
+        configuration = configured(folder, **said)
+        return make_service(configuration, share=share)
+
+    @pytest_twisted.ensureDeferred
+    async def test_ports(self, tmp_path: Path, shared: Shared) -> None:
+        """They take one connection a turn; those in clear write at once, unless told otherwise."""
+        kinds = []
+        for direct in (True, False):
+            configuration = configured(tmp_path)
+            values = {**configuration.values, "smtps": (ANY_PORT,), "no_direct_writes": not direct}
+            share = Share(2, 2, (shared(), shared()))
+            service = make_service(Configuration(values), share=share)
+            service.privilegedStartService()
+            kinds.append([type(port) for port in service.smtp.ports])
+            await service.stopService()
+        assert kinds == [[SharedDirectPort, SharedPort], [SharedPort, SharedPort]]
+
+    def test_another_twisted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where its ports are not as we know them, they are taken as they are."""
+        from twisted.internet import reactor
+
+        monkeypatch.setattr(service_module.transport, "is_supported", lambda: False)
+        [endpoint] = self.made(tmp_path).smtp._endpoints
+        assert endpoint.reactor is reactor
+
+    @pytest.mark.parametrize(
+        ("said", "expected"), [("5", 3), ("4", 2), ("1", 1), ("0", 0), ("none", None)]
+    )
+    def test_most_connections(self, tmp_path: Path, said: str, expected: int | None) -> None:
+        """A worker has its share of them, rounded up."""
+        service = self.made(tmp_path, max_connections=said)
+        assert service.smtp.factory.settings.limits.connections == expected
+
+    def test_one_of_them_clears_up(self, tmp_path: Path) -> None:
+        """All record, the first removes what is too old."""
+        services = [self.made(tmp_path, number) for number in (1, 2)]
+        assert [service._transcript_settings is not None for service in services] == [True, False]
+        assert all(service.smtp.factory.transcripts is not None for service in services)
+        assert [service.report for service in services] == [None, None]
+
+    def test_connections_say_whose_they_are(self, tmp_path: Path) -> None:
+        """Handlers can tell that there are several processes."""
+        protocol = self.made(tmp_path, 2).smtp.factory.buildProtocol(None)
+        assert protocol.connection.worker == 2
+
+    def test_a_certificate_that_cannot_be_read(self, tmp_path: Path) -> None:
+        """The one that the supervisor has read is used; a reload says that it cannot."""
+        issued = make_identity(["localhost"])
+        path = write_pem(tmp_path / "id.pem", issued.certificate, issued.private_key)
+        path.write_text("being written")
+        service = self.made(tmp_path, tls_certificate=str(path))
+        assert service.identity == self_signed(tmp_path, "localhost")
+        with pytest.raises(IdentityError):
+            service._identities.reload()
+        write_pem(path, issued.certificate, issued.private_key)
+        service._identities.reload()
