@@ -7,26 +7,30 @@ from dataclasses import dataclass, field
 from smtpcb.smtp._limits import Limits
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Budget:
     """
     The account of one connection.  The server charges it, and a handler may read and charge it.
 
     When it is exhausted, the next negative reply becomes 421 and the connection is closed, whatever
     the reason was: there is one path.  A positive reply stays what it is: what has been accepted
-    has been accepted.
+    has been accepted.  A message that is accepted pays back errors, idle commands and refusals.
 
     :ivar limits: what the counts are measured against.
-    :ivar commands: commands since the last message.
-    :ivar errors: negative replies in this session.
+    :ivar commands: commands since the last message that have brought none nearer.
+    :ivar errors: mistakes of the client since the last message.
+    :ivar refusals: what was refused for other reasons since then: recipients, limits, incidents.
     :ivar messages: mail transactions begun.
+    :ivar logins: AUTH commands.
     :ivar auth_failures: refused logins.
     """
 
     limits: Limits = field(default_factory=Limits)
     commands: int = 0
     errors: int = 0
+    refusals: int = 0
     messages: int = 0
+    logins: int = 0
     auth_failures: int = 0
 
     def charge_error(self, count: int = 1) -> None:
@@ -36,6 +40,10 @@ class Budget:
         :param count: how many errors it is worth; a handler may charge several for one act.
         """
         self.errors += count
+
+    def forgive(self) -> None:
+        """Pay back, since a message was accepted."""
+        self.commands = self.errors = self.refusals = 0
 
     @property
     def exhausted(self) -> str | None:
@@ -47,4 +55,6 @@ class Budget:
             return "Too many failed logins"
         if limits.idle_commands is not None and self.commands > limits.idle_commands:
             return "Too many commands without a message"
+        if limits.refusals is not None and self.refusals >= limits.refusals:
+            return "Too many refusals"
         return None

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Iterator
 from email.message import EmailMessage
+from os import PathLike
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from smtpcb.engine._connection import Connection
 from smtpcb.smtp._address import ForwardPath, ReversePath
-from smtpcb.smtp._parameter import NO_PARAMETERS, Parameters
+from smtpcb.smtp._parameter import (
+    NO_MAIL_PARAMETERS,
+    NO_RCPT_PARAMETERS,
+    MailParameters,
+    RcptParameters,
+)
 
 # Within `Content`, `bytes` is a method.
 _Octets = bytes
@@ -19,7 +25,7 @@ class Content(Protocol):
     """
     The mail data of a message, taken whole: dots unstuffed, lines ending in CRLF.
 
-    It is valid until the answer to ``message`` has been given.
+    It lives as long as somebody holds it, in memory or in a file of its own.
     """
 
     @property
@@ -35,41 +41,107 @@ class Content(Protocol):
     def pieces(self, size: int = 65536) -> Iterator[_Octets]:
         """Return it piece by piece."""
 
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write it to a new file, so that a power cut cannot undo it; return its path."""
+
     def mime(self) -> EmailMessage:
         """Return it parsed (RFC 5322, RFC 2045)."""
 
+    def parsed(self) -> Awaitable[EmailMessage]:
+        """Return it parsed, in a thread."""
 
-@dataclass(frozen=True, slots=True)
+
 class Recipient:
     """
-    One accepted RCPT command.
+    One RCPT command.
 
     :ivar forward_path: whom.
-    :ivar parameters: those of RCPT, decoded.
+    :ivar parameters: those of RCPT, checked and typed.
     """
 
-    forward_path: ForwardPath
-    parameters: Parameters = field(default_factory=lambda: NO_PARAMETERS)
+    __slots__ = ("forward_path", "parameters")
+
+    def __init__(
+        self, forward_path: ForwardPath, parameters: RcptParameters = NO_RCPT_PARAMETERS
+    ) -> None:
+        self.forward_path = forward_path
+        self.parameters = parameters
+
+    def __repr__(self) -> str:
+        return f"Recipient({self.forward_path!r}, {self.parameters!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Recipient):
+            return NotImplemented
+        return (self.forward_path, self.parameters) == (other.forward_path, other.parameters)
+
+    def __hash__(self) -> int:
+        return hash(self.forward_path)
+
+    def __str__(self) -> str:
+        return str(self.forward_path)
+
+    @property
+    def local_part(self) -> str:
+        """What stands before the ``@``: without quotes and quoted pairs."""
+        return self.forward_path.local_part
+
+    @property
+    def domain(self) -> str:
+        """What stands behind it, in lower case; ``""`` for ``<Postmaster>``."""
+        return self.forward_path.domain
+
+    @property
+    def is_postmaster(self) -> bool:
+        """Whether it is ``<Postmaster>`` without a domain, for whom every server takes mail (§4.5.1)."""
+        return self.forward_path.is_postmaster
 
 
-@dataclass(slots=True, eq=False)
 class Envelope:
     """
-    One mail transaction (RFC 5321 §2.3.1, §3.3), from its accepted MAIL on.
+    One mail transaction (RFC 5321 §2.3.1, §3.3), from its MAIL on.
 
     :ivar connection: whose it is.
     :ivar reverse_path: as MAIL gave it.
-    :ivar parameters: those of MAIL, decoded: ``envelope.parameters.get("SIZE")``.
+    :ivar parameters: those of MAIL, checked and typed: ``envelope.parameters.size``.
+    :ivar number: of the transaction on its connection, from 1.
     :ivar recipients: in the order of the commands; only those that were accepted.
     :ivar size_octets: octets of mail data so far, unstuffed, CRLF counted as two.
     """
 
-    connection: Connection
-    reverse_path: ReversePath
-    parameters: Parameters = field(default_factory=lambda: NO_PARAMETERS)
-    recipients: list[Recipient] = field(default_factory=list)
-    size_octets: int = 0
-    kept: Content | None = None
+    __slots__ = (
+        "__weakref__",
+        "connection",
+        "kept",
+        "number",
+        "parameters",
+        "recipients",
+        "reverse_path",
+        "size_octets",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        reverse_path: ReversePath,
+        parameters: MailParameters = NO_MAIL_PARAMETERS,
+        number: int = 1,
+    ) -> None:
+        self.connection = connection
+        self.reverse_path = reverse_path
+        self.parameters = parameters
+        self.number = number
+        self.recipients: list[Recipient] = []
+        self.size_octets = 0
+        self.kept: Content | None = None
+
+    def __repr__(self) -> str:
+        return f"<Envelope {self.id} from <{self.reverse_path}> to {len(self.recipients)}>"
+
+    @property
+    def id(self) -> str:
+        """Names the transaction, for logs and files; no two have the same."""
+        return f"{self.connection.id}-{self.number}"
 
     @property
     def forward_paths(self) -> list[ForwardPath]:

@@ -1,122 +1,130 @@
-"""Driver: octets in, octets out, and a plain handler in between; for any program that can wait."""
+"""Driver: octets in, octets out, for a program that waits in its own way: threads, asyncio, tests."""
 
 from __future__ import annotations
 
-import io
+import inspect
 import logging
-import secrets
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from email import message_from_bytes, policy
-from email.message import EmailMessage
-from traceback import format_tb
-from typing import BinaryIO
+import time
+from collections.abc import Callable
+from typing import Any
 
 from smtpcb.engine import _replies as replies
-from smtpcb.engine._connection import TlsInformation
-from smtpcb.engine._questions import (
-    Aborted,
-    Authenticate,
-    Chunk,
-    CommandSeen,
-    Connected,
-    Decision,
-    Message,
-    Reason,
-    StartTls,
-)
-from smtpcb.engine._server import ServerDialogue, Wants
-from smtpcb.engine._settings import Abilities
-from smtpcb.smtp._command import Verb
-from smtpcb.smtp._errors import LocalProtocolError, Refusal
-from smtpcb.smtp._header import HeaderReader
+from smtpcb.engine._connection import Connection, TlsInformation
+from smtpcb.engine._conversation import Conversation, Pending
+from smtpcb.engine._envelope import Content
+from smtpcb.engine._handler import Handler, understand
+from smtpcb.engine._keeping import MailData
+from smtpcb.engine._lines import Discarded, has_lone_lf
+from smtpcb.engine._observer import Observer
+from smtpcb.engine._reason import Reason
+from smtpcb.engine._settings import Settings
+from smtpcb.engine._table import Wants
+from smtpcb.engine._verdict import Incidents
+from smtpcb.smtp._errors import LocalProtocolError
 from smtpcb.smtp._reply import Reply
-from smtpcb.smtp._sasl import Authenticated
-
-MOST_LINE_OCTETS = 1_048_576
-"""A line without an end is read so far; then the connection is closed."""
-
-_log = logging.getLogger("smtpcb")
-# Within `MemoryContent`, `bytes` is a method.
-_Octets = bytes
 
 
-def abilities_of(handler: object, *, tls: bool = False) -> Abilities:
+class StandardLog:
+    """The logs of Python's own `logging`."""
+
+    def __init__(self, name: str = "smtpcb") -> None:
+        self._log = logging.getLogger(name)
+
+    def info(self, text: str, **fields: Any) -> None:
+        """Say what has happened."""
+        self._log.info("%s", text.format(**fields))
+
+    def warn(self, text: str, **fields: Any) -> None:
+        """Say what somebody should look at."""
+        self._log.warning("%s", text.format(**fields))
+
+    def error(self, text: str, **fields: Any) -> None:
+        """Say what went wrong."""
+        self._log.error("%s", text.format(**fields))
+
+
+class PlainPlatform:
     """
-    Return what may be offered on behalf of a handler: what it has methods for.
+    Where handlers answer at once, or block.
 
-    :param tls: whether the owner of the connection can make a handshake.
+    :param memory_octets: how much of a message is kept in memory.
     """
-    return Abilities(
-        tls=tls,
-        authentication=hasattr(handler, "authenticate"),
-        extensions=frozenset(getattr(handler, "extensions", ())),
-        expand=hasattr(handler, "expand"),
-        turn=hasattr(handler, "turn"),
-        command_mask=(
-            getattr(handler, "command_mask", Verb(0)) if hasattr(handler, "command") else None
-        ),
-    )
 
+    def __init__(self, *, memory_octets: int = 1_048_576) -> None:
+        self.log = StandardLog()
+        self.incidents = Incidents(self.log, time.monotonic)
+        self._memory_octets = memory_octets
 
-class MemoryContent:
-    """The mail data of one message, in memory; a `smtpcb.engine._envelope.Content`."""
+    def later(self, result: Any) -> object:
+        """
+        Run a coroutine that never waits to its end.
 
-    __slots__ = ("_octets",)
+        :raises TypeError: it waits, and there is nobody here who could.
+        """
+        if not inspect.isawaitable(result):
+            return result
+        steps = result.__await__()
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        if inspect.iscoroutine(result):
+            result.close()
+        raise TypeError("an answer that needs time, where nobody can wait for it")
 
-    def __init__(self, octets: _Octets) -> None:
-        self._octets = octets
+    def seconds(self) -> float:
+        """Tell the time."""
+        return time.monotonic()
 
-    @property
-    def size_octets(self) -> int:
-        """How long it is."""
-        return len(self._octets)
-
-    def bytes(self) -> _Octets:
-        """Return all of it."""
-        return self._octets
-
-    def open(self) -> BinaryIO:
-        """Return a file of its own, at its beginning."""
-        return io.BytesIO(self._octets)
-
-    def pieces(self, size: int = 65536) -> Iterator[_Octets]:
-        """Return it piece by piece."""
-        for start in range(0, len(self._octets), size):
-            yield self._octets[start : start + size]
-
-    def mime(self) -> EmailMessage:
-        """Return it parsed (RFC 5322, RFC 2045)."""
-        message = message_from_bytes(self._octets, policy=policy.SMTP)
-        assert isinstance(message, EmailMessage)
-        return message
+    def make_content(self) -> Content:
+        """Make the place for one message."""
+        return MailData(self._memory_octets)
 
 
 class Driver:
     """
-    Leads a dialogue with a handler whose methods answer at once, or block.
+    Leads a conversation with one client.
 
-    It frames lines, calls the handler and keeps the content.  Its owner has the connection: it
-    sends what `start`, `receive` and `secure` return, and then looks at `finished`.  A thread per
-    connection or an asyncio protocol will do.
+    Its owner has the connection: it sends what `start`, `receive` and `secure` return, and then looks
+    at `finished` and `handshaking`.
 
-    :param dialogue: whose abilities are those of the handler; see `abilities_of`.
-    :param handler: any object with some of the methods of ``ISmtpEventHandler``, and
-        ``authenticate``.
+    :param handler: any object with some of the methods of ``ISmtpEventHandler``.
+    :param settings: how the dialogue is led.
+    :param connection: what is known of the client.
+    :param tls: whether the owner can make a handshake.
+    :param platform: how to wait; by default, handlers answer at once or block.
+    :param observer: sees everything.
+    :param changed: called when a late answer has been taken, where the platform knows such: send
+        what `advance` returns.
+    :raises TypeError: the handler is none.
+    :raises ValueError: what it says of itself cannot be.
     """
 
-    def __init__(self, dialogue: ServerDialogue, handler: object) -> None:
-        self._dialogue = dialogue
-        self._handler = handler
-        limits = dialogue.settings.limits
+    def __init__(
+        self,
+        handler: object,
+        settings: Settings,
+        connection: Connection,
+        *,
+        tls: bool = False,
+        platform: Any = None,
+        observer: Observer | None = None,
+        changed: Callable[[], None] | None = None,
+    ) -> None:
+        understood = handler if isinstance(handler, Handler) else understand(handler, tls=tls)
+        platform = PlainPlatform() if platform is None else platform
+        self.conversation = Conversation(
+            connection, settings, understood, platform, self, observer
+        )
+        self._dialogue = self.conversation.dialogue
+        self._changed = changed
+        limits = settings.limits
         self._most_octets = max(limits.command_octets, limits.auth_octets) - 2  # without CRLF
+        self._observer = observer
         self._waiting = bytearray()
         self._searched = 0
-        self._skipped = -1  # octets of a line that is too long; -1: there is none
-        self._content: bytearray | None = None
-        self._headers: HeaderReader | None = None
-        self._release: Callable[[], object] | None = None
-        self._told = False
+        self._discarded: Discarded | None = None
+        self._running = False
 
     @property
     def finished(self) -> bool:
@@ -131,7 +139,7 @@ class Driver:
     def start(self) -> bytes:
         """Return the greeting; any TLS of the port has been established."""
         self._dialogue.greet()
-        return self._go_on()
+        return self.advance()
 
     def receive(self, octets: bytes) -> bytes:
         """
@@ -143,41 +151,69 @@ class Driver:
         if self.handshaking:
             raise LocalProtocolError("a TLS handshake is wanted")
         self._waiting += octets
-        return self._go_on()
+        return self.advance()
 
     def secure(self, tls: TlsInformation) -> bytes:
         """Go on inside TLS, after STARTTLS."""
-        self._let_go()
-        self._dialogue.tls_established(tls)
-        return self._go_on()
+        self.conversation.release_login()
+        self._dialogue.secured(tls)
+        return self.advance()
 
     def shut_down(self) -> bytes:
         """End as soon as no mail transaction is under way."""
         self._dialogue.shut_down()
-        return self._go_on()
+        return self.advance()
+
+    def time_out(self) -> bytes:
+        """End, since the client has said nothing for too long."""
+        lone = has_lone_lf(self._waiting) or self._discarded is not None
+        self._dialogue.close(replies.timed_out(lone_lf=lone), Reason.TIMEOUT)
+        return self.advance()
 
     def disconnect(self, reason: Reason = Reason.DISCONNECTED) -> None:
-        """Take note that the client is gone."""
-        self._dialogue.disconnect(reason)
-        self._go_on()
+        """Take note that the client is gone, or that everything has been sent."""
+        self.conversation.farewell(reason)
 
-    def _go_on(self) -> bytes:
+    def advance(self) -> bytes:
+        """Take what has been received as far as it goes, and return what to send."""
+        if self._running:
+            return b""
+        self._running = True
+        try:
+            self._go_on()
+        finally:
+            self._running = False
+        return self._dialogue.take_output()
+
+    def changed(self) -> None:
+        """Take a late answer; the conversation calls it."""
+        if self._changed is not None and not self._running:
+            self._changed()
+
+    def start_tls(self) -> Reply:
+        """Answer STARTTLS; the conversation calls it."""
+        return replies.DATA_BEHIND_STARTTLS if self._waiting else replies.READY_FOR_TLS
+
+    def _go_on(self) -> None:
         dialogue = self._dialogue
-        self._run()
+        dialogue.absolve()  # there is no clock here to hold a reply back by
         while self._waiting:
-            wants = dialogue.wants
-            if wants is Wants.CONTENT:
+            if self._discarded is not None:
+                if not self._discard(self._discarded):
+                    break
+            elif dialogue.wants is Wants.CONTENT:
                 octets, self._waiting = bytes(self._waiting), bytearray()
-                self._waiting += dialogue.receive_content(octets)
-            elif wants is not Wants.LINE or not self._take_line():
+                rest = dialogue.content(octets)
+                if self._observer is not None:
+                    self._observer.content(octets[: len(octets) - len(rest)])
+                    if dialogue.intake is None:
+                        self._observer.end_of_content()
+                self._waiting += rest
+            elif dialogue.wants is not Wants.LINE or not self._take_line():
                 break
-            self._run()
-        if dialogue.ended is not None and not self._told:
-            self._told = True
+            dialogue.absolve()
+        if dialogue.finished is not None:
             self._waiting.clear()
-            self._let_go()
-            self._tell("disconnected", (dialogue.ended,))
-        return dialogue.take_output()
 
     def _take_line(self) -> bool:
         """Pass one line on; tell whether there was one, or something else that ended."""
@@ -185,156 +221,31 @@ class Driver:
         end = waiting.find(b"\r\n", self._searched)
         # A CR that is last may belong to the CRLF.
         length = end if end >= 0 else len(waiting) - waiting.endswith(b"\r")
-        if self._skipped >= 0:
-            self._skipped += length
-        elif length > self._most_octets:
-            self._skipped = length
-            dialogue.line_too_long(bytes(waiting[:16]))
-        elif end >= 0:
-            line = bytes(waiting[:end])
-            del waiting[: end + 2]
-            self._searched = 0
-            dialogue.receive_line(line)
+        if length > self._most_octets or (end < 0 and has_lone_lf(waiting)):
+            lone = length <= self._most_octets
+            reply = replies.LINES_END_IN_CRLF if lone else replies.LINE_TOO_LONG
+            self._discarded = Discarded()
+            dialogue.broken_line(bytes(waiting[:64]), reply)
             return True
-        else:
+        if end < 0:
             self._searched = length
             return False
+        line = bytes(waiting[:end])
+        del waiting[: end + 2]
         self._searched = 0
-        del waiting[: length if end < 0 else end + 2]
-        if self._skipped > MOST_LINE_OCTETS:
-            dialogue.close(replies.LINE_ENDLESS, Reason.LIMIT)
-        if end >= 0:
-            self._skipped = -1
-        return end >= 0
+        dialogue.line(line)
+        return True
 
-    def _run(self) -> None:
-        while (event := self._dialogue.next_event()) is not None:
-            if isinstance(event, StartTls):
-                self._dialogue.answer(
-                    event, replies.DATA_BEHIND_STARTTLS if self._waiting else True
-                )
-            elif isinstance(event, Message):
-                self._complete(event)
-            elif isinstance(event, Decision):
-                self._decide(event)
-            elif isinstance(event, Chunk):
-                self._take(event.octets)
-            else:
-                assert isinstance(event, (Aborted, CommandSeen))
-                if isinstance(event, Aborted):
-                    self._content = self._headers = None
-                self._tell(event.method, event.arguments())
-
-    def _decide(self, decision: Decision) -> None:
-        """Ask the handler, and answer whatever it did (P40)."""
-        method = getattr(self._handler, decision.method, None)
-        if method is None:
-            # What is absent accepts, except that nobody can vouch for a login.
-            self._dialogue.answer(decision, not isinstance(decision, Authenticate))
-            return
-        try:
-            try:
-                verdict = method(*decision.arguments())
-            except Refusal as refusal:
-                verdict = _negative(refusal)
-            if isinstance(decision, Authenticate):
-                if verdict is None:
-                    # A forgotten return opens no door.
-                    raise TypeError("authenticate answers True, Authenticated, False or a Reply")
-                if isinstance(verdict, Authenticated):
-                    self._dialogue.connection.identity = verdict.identity
-                    self._release = verdict.release
-                    verdict = True
-            self._dialogue.answer(decision, Reply.from_verdict(verdict))
-        except Exception:
-            reply = self._incident(decision.method)
-            if isinstance(decision, Connected):
-                reply = Reply(421, "4.3.0", reply.lines)
-            self._dialogue.answer(decision, reply)
-
-    def _take(self, octets: bytes) -> None:
-        """Pass mail data on, or keep it."""
-        if hasattr(self._handler, "header"):
-            if self._headers is None:
-                self._headers = HeaderReader(self._dialogue.settings.limits.header_octets)
-            for field in self._headers.read(octets):
-                refusal = self._feed("header", field)
-                if refusal is not None:
-                    self._dialogue.refuse_content(*refusal)
-                    return
-        if not hasattr(self._handler, "chunk"):
-            if self._content is None:
-                self._content = bytearray()
-            self._content += octets
-        elif (refusal := self._feed("chunk", (octets,))) is not None:
-            self._dialogue.refuse_content(*refusal)
-
-    def _complete(self, event: Message) -> None:
-        headers, self._headers = self._headers, None
-        content, self._content = self._content, None
-        for field in headers.finish() if headers is not None else ():
-            refusal = self._feed("header", field)
-            if refusal is not None:
-                self._dialogue.answer(event, refusal[0])
-                self._tell("aborted", refusal[1:])
-                return
-        if not hasattr(self._handler, "chunk"):
-            event.envelope.kept = MemoryContent(bytes(content or b""))
-        self._decide(event)
-
-    def _feed(self, name: str, arguments: Sequence[object]) -> tuple[Reply, Reason] | None:
-        """Call what has no verdict but may refuse the message."""
-        try:
-            try:
-                getattr(self._handler, name)(*arguments)
-            except Refusal as refusal:
-                reply = Reply.from_verdict(_negative(refusal))
-                return reply if isinstance(
-                    reply, Reply
-                ) else replies.MESSAGE_REFUSED, Reason.REFUSED
-        except Exception:
-            return self._incident(name), Reason.FAILED
-        return None
-
-    def _tell(self, name: str, arguments: Sequence[object]) -> None:
-        """Call what nobody waits for."""
-        method = getattr(self._handler, name, None)
-        if method is not None:
-            try:
-                method(*arguments)
-            except Exception:
-                self._incident(name)
-
-    def _let_go(self) -> None:
-        """Tell whoever vouched for the client that the login is over."""
-        release, self._release = self._release, None
-        if release is not None:
-            try:
-                release()
-            except Exception:
-                self._incident("release")
-
-    def _incident(self, name: str) -> Reply:
-        number = secrets.token_hex(4)
-        kind, _, traceback = sys.exc_info()
-        if name == "authenticate" and kind is not None:
-            # The text of the exception may quote the password: its kind and place will have to do.
-            _log.error(
-                "%s failed: incident %s on %s: %s at\n%s",
-                name,
-                number,
-                self._dialogue.connection.id,
-                kind.__qualname__,
-                "".join(format_tb(traceback)),
-            )
-            return replies.incident(number)
-        _log.exception("%s failed: incident %s on %s", name, number, self._dialogue.connection.id)
-        return replies.incident(number)
+    def _discard(self, discarded: Discarded) -> bool:
+        rest = discarded.take(bytes(self._waiting))
+        self._searched = 0
+        self._waiting = bytearray(rest or b"")
+        if discarded.endless:
+            self._dialogue.close(replies.LINE_ENDLESS, Reason.LIMIT)
+        if rest is None:
+            return False
+        self._discarded = None
+        return True
 
 
-def _negative(refusal: Refusal) -> object:
-    """Return what a refusal says, which cannot be yes."""
-    verdict = Reply.from_verdict(refusal.reply)
-    if verdict is True or (isinstance(verdict, Reply) and verdict.positive):
-        raise ValueError("a Refusal carries a 4yz or 5yz reply") from refusal
-    return verdict
+__all__ = ["Driver", "Pending", "PlainPlatform", "StandardLog"]

@@ -1,295 +1,243 @@
-"""What the dialogue asks its driver to decide, and what it tells it."""
+"""
+What somebody decides: each kind of question once.
+
+A kind says which method of a handler decides it, what the client hears of a plain yes and of a plain no,
+which positive codes fit, and what an answer does (`settle`): a yes moves the dialogue by its table, a no
+moves nothing.
+"""
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
-from operator import attrgetter
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from smtpcb.engine import _replies as replies
-from smtpcb.engine._connection import Connection, TlsInformation
-from smtpcb.engine._envelope import Envelope
-from smtpcb.smtp._address import ForwardPath, ReversePath
-from smtpcb.smtp._command import Command, Introduction
-from smtpcb.smtp._parameter import Parameters
-from smtpcb.smtp._reply import Reply
-from smtpcb.smtp._sasl import Credentials
+from smtpcb.engine._intake import begin_content, read_on, refuse_content
+from smtpcb.engine._reason import Reason
+from smtpcb.engine._table import Step
+from smtpcb.smtp._command import Introduction, Verb
+from smtpcb.smtp._reply import MAXIMUM_LINE_OCTETS, Reply
+
+if TYPE_CHECKING:
+    from smtpcb.engine._connection import TlsInformation
+    from smtpcb.engine._envelope import Envelope, Recipient
+    from smtpcb.engine._server import ServerDialogue
+    from smtpcb.smtp._sasl import Credentials
 
 
-class Reason(enum.Enum):
-    """Why a transaction ended without a message, or a connection ended."""
-
-    RESET = "RSET"
-    HELLO = "a new HELO or EHLO"
-    QUIT = "the client has quit"
-    TOO_BIG = "message too big"
-    BARE_NEWLINE = "bare CR or LF in the message"
-    REFUSED = "refused"
-    FAILED = "the handler failed"
-    LIMIT = "a limit was reached"
-    DISCONNECTED = "the client has gone"
-    TIMEOUT = "timed out"
-    TLS_FAILED = "the TLS handshake failed"
-    INJECTED = "data behind STARTTLS in the clear"
-    SHUTDOWN = "the server is stopping"
+Settle = Callable[["ServerDialogue", Any, Reply], None]
 
 
-class Event:
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
     """
-    Something that happened, in the order of `ServerDialogue.next_event`.
+    One kind of question.
 
-    :ivar method: the handler's method that is called for it.
-    :ivar given: those of its attributes that the method is called with.
-    """
-
-    __slots__ = ()
-    method: str
-    given: tuple[str, ...] = ()
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        cls._pick = _picker(cls.given)
-
-    _pick: ClassVar[Callable[[Event], tuple[object, ...]]]
-
-    def arguments(self) -> tuple[object, ...]:
-        """Return what the method is called with."""
-        return type(self)._pick(self)
-
-
-def _picker(names: tuple[str, ...]) -> Callable[[Event], tuple[object, ...]]:
-    """Return what takes these attributes of an event: once per class, for many calls."""
-    if len(names) > 1:
-        return attrgetter(*names)
-    if names:
-        get = attrgetter(names[0])
-        return lambda event: (get(event),)
-    return lambda event: ()
-
-
-class CommandSeen(Event):
-    """A command line has come; it has not been acted on yet."""
-
-    __slots__ = ("command",)
-    method = "command"
-    given = ("command",)
-
-    def __init__(self, command: Command) -> None:
-        self.command = command
-
-
-class Chunk(Event):
-    """Some octets of mail data, dots unstuffed."""
-
-    __slots__ = ("octets",)
-    method = "chunk"
-    given = ("octets",)
-
-    def __init__(self, octets: bytes) -> None:
-        self.octets = octets
-
-
-class Aborted(Event):
-    """The transaction ended without a message."""
-
-    __slots__ = ("envelope", "reason")
-    method = "aborted"
-    given = ("reason",)
-
-    def __init__(self, envelope: Envelope, reason: Reason) -> None:
-        self.envelope = envelope
-        self.reason = reason
-
-
-class Decision(Event):
-    """
-    Something to be answered by `ServerDialogue.answer`.
-
-    :ivar accept: what the client hears of a plain yes.  A handler that lacks the method says yes.
+    :ivar method: the handler's method that decides it; absent, it accepts.
+    :ivar accept: what the client hears of a plain yes, unless the question says otherwise.
     :ivar refuse: what it hears of a plain no.
+    :ivar settle: what the answer does: the dialogue, what was asked about, the reply.
+    :ivar codes: the positive codes that leave client and server in the same state (RFC 5321 §4.3.2);
+        empty: any 2yz but 221, which would say goodbye.
+    :ivar silence_accepts: whether ``None`` is a yes.
+    :ivar call: decides in place of the handler: a verb of an extension of the user's.
+    """
+
+    method: str
+    accept: Reply
+    refuse: Reply
+    settle: Settle
+    codes: frozenset[int] = frozenset()
+    silence_accepts: bool = True
+    call: Callable[..., object] | None = None
+
+    def fits(self, code: int) -> bool:
+        """Whether that positive code may be the answer."""
+        return code in self.codes if self.codes else 200 <= code < 300 and code != 221
+
+
+class Question:
+    """
+    One question that could not be settled at once.
+
+    :ivar kind: what is asked.
+    :ivar subject: what it is about: an envelope, a recipient, …
+    :ivar accept: what the client hears of a plain yes.
     :ivar reply: the answer, once it was given.
     """
 
-    __slots__ = ("reply",)
-    accept: Reply
-    refuse: Reply
+    __slots__ = ("accept", "kind", "reply", "subject")
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Kind, subject: object, accept: Reply) -> None:
+        self.kind = kind
+        self.subject = subject
+        self.accept = accept
         self.reply: Reply | None = None
 
 
-class Connected(Decision):
-    """A client has connected and waits for the greeting."""
-
-    __slots__ = ("accept", "connection")
-    method = "connected"
-    given = ("connection",)
-    refuse = replies.NO_SERVICE
-
-    def __init__(self, connection: Connection, greeting: Reply) -> None:
-        self.reply = None
-        self.connection = connection
-        self.accept = greeting
+def _settle_connected(dialogue: ServerDialogue, subject: object, reply: Reply) -> None:
+    tls = dialogue.connection.tls
+    if not reply.positive:
+        dialogue.send(reply if reply.closes else reply.closing())
+    elif tls is not None:
+        # Its port has TLS: the greeting waits until that has been looked at.
+        dialogue.ask(SECURED_FIRST, reply, tls, dialogue.connection)
+    else:
+        dialogue.move(Step.GREETED)
+        dialogue.send(reply)
 
 
-class Secured(Decision):
-    """The connection is inside TLS now; a yes says nothing to the client."""
-
-    __slots__ = ("tls",)
-    method = "secured"
-    given = ("tls",)
-    accept = replies.OK
-    refuse = replies.TLS_REFUSED
-
-    def __init__(self, tls: TlsInformation) -> None:
-        self.reply = None
-        self.tls = tls
+def _settle_secured_first(dialogue: ServerDialogue, greeting: Reply, reply: Reply) -> None:
+    if reply.positive:
+        dialogue.move(Step.GREETED)
+        dialogue.send(greeting)
+    else:
+        dialogue.send(reply if reply.closes else reply.closing())
 
 
-class Hello(Decision):
-    """HELO or EHLO."""
-
-    __slots__ = ("accept", "introduction")
-    method = "hello"
-    given = ("introduction",)
-    refuse = replies.HELLO_REFUSED
-
-    def __init__(self, introduction: Introduction, accept: Reply) -> None:
-        self.reply = None
-        self.introduction = introduction
-        self.accept = accept
+def _settle_secured(dialogue: ServerDialogue, tls: TlsInformation, reply: Reply) -> None:
+    if reply.positive:
+        dialogue.move(Step.SECURED)
+    else:
+        dialogue.why = reply
+        dialogue.move(Step.TOO_WEAK)
 
 
-class Mail(Decision):
-    """MAIL begins a transaction."""
-
-    __slots__ = ("parameters", "reverse_path")
-    method = "mail"
-    given = ("reverse_path", "parameters")
-    accept = replies.SENDER_OK
-    refuse = replies.SENDER_REFUSED
-
-    def __init__(self, reverse_path: ReversePath, parameters: Parameters) -> None:
-        self.reply = None
-        self.reverse_path = reverse_path
-        self.parameters = parameters
+def _settle_command(dialogue: ServerDialogue, line: bytes, reply: Reply) -> None:
+    dialogue.act(line)
 
 
-class Rcpt(Decision):
-    """RCPT names one recipient."""
-
-    __slots__ = ("forward_path", "parameters")
-    method = "rcpt"
-    given = ("forward_path", "parameters")
-    accept = replies.RECIPIENT_OK
-    refuse = replies.RECIPIENT_REFUSED
-
-    def __init__(self, forward_path: ForwardPath, parameters: Parameters) -> None:
-        self.reply = None
-        self.forward_path = forward_path
-        self.parameters = parameters
-
-
-class Data(Decision):
-    """DATA, or the first BDAT: whether the content is wanted."""
-
-    __slots__ = ("envelope",)
-    method = "data"
-    given = ("envelope",)
-    accept = replies.START_MAIL_INPUT
-    refuse = replies.TRANSACTION_REFUSED
-
-    def __init__(self, envelope: Envelope) -> None:
-        self.reply = None
-        self.envelope = envelope
+def _settle_hello(dialogue: ServerDialogue, introduction: Introduction, reply: Reply) -> None:
+    if not reply.positive:
+        dialogue.send(reply)
+        return
+    connection = dialogue.connection
+    extended = introduction.verb is Verb.EHLO
+    dialogue.abort(Reason.HELLO)
+    dialogue.move(introduction.verb)
+    connection.hello = introduction.name
+    connection.extended = extended
+    offer = dialogue.offer
+    standard = offer.hello if extended else offer.helo
+    dialogue.send(reply if reply is standard else _introduced(standard, reply))
 
 
-class Message(Decision):
-    """The content is complete; a positive answer takes responsibility for it."""
-
-    __slots__ = ("envelope",)
-    method = "message"
-    given = ("envelope",)
-    accept = replies.MESSAGE_OK
-    refuse = replies.MESSAGE_REFUSED
-
-    def __init__(self, envelope: Envelope) -> None:
-        self.reply = None
-        self.envelope = envelope
+def _introduced(standard: Reply, reply: Reply) -> Reply:
+    """Put our name first (RFC 5321 §4.2), say what we offer, take the status away (RFC 2034 §4)."""
+    hostname = standard.lines[0]
+    text = " ".join(reply.lines)
+    if text.partition(" ")[0].lower() != hostname.lower():
+        text = f"{hostname} {text}"
+    first = text[: MAXIMUM_LINE_OCTETS - len("250-\r\n")]
+    return Reply(reply.code, None, (first, *standard.lines[1:]), reply.closes)
 
 
-class Authenticate(Decision):
-    """AUTH has gathered what an authenticator needs."""
-
-    __slots__ = ("credentials",)
-    method = "authenticate"
-    given = ("credentials",)
-    accept = replies.AUTHENTICATED
-    refuse = replies.AUTH_REFUSED
-
-    def __init__(self, credentials: Credentials) -> None:
-        self.reply = None
-        self.credentials = credentials
+def _settle_mail(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
+    if reply.code < 400:
+        dialogue.move(Verb.MAIL)
+        dialogue.connection.budget.messages += 1
+        dialogue.envelope = envelope
+    dialogue.send(reply)
 
 
-class StartTls(Decision):
-    """
-    STARTTLS: the driver answers it, not the handler.
-
-    After a yes and once all output has been written, the driver begins the handshake, and then
-    calls `ServerDialogue.tls_established`.  If it already holds octets that came behind the
-    command it answers `replies.DATA_BEHIND_STARTTLS`, and reads none of them (RFC 3207 §4.2).
-    """
-
-    __slots__ = ()
-    method = "start_tls"
-    accept = replies.READY_FOR_TLS
-    refuse = replies.TLS_UNAVAILABLE
+def _settle_rcpt(dialogue: ServerDialogue, recipient: Recipient, reply: Reply) -> None:
+    if reply.code < 400:
+        dialogue.move(Verb.RCPT)
+        envelope = dialogue.envelope
+        assert envelope is not None
+        envelope.recipients.append(recipient)
+    dialogue.send(reply)
 
 
-class Question(Decision):
-    """A command with a text that does not touch the transaction."""
-
-    __slots__ = ("text",)
-    given = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.reply = None
-        self.text = text
+def _settle_data(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
+    if reply.code < 400:
+        dialogue.move(Verb.DATA)
+        begin_content(dialogue)
+    dialogue.send(reply)
 
 
-class Verify(Question):
-    """VRFY (RFC 5321 §3.5)."""
-
-    __slots__ = ()
-    method = "verify"
-    accept = replies.CANNOT_VERIFY
-    refuse = replies.MAILBOX_UNKNOWN
-
-
-class Expand(Question):
-    """EXPN (RFC 5321 §3.5)."""
-
-    __slots__ = ()
-    method = "expand"
-    accept = replies.OK
-    refuse = replies.MAILBOX_UNKNOWN
+def _settle_bdat(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
+    if reply.closes and not reply.positive:
+        dialogue.intake = None
+        dialogue.send(reply)
+        return
+    dialogue.move(Verb.BDAT)
+    if not reply.positive:
+        refuse_content(dialogue, reply, Reason.REFUSED, ours=False)
+    read_on(dialogue)
 
 
-class Help(Question):
-    """HELP (RFC 5321 §4.1.1.8)."""
+def _settle_message(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
+    dialogue.move(Step.MESSAGE_ENDED)
+    if reply.positive:
+        # What has been accepted pays for mistakes and idle commands before it.
+        dialogue.connection.budget.forgive()
+    dialogue.send(reply)
 
-    __slots__ = ()
-    method = "help"
-    accept = replies.HELP
-    refuse = replies.NO_HELP
+
+def _settle_authenticate(
+    dialogue: ServerDialogue, credentials: Credentials, reply: Reply
+) -> None:
+    connection = dialogue.connection
+    if reply.positive:
+        if connection.identity is None:
+            connection.identity = credentials.username
+        dialogue.look_round()
+    elif reply.code >= 500:
+        connection.budget.auth_failures += 1
+        dialogue.penalize()
+    dialogue.send(reply)
 
 
-class Turn(Question):
-    """ETRN (RFC 1985)."""
+def settle_plainly(dialogue: ServerDialogue, subject: object, reply: Reply) -> None:
+    """Say it, and nothing else."""
+    dialogue.send(reply)
 
-    __slots__ = ()
-    method = "turn"
-    accept = replies.QUEUING_STARTED
-    refuse = replies.NOTHING_QUEUED
+
+_220 = frozenset({220})
+
+CONNECTED = Kind("connected", replies.OK, replies.NO_SERVICE, _settle_connected, _220)
+SECURED = Kind("secured", replies.OK, replies.TLS_REFUSED, _settle_secured)
+SECURED_FIRST = Kind("secured", replies.OK, replies.TLS_REFUSED, _settle_secured_first)
+# What it returns is nothing; a Deferred makes the client wait for what the command brings about.
+COMMAND = Kind("command", replies.OK, replies.OK, _settle_command)
+HELLO = Kind("hello", replies.OK, replies.HELLO_REFUSED, _settle_hello)
+AUTHENTICATE = Kind(
+    "authenticate",
+    replies.AUTHENTICATED,
+    replies.AUTH_REFUSED,
+    _settle_authenticate,
+    frozenset({235}),
+    silence_accepts=False,  # a forgotten return opens no door
+)
+MAIL = Kind("mail", replies.SENDER_OK, replies.SENDER_REFUSED, _settle_mail)
+RCPT = Kind("rcpt", replies.RECIPIENT_OK, replies.MAILBOX_UNKNOWN, _settle_rcpt)
+DATA = Kind(
+    "data",
+    replies.START_MAIL_INPUT,
+    replies.TRANSACTION_REFUSED,
+    _settle_data,
+    frozenset({354}),
+)
+BDAT = Kind(
+    "data",
+    replies.START_MAIL_INPUT,
+    replies.TRANSACTION_REFUSED,
+    _settle_bdat,
+    frozenset({354}),
+)
+# Pieces of the content: no reply is sent for them, so no positive code fits; a no refuses the message.
+HEADER = Kind("header", replies.OK, replies.MESSAGE_REFUSED, settle_plainly, frozenset({0}))
+CHUNK = Kind("chunk", replies.OK, replies.MESSAGE_REFUSED, settle_plainly, frozenset({0}))
+MESSAGE = Kind("message", replies.MESSAGE_OK, replies.MESSAGE_REFUSED, _settle_message)
+VERIFY = Kind("verify", replies.CANNOT_VERIFY, replies.MAILBOX_UNKNOWN, settle_plainly)
+EXPAND = Kind("expand", replies.OK, replies.MAILBOX_UNKNOWN, settle_plainly)
+HELP = Kind("help", replies.HELP, replies.NO_HELP, settle_plainly)
+ETRN = Kind("etrn", replies.QUEUING_STARTED, replies.NOTHING_QUEUED, settle_plainly)
+
+KINDS = (
+    *(CONNECTED, SECURED, SECURED_FIRST, COMMAND, HELLO, AUTHENTICATE, MAIL, RCPT, DATA, BDAT),
+    *(HEADER, CHUNK, MESSAGE, VERIFY, EXPAND, HELP, ETRN),
+)
+"""Every kind there is, in the order of a connection."""

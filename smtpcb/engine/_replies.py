@@ -55,6 +55,10 @@ SYNTAX_OF_VRFY = Reply(501, "5.5.4", "An argument is needed")
 UTF8_NOT_DECLARED = Reply(553, "5.6.7", "Address needs SMTPUTF8")  # RFC 6531 §3.5
 NOT_SMTP = Reply(554, "5.5.1", "This is SMTP, not HTTP", closes=True)  # RFC 5321 §7.8
 
+# What a policy wants first: RFC 3207 §4, RFC 4954 §6.
+TLS_FIRST = Reply(530, "5.7.0", "Must issue a STARTTLS command first")
+AUTH_FIRST = Reply(530, "5.7.0", "Authentication required")
+
 # Sequence: RFC 5321 §4.1.4.
 HELLO_FIRST = Reply(503, "5.5.1", "Send EHLO first")
 MAIL_FIRST = Reply(503, "5.5.1", "Send MAIL first")
@@ -62,6 +66,7 @@ RECIPIENT_FIRST = Reply(503, "5.5.1", "No valid recipient yet")
 MAIL_TWICE = Reply(503, "5.5.1", "Sender already given")
 CHUNKS_BEGUN = Reply(503, "5.5.1", "Go on with BDAT or send RSET")  # RFC 3030 §2
 CHUNK_FAILED = Reply(503, "5.5.1", "An earlier chunk was refused")  # RFC 3030 §4.2
+BAD_SEQUENCE = Reply(503, "5.5.1", "Bad sequence of commands")
 NOT_IN_TRANSACTION = Reply(503, "5.5.1", "Not within a mail transaction")  # RFC 4954 §4
 
 # STARTTLS: RFC 3207.

@@ -30,6 +30,8 @@ class Settings:
     :ivar lenient_addresses: take ``MAIL FROM: <a@b>`` (a blank), ``MAIL FROM:a@b`` (no brackets)
         and domains with an underscore or a dot at the end.
     :ivar allow_insecure_auth: offer passwords outside TLS as well.
+    :ivar require_tls: take no mail outside TLS (RFC 3207 §4).
+    :ivar require_auth: take no mail from who has not logged in (RFC 4954 §6).
     :ivar limits: how much one client may ask for.
     """
 
@@ -38,6 +40,8 @@ class Settings:
     bare_newline: Literal["refuse", "normalize"] = "refuse"
     lenient_addresses: bool = False
     allow_insecure_auth: bool = False
+    require_tls: bool = False
+    require_auth: bool = False
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

@@ -19,6 +19,8 @@ class Limits:
     :ivar recipients: most recipients of one message; at least 100 (§4.5.3.1.8).
     :ivar errors: negative replies to commands after which 421 ends the session.
     :ivar free_errors: negative replies after which each further one waits a second.
+    :ivar refusals: what may be refused between two accepted messages for other reasons than mistakes
+        (recipients, limits, incidents); high enough for honest mailing lists.
     :ivar idle_commands: commands between two messages that do not lead to one.
     :ivar messages: mail transactions in one session.
     :ivar auth_failures: refused logins after which 421 ends the session.
@@ -34,6 +36,7 @@ class Limits:
     :ivar connections: clients at once.
     :ivar connections_per_address: clients at once from one address (IPv6: one /64); loopback
         is exempt.
+    :ivar connections_per_network: the same for one IPv6 /48, which is easily had.
     """
 
     command_octets: int = 2048
@@ -42,6 +45,7 @@ class Limits:
     recipients: int | None = 1000
     errors: int | None = 20
     free_errors: int | None = 10
+    refusals: int | None = 2000
     idle_commands: int | None = 1000
     messages: int | None = None
     auth_failures: int | None = 5
@@ -55,3 +59,4 @@ class Limits:
     grace_seconds: float = 30.0
     connections: int | None = 1000
     connections_per_address: int | None = 100
+    connections_per_network: int | None = 400

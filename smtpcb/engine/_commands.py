@@ -1,0 +1,315 @@
+"""
+One function a verb: what a command asks for.
+
+It returns our reply, or ``None``: then it has asked, and the answer will be the reply.  A positive reply
+of ours moves the dialogue as the table says; a negative one moves nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from smtpcb.engine import _questions as questions
+from smtpcb.engine import _replies as replies
+from smtpcb.engine._chunking import bdat, refuse_bdat, spoil
+from smtpcb.engine._envelope import Envelope, Recipient
+from smtpcb.engine._login import auth
+from smtpcb.engine._reason import Reason
+from smtpcb.engine._table import State
+from smtpcb.smtp._address import AddressError, read_forward_path, read_reverse_path
+from smtpcb.smtp._command import Introduction, Verb
+from smtpcb.smtp._parameter import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS
+from smtpcb.smtp._parameter import MailParameters, RcptParameters
+from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._text import CONTROL, read_text
+from smtpcb.smtp._usual import (
+    USUAL_MAIL,
+    USUAL_RCPT,
+    usual_forward_path,
+    usual_reverse_path,
+)
+
+if TYPE_CHECKING:
+    from smtpcb.engine._server import ServerDialogue
+
+Act = Callable[["ServerDialogue", bytes], Reply | None]
+_Text = tuple[str, Reply | None]
+
+
+def _text_of(argument: bytes) -> _Text:
+    """Return what stands behind a verb as text, or the reply to what is none."""
+    try:
+        return read_text(argument).strip(" \t"), None
+    except ValueError:
+        return "", replies.LINES_END_IN_CRLF if b"\n" in argument else replies.LINE_NOT_TEXT
+
+
+# Introductions (RFC 5321 §4.1.1.1).
+
+
+def _hello(dialogue: ServerDialogue, argument: bytes, verb: Verb) -> Reply | None:
+    # Nobody is refused for a name (§4.1.4), also for one that is no text.
+    name = argument.decode("utf-8", "surrogateescape").strip(" \t")
+    if CONTROL.search(name):
+        return replies.LINES_END_IN_CRLF if "\n" in name else replies.LINE_NOT_TEXT
+    if not name:
+        return replies.SYNTAX_OF_HELLO
+    offer = dialogue.offer
+    accept = offer.hello if verb is Verb.EHLO else offer.helo
+    introduction = Introduction(verb, name)
+    dialogue.ask(questions.HELLO, introduction, introduction, dialogue.connection, accept=accept)
+    return None
+
+
+def helo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """HELO."""
+    return _hello(dialogue, argument, Verb.HELO)
+
+
+def ehlo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """EHLO."""
+    return _hello(dialogue, argument, Verb.EHLO)
+
+
+# Transactions (RFC 5321 §4.1.1.2 to §4.1.1.5).
+
+
+def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """MAIL."""
+    match = USUAL_MAIL.match(argument)
+    if match is not None:
+        path = usual_reverse_path(match)
+        rest = match[3].decode("ascii")
+        wide = False
+    else:
+        text, refusal = _text_of(argument)
+        if refusal is not None:
+            return refusal
+        if text[:5].upper() != "FROM:":
+            return replies.SYNTAX_OF_MAIL
+        try:
+            found = read_reverse_path(text[5:], lenient=dialogue.offer.settings.lenient_addresses)
+        except AddressError as error:
+            return Reply(501, str(error), status="5.1.7")
+        path, rest, wide = found.path, found.rest, found.internationalized
+        for leniency in found.leniencies:
+            dialogue.note(leniency.value)
+    offer = dialogue.offer
+    limits = offer.settings.limits
+    parameters = NO_MAIL_PARAMETERS
+    if rest:
+        parameters = MailParameters.read(rest, offer.mail_rows, utf8=True)
+        size, most = parameters.size, limits.message_octets
+        if size is not None and most is not None and size > most:
+            return replies.MESSAGE_TOO_BIG
+    if wide and not parameters.smtputf8:
+        return replies.UTF8_NOT_DECLARED_BY_MAIL
+    budget = dialogue.connection.budget
+    if limits.messages is not None and budget.messages >= limits.messages:
+        dialogue.close(replies.exhausted("Too many messages"), Reason.LIMIT)
+        return None
+    envelope = Envelope(dialogue.connection, path, parameters, budget.messages + 1)
+    dialogue.ask(questions.MAIL, envelope, envelope)
+    return None
+
+
+def rcpt(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """RCPT."""
+    envelope = dialogue.envelope
+    assert envelope is not None
+    match = USUAL_RCPT.match(argument)
+    if match is not None:
+        path = usual_forward_path(match)
+        rest = match[3].decode("ascii")
+    else:
+        text, refusal = _text_of(argument)
+        if refusal is not None:
+            return refusal
+        if text[:3].upper() != "TO:":
+            return replies.SYNTAX_OF_RCPT
+        try:
+            found = read_forward_path(text[3:], lenient=dialogue.offer.settings.lenient_addresses)
+        except AddressError as error:
+            return Reply(501, str(error), status="5.1.3")
+        path, rest = found.path, found.rest
+        for leniency in found.leniencies:
+            dialogue.note(leniency.value)
+        if found.internationalized and not envelope.parameters.smtputf8:
+            return replies.UTF8_NOT_DECLARED
+    parameters = NO_RCPT_PARAMETERS
+    if rest:
+        utf8 = envelope.parameters.smtputf8
+        parameters = RcptParameters.read(rest, dialogue.offer.rcpt_rows, utf8=utf8)
+    if not dialogue.room_for_recipients():
+        return replies.TOO_MANY_RECIPIENTS
+    recipient = Recipient(path, parameters)
+    dialogue.ask(questions.RCPT, recipient, recipient, envelope)
+    return None
+
+
+def data(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """DATA."""
+    if argument.strip(b" \t"):
+        return replies.NO_ARGUMENT
+    dialogue.ask(questions.DATA, dialogue.envelope, dialogue.envelope)
+    return None
+
+
+def rset(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """RSET."""
+    if argument.strip(b" \t"):
+        return replies.NO_ARGUMENT
+    dialogue.abort(Reason.RESET)
+    return replies.OK
+
+
+# What may come at any time (RFC 5321 §4.1.1.6 to §4.1.1.10).
+
+
+def noop(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """NOOP."""
+    return _text_of(argument)[1] or replies.OK
+
+
+def quit_(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """QUIT."""
+    return replies.NO_ARGUMENT if argument.strip(b" \t") else replies.BYE
+
+
+def _about(
+    dialogue: ServerDialogue, kind: questions.Kind, argument: bytes, *, wide: bool = False
+) -> Reply | None:
+    """Ask about a text, which must be there."""
+    text, refusal = _text_of(argument)
+    if refusal is not None:
+        return refusal
+    if wide and text[-9:].upper() == " SMTPUTF8":
+        text = text[:-9].rstrip(" \t")  # a parameter: RFC 6531 §3.7.4.2
+    if not text:
+        return replies.SYNTAX_OF_VRFY
+    dialogue.ask(kind, text, text, dialogue.connection)
+    return None
+
+
+def vrfy(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """VRFY (RFC 5321 §3.5)."""
+    return _about(dialogue, questions.VERIFY, argument, wide=True)
+
+
+def expn(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """EXPN (RFC 5321 §3.5)."""
+    if not dialogue.offer.abilities.expand:
+        return replies.COMMAND_UNAVAILABLE
+    return _about(dialogue, questions.EXPAND, argument, wide=True)
+
+
+def etrn(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """ETRN (RFC 1985)."""
+    if not dialogue.offer.abilities.etrn:
+        return replies.COMMAND_UNAVAILABLE
+    return _about(dialogue, questions.ETRN, argument)
+
+
+def help_(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """HELP."""
+    text, refusal = _text_of(argument)
+    if refusal is None:
+        dialogue.ask(questions.HELP, text, text, dialogue.connection)
+    return refusal
+
+
+def starttls(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """STARTTLS (RFC 3207)."""
+    if argument.strip(b" \t"):
+        return replies.NO_ARGUMENT
+    if dialogue.connection.tls is not None:
+        return replies.TLS_ALREADY
+    if not dialogue.offer.abilities.tls:
+        return replies.TLS_UNAVAILABLE
+    return dialogue.owner.start_tls()
+
+
+def extension_verb(verb: str, answer: Callable[..., object]) -> Act:
+    """Return what asks a user's own function, called with the argument and the connection."""
+    kind = questions.Kind(
+        verb, replies.OK, replies.COMMAND_UNAVAILABLE, questions.settle_plainly, call=answer
+    )
+
+    def act(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+        text, refusal = _text_of(argument)
+        if refusal is None:
+            dialogue.ask(kind, text, text, dialogue.connection)
+        return refusal
+
+    return act
+
+
+# What is refused before its function is called.
+
+
+def refuse(dialogue: ServerDialogue, verb: Verb, argument: bytes) -> Reply | None:
+    """Say why a command may not come now."""
+    _, refusal = _text_of(argument)
+    if refusal is not None and verb is not Verb.EHLO and verb is not Verb.HELO:
+        return refusal
+    state = dialogue.state
+    if state is State.INSECURE and dialogue.why is not None:
+        return dialogue.why
+    return dialogue.offer.why_not(state, verb)
+
+
+# A line of HTTP, which a browser can be made to send to any port.
+_HTTP = re.compile(rb"[A-Z]{3,10} \S+ HTTP/[0-9.]+")
+
+
+def unknown(line: bytes) -> Reply:
+    """Refuse a line that is no command."""
+    if _HTTP.fullmatch(line.rstrip(b" \t")):
+        # Somebody makes a browser speak to us: what follows is a form's fields.
+        return replies.NOT_SMTP
+    return _text_of(line)[1] or replies.COMMAND_UNKNOWN
+
+
+def too_long(dialogue: ServerDialogue, verb: Verb, argument: bytes) -> Reply | None:
+    """Refuse a line that is too long; the octets that BDAT announces follow it still."""
+    if verb is Verb.BDAT:
+        return spoil(dialogue, argument, replies.LINE_TOO_LONG)
+    return replies.LINE_TOO_LONG
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """
+    What is done about one command.
+
+    :ivar act: called with the argument, when the command is allowed in this state.
+    :ivar refuse: called with verb and argument, when it is not.
+    :ivar idle: whether it counts among the commands that bring no message nearer.
+    """
+
+    verb: Verb
+    act: Act
+    idle: bool = True
+    refuse: Callable[[ServerDialogue, Verb, bytes], Reply | None] = refuse
+
+
+COMMANDS: Mapping[bytes, Row] = {
+    b"HELO": Row(Verb.HELO, helo),
+    b"EHLO": Row(Verb.EHLO, ehlo),
+    b"MAIL": Row(Verb.MAIL, mail),
+    b"RCPT": Row(Verb.RCPT, rcpt, idle=False),
+    b"DATA": Row(Verb.DATA, data, idle=False),
+    b"RSET": Row(Verb.RSET, rset),
+    b"VRFY": Row(Verb.VRFY, vrfy),
+    b"EXPN": Row(Verb.EXPN, expn),
+    b"HELP": Row(Verb.HELP, help_),
+    b"NOOP": Row(Verb.NOOP, noop),
+    b"QUIT": Row(Verb.QUIT, quit_),
+    b"BDAT": Row(Verb.BDAT, bdat, idle=False, refuse=refuse_bdat),
+    b"STARTTLS": Row(Verb.STARTTLS, starttls),
+    b"AUTH": Row(Verb.AUTH, auth),
+    b"ETRN": Row(Verb.ETRN, etrn),
+}

@@ -1,0 +1,584 @@
+"""
+Conversation: each question one call of a handler, each answer one verdict.
+
+The same one under Twisted, threads, asyncio and tests: they differ in how an answer that needs time is
+waited for (`later`) and in who sends the octets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+from smtpcb.engine import _replies as replies
+from smtpcb.engine._questions import (
+    AUTHENTICATE,
+    CHUNK,
+    COMMAND,
+    HEADER,
+    MESSAGE,
+    Kind,
+    Question,
+)
+from smtpcb.engine._reason import Reason
+from smtpcb.engine._server import ServerDialogue
+from smtpcb.engine._verdict import (
+    Failed,
+    Incidents,
+    Log,
+    TimedOut,
+    reply_of,
+    reply_of_refusal,
+    reply_to_incident,
+)
+from smtpcb.smtp._errors import Refusal
+from smtpcb.smtp._header import HeaderReader
+from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._sasl import Authenticated
+
+if TYPE_CHECKING:
+    from smtpcb.engine._connection import Connection
+    from smtpcb.engine._envelope import Content, Envelope
+    from smtpcb.engine._handler import Handler
+    from smtpcb.engine._observer import Observer
+    from smtpcb.engine._settings import Settings
+
+# A handler that keeps everybody waiting for so long is named in the log.
+SLOW_SECONDS = 0.5
+
+# What needs no second look: it is an answer, whatever it says.
+_ANSWERS = frozenset({bool, int, tuple, Reply, Failed, Authenticated})
+
+
+class Pending:
+    """An answer that needs time; a platform makes its own kind of them."""
+
+    __slots__ = ()
+
+    def then(self, came: Callable[[object], None]) -> None:
+        """Have it called once, with the answer or with what was raised, as `Failed`."""
+        raise NotImplementedError
+
+    def cancel(self) -> None:
+        """Say that nobody waits any more; it raises nothing."""
+        raise NotImplementedError
+
+
+class Platform(Protocol):
+    """Where conversations run; one for all of a server."""
+
+    log: Log
+    incidents: Incidents
+
+    def later(self, result: Any) -> object:
+        """
+        Take what a method of a handler has returned.
+
+        :return: the answer; if it needs time, a `Pending`.
+        :raises BaseException: what a coroutine raises before it waits.
+        """
+
+    def seconds(self) -> float:
+        """Tell the time for deadlines; it never goes back."""
+
+    def make_content(self) -> Content:
+        """Make the place for one message's octets."""
+
+
+class Host(Protocol):
+    """Who has the connection."""
+
+    def changed(self) -> None:
+        """A late answer has been taken: there may be output, or room for input."""
+
+    def start_tls(self) -> Reply:
+        """Answer STARTTLS; see `Owner`."""
+
+
+class _Call:
+    """A call under way."""
+
+    __slots__ = ("deadline", "done", "limit", "name", "pending", "question")
+
+    def __init__(
+        self, name: str, pending: Pending, done: Callable[[object], None], deadline: float
+    ) -> None:
+        self.name = name
+        self.pending = pending
+        self.done = done
+        self.deadline = deadline
+        self.limit = 0.0
+        self.question: Question | None = None
+
+
+class Conversation:
+    """
+    A dialogue and its handler; neither octets nor timers.
+
+    :param handler: what the connection's handler can do, and its methods.
+    :param platform: how to wait, and where to log.
+    :param host: who has the connection.
+    :ivar busy: whether something that is no question is being waited for.
+    :ivar deadline: when the first of the calls under way has to be answered.
+    :ivar over: whether the handler has heard all: nothing more will happen.
+    """
+
+    __slots__ = (
+        "busy",
+        "calls",
+        "content",
+        "deadline",
+        "dialogue",
+        "handler",
+        "headers",
+        "host",
+        "leaving",
+        "methods",
+        "notices",
+        "observer",
+        "over",
+        "platform",
+        "release",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        settings: Settings,
+        handler: Handler,
+        platform: Platform,
+        host: Host,
+        observer: Observer | None = None,
+    ) -> None:
+        self.handler = handler
+        self.methods: Mapping[str, Callable[..., object]] = handler.methods
+        self.platform = platform
+        self.host = host
+        self.observer = observer
+        self.busy = False
+        self.deadline = float("inf")
+        self.over = False
+        self.leaving = False
+        # None is shared by all who have none: most connections never have any of these.
+        self.calls: list[_Call] | tuple[()] = ()
+        self.notices: list[tuple[str, tuple[object, ...]]] | tuple[()] = ()
+        self.content: Any = None
+        self.headers: HeaderReader | None = None
+        self.release: Callable[[], object] | None = None
+        self.dialogue = ServerDialogue(connection, settings, handler.abilities, self)
+
+    # What the dialogue wants.
+
+    def ask(
+        self, kind: Kind, subject: object, *arguments: object, accept: Reply | None = None
+    ) -> None:
+        """Call the handler; a plain yes is settled here and now (see `Owner`)."""
+        dialogue = self.dialogue
+        if accept is None:
+            accept = kind.accept
+        seconds = 0.0
+        method = self.methods.get(kind.method, kind.call)
+        if method is not None:
+            began = perf_counter()
+            try:
+                answer = method(*arguments)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a handler that calls sys.exit() has failed, no more
+                answer = Failed(error)
+            seconds = perf_counter() - began
+            if seconds > SLOW_SECONDS:
+                self._slow(kind.method, seconds)
+            if answer is not None or not kind.silence_accepts:
+                self._answered(Question(kind, subject, accept), answer, seconds)
+                return
+        elif not kind.silence_accepts:
+            self._answered(Question(kind, subject, accept), False, 0.0)
+            return
+        if dialogue.open is not None and kind is not COMMAND:
+            question = Question(kind, subject, accept)
+            question.reply = accept
+            dialogue.put(question)
+        elif dialogue.finished is None or kind is MESSAGE:
+            kind.settle(dialogue, subject, accept)
+        if self.observer is not None:
+            self.observer.decided(kind.method, subject, accept, seconds)
+
+    def take(self, envelope: Envelope, octets: bytes) -> None:
+        """Keep a piece of content, or pass it on."""
+        handler = self.handler
+        if handler.keeps_content and not handler.reads_headers:
+            self._keep(octets)
+        else:
+            self._feed(self._pieces(envelope, octets))
+
+    def complete(self, envelope: Envelope) -> None:
+        """Pass on the field that only the end completes, and hand over what was kept."""
+        if self.headers is not None:
+            self._feed(self._last_pieces(envelope, self.headers))
+        else:
+            self._hand_over(envelope)
+
+    def aborted(self, reason: Reason, envelope: Envelope, reply: Reply | None) -> None:
+        """Forget the content, and tell the handler."""
+        self.forget_content()
+        if self.observer is not None:
+            self.observer.aborted(reason, envelope, reply)
+        self._tell("aborted", (reason, envelope))
+
+    def ended(self, *, keep: bool) -> None:
+        """
+        Cancel what nobody waits for any more.
+
+        A message whose content is complete is no such thing: it was sent, so it is kept.
+        """
+        for call in list(self.calls):
+            question = call.question
+            if question is not None:
+                unwanted = question.kind is not MESSAGE
+            else:
+                unwanted = not keep and call.name in ("header", "chunk")
+            if unwanted:
+                self._cancel(call)
+
+    def note(self, text: str) -> None:
+        """Tell who observes."""
+        if self.observer is not None:
+            self.observer.note(text)
+
+    def start_tls(self) -> Reply:
+        """Ask who has the connection."""
+        return self.host.start_tls()
+
+    # What who has the connection wants.
+
+    def farewell(self, reason: Reason) -> None:
+        """The connection is gone: tell the handler, once all else has been told."""
+        self.dialogue.end(reason)
+        self.leaving = True
+        self._go_on()
+
+    def expire(self, now: float) -> None:
+        """Answer for the handler where its time is up."""
+        for call in list(self.calls):
+            if call.deadline <= now and call in self.calls:
+                self._cancel(call)
+                call.done(Failed(TimedOut(call.limit)))
+        self._go_on()
+
+    def cut(self) -> None:
+        """Cancel whatever is under way, a complete message included."""
+        dialogue = self.dialogue
+        dialogue.close(replies.SHUTTING_DOWN, Reason.SHUTDOWN)
+        for call in list(self.calls):
+            self._cancel(call)
+        dialogue.open = None
+        dialogue.intake = None
+        dialogue.abort(Reason.SHUTDOWN)
+        self.forget_content()
+        self._go_on()
+
+    def release_login(self) -> None:
+        """Tell whoever vouched for the client that the login is over."""
+        release, self.release = self.release, None
+        if release is not None:
+            self._let_go(release)
+
+    @property
+    def completing(self) -> bool:
+        """Whether the handler has a complete message in its hands, and has not answered."""
+        waiting = self.dialogue.open
+        return isinstance(waiting, Question) and waiting.kind is MESSAGE
+
+    # The way of an answer.
+
+    def _answered(self, question: Question, answer: object, seconds: float) -> None:
+        """Take a method's first word."""
+        kind = question.kind
+        if type(answer) not in _ANSWERS:
+            answer = self._later(answer)
+        if isinstance(answer, Pending):
+            self.dialogue.put(question)
+            limits = self.dialogue.settings.limits
+            limit = limits.message_seconds if kind is MESSAGE else limits.decision_seconds
+            began = self.platform.seconds()
+
+            def came(outcome: object) -> None:
+                self._decided(question, outcome, self.platform.seconds() - began)
+
+            self._wait(kind.method, answer, came, limit, question)
+            return
+        question.reply = reply = self._reply_of(question, answer)
+        if kind is COMMAND and self.dialogue.open is not None:
+            kind.settle(self.dialogue, question.subject, reply)
+        else:
+            self.dialogue.put(question)
+        if self.observer is not None:
+            self.observer.decided(kind.method, question.subject, reply, seconds)
+
+    def _decided(self, question: Question, outcome: object, seconds: float) -> None:
+        """Take a method's late answer."""
+        dialogue = self.dialogue
+        reply = self._reply_of(question, outcome)
+        if question.kind is MESSAGE and reply.positive and dialogue.finished is not None:
+            self.platform.log.info(
+                "accepted, reply not delivered on {id}: {reply}",
+                id=dialogue.connection.id,
+                reply=reply.text,
+            )
+        if self.observer is not None:
+            self.observer.decided(question.kind.method, question.subject, reply, seconds)
+        dialogue.answer(question, reply)
+
+    def _reply_of(self, question: Question, answer: object) -> Reply:
+        """Turn an answer into the reply; one that cannot be is an incident."""
+        kind = question.kind
+        if kind is COMMAND:
+            self._expect_nothing(kind.method, answer)
+            return kind.accept
+        try:
+            if isinstance(answer, Failed):
+                if not isinstance(answer.error, Refusal):
+                    return self._incident(kind, kind.method, answer.error)
+                return reply_of_refusal(kind, answer.error)
+            reply = reply_of(kind, question.accept, answer)
+        except Exception as error:
+            return self._incident(kind, kind.method, error)
+        if kind is AUTHENTICATE and isinstance(answer, Authenticated):
+            self.dialogue.connection.identity = answer.identity
+            self.release = answer.release
+        if kind is MESSAGE:
+            self.forget_content(keep=reply.positive)
+        return reply
+
+    def _later(self, answer: object) -> object:
+        """Find out whether an answer needs time."""
+        try:
+            return self.platform.later(answer)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return Failed(error)
+
+    def _call(self, name: str, arguments: tuple[object, ...]) -> object:
+        """Call what is no question: a piece of content, or something to know."""
+        began = perf_counter()
+        try:
+            answer = self.methods[name](*arguments)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            answer = Failed(error)
+        seconds = perf_counter() - began
+        if seconds > SLOW_SECONDS:
+            self._slow(name, seconds)
+        return answer if answer is None or type(answer) in _ANSWERS else self._later(answer)
+
+    def _wait(
+        self,
+        name: str,
+        pending: Pending,
+        done: Callable[[object], None],
+        limit: float,
+        question: Question | None = None,
+    ) -> None:
+        deadline = self.platform.seconds() + limit
+        call = _Call(name, pending, done, deadline)
+        call.limit = limit
+        call.question = question
+        self.calls = [*self.calls, call]
+        self._look()
+        pending.then(lambda outcome: self._came(call, outcome))
+
+    def _came(self, call: _Call, outcome: object) -> None:
+        if call not in self.calls:
+            if isinstance(outcome, Authenticated) and outcome.release is not None:
+                self._let_go(outcome.release)
+            elif not isinstance(outcome, Failed):
+                self.platform.log.info(
+                    "{name} answered too late on {id}: dropped",
+                    name=call.name,
+                    id=self.dialogue.connection.id,
+                )
+            return
+        self._forget(call)
+        call.done(outcome)
+        self._go_on()
+        self.host.changed()
+
+    def _forget(self, call: _Call) -> None:
+        calls = [one for one in self.calls if one is not call]
+        self.calls = calls or ()
+        self._look()
+
+    def _cancel(self, call: _Call) -> None:
+        if call in self.calls:  # cancelling another one may have made it answer
+            self._forget(call)
+            call.pending.cancel()
+
+    def _look(self) -> None:
+        """See what is waited for, and until when."""
+        self.deadline = min((call.deadline for call in self.calls), default=float("inf"))
+        self.busy = bool(self.notices) or any(call.question is None for call in self.calls)
+
+    def _go_on(self) -> None:
+        """Something has come to its end: tell what had to wait for it."""
+        while self.notices and not self.calls:
+            name, arguments = self.notices[0]
+            self.notices = self.notices[1:] or ()
+            self._look()
+            self._tell(name, arguments)
+        dialogue = self.dialogue
+        if not self.busy:
+            dialogue.resume()
+        if self.leaving and not self.calls and not self.notices and dialogue.intake is None:
+            self.leaving = False
+            reason = dialogue.finished
+            assert reason is not None
+            if not self._tell("disconnected", (reason, dialogue.connection)):
+                self._conclude()
+
+    # Content.
+
+    def _pieces(
+        self, envelope: Envelope, octets: bytes
+    ) -> Iterator[tuple[Kind, tuple[object, ...]]]:
+        handler = self.handler
+        if handler.reads_headers:
+            if self.headers is None:
+                self.headers = HeaderReader(self.dialogue.settings.limits.header_octets)
+            for name, value in self.headers.read(octets):
+                yield HEADER, (name, value, envelope)
+        if handler.keeps_content:
+            self._keep(octets)
+        elif "chunk" in self.methods:
+            yield CHUNK, (octets, envelope)
+
+    def _last_pieces(
+        self, envelope: Envelope, headers: HeaderReader
+    ) -> Iterator[tuple[Kind, tuple[object, ...]]]:
+        for name, value in headers.finish():
+            yield HEADER, (name, value, envelope)
+        self._hand_over(envelope)
+
+    def _feed(self, pieces: Iterator[tuple[Kind, tuple[object, ...]]]) -> None:
+        """Call the handler for one piece after the other, up to one that needs time."""
+        dialogue = self.dialogue
+        for kind, arguments in pieces:
+            intake = dialogue.intake
+            if intake is None or intake.refusal is not None:
+                return
+            answer = self._call(kind.method, arguments)
+            if isinstance(answer, Pending):
+                limit = dialogue.settings.limits.decision_seconds
+
+                def came(outcome: object, kind: Kind = kind) -> None:
+                    self._judge(kind, outcome)
+                    self._feed(pieces)
+
+                self._wait(kind.method, answer, came, limit)
+                return
+            if answer is not None:
+                self._judge(kind, answer)
+
+    def _judge(self, kind: Kind, answer: object) -> None:
+        """Go on with the message, or have it read to its end and refused."""
+        reason = Reason.REFUSED
+        try:
+            if not isinstance(answer, Failed):
+                reply = reply_of(kind, kind.accept, answer)
+            elif isinstance(answer.error, Refusal):
+                reply = reply_of_refusal(kind, answer.error)
+            else:
+                raise answer.error
+        except BaseException as error:
+            reply, reason = self._incident(kind, kind.method, error), Reason.FAILED
+        if not reply.positive:
+            self.dialogue.refuse_content(reply, reason)
+
+    def _keep(self, octets: bytes) -> None:
+        if self.content is None:
+            self.content = self.platform.make_content()
+        try:
+            self.content.write(octets)
+        except OSError as error:
+            connection_id = self.dialogue.connection.id
+            self.platform.log.warn(
+                "no room for a message on {id}: {error}", id=connection_id, error=str(error)
+            )
+            self.dialogue.refuse_content(replies.NO_STORAGE, Reason.FAILED)
+
+    def _hand_over(self, envelope: Envelope) -> None:
+        if self.handler.keeps_content:
+            if self.content is None:
+                self.content = self.platform.make_content()
+            envelope.kept = self.content
+
+    def forget_content(self, *, keep: bool = False) -> None:
+        """
+        Let the content go.
+
+        :param keep: it has been accepted: it lives as long as somebody holds it.
+        """
+        content, self.content, self.headers = self.content, None, None
+        if content is not None and not keep:
+            content.close()
+
+    # What the handler is told.
+
+    def _tell(self, name: str, arguments: tuple[object, ...]) -> bool:
+        """Call what nobody answers; return whether the handler has it."""
+        if name not in self.methods:
+            return False
+        if self.calls:
+            self.notices = [*self.notices, (name, arguments)]
+            self._look()
+            return True
+        answer = self._call(name, arguments)
+
+        def came(outcome: object) -> None:
+            self._expect_nothing(name, outcome)
+            if name == "disconnected":
+                self._conclude()
+
+        if isinstance(answer, Pending):
+            self._wait(name, answer, came, self.dialogue.settings.limits.decision_seconds)
+        else:
+            came(answer)
+        return True
+
+    def _expect_nothing(self, name: str, answer: object) -> None:
+        if isinstance(answer, Failed):
+            self._incident(None, name, answer.error)
+        elif answer is not None:
+            kind = type(answer).__name__
+            self._incident(None, name, TypeError(f"{name} answers nothing, and not {kind}"))
+
+    def _incident(self, kind: Kind | None, name: str, error: BaseException) -> Reply:
+        connection_id = self.dialogue.connection.id
+        number = self.platform.incidents.report(name, self.handler.name, error, connection_id)
+        return reply_to_incident(kind, number)
+
+    def _slow(self, name: str, seconds: float) -> None:
+        self.platform.log.warn(
+            "{name} of {handler} kept everybody waiting for {seconds:.1f} s on {id}",
+            name=name,
+            handler=self.handler.name,
+            seconds=seconds,
+            id=self.dialogue.connection.id,
+        )
+
+    def _let_go(self, release: Callable[[], object]) -> None:
+        try:
+            release()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self._incident(None, "release", error)
+
+    def _conclude(self) -> None:
+        if not self.over:
+            self.over = True
+            self.forget_content()
+            self.release_login()

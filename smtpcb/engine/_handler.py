@@ -1,0 +1,164 @@
+"""What a dialogue knows of its handler: the methods that are there, and what they make possible."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from smtpcb.engine._extensions import HANDLER_EXTENSIONS
+from smtpcb.engine._settings import Abilities
+from smtpcb.smtp._command import Verb
+
+Method = Callable[..., Any]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+EVENTS: Mapping[str, tuple[str, ...]] = {
+    "connected": ("connection",),
+    "secured": ("tls", "connection"),
+    "command": ("command", "connection"),
+    "hello": ("introduction", "connection"),
+    "authenticate": ("credentials", "connection"),
+    "mail": ("envelope",),
+    "rcpt": ("recipient", "envelope"),
+    "data": ("envelope",),
+    "header": ("name", "value", "envelope"),
+    "chunk": ("octets", "envelope"),
+    "message": ("envelope",),
+    "verify": ("text", "connection"),
+    "expand": ("text", "connection"),
+    "help": ("text", "connection"),
+    "etrn": ("domain", "connection"),
+    "aborted": ("reason", "envelope"),
+    "disconnected": ("reason", "connection"),
+}
+"""The methods that a handler may have, with their arguments, in the order of a connection."""
+
+DECLARATIONS = ("command_mask", "extensions", "concurrent_recipients", "discards_content")
+"""The attributes in which a handler says something of itself."""
+
+
+@dataclass(slots=True, eq=False)
+class Handler:
+    """
+    A handler as a dialogue sees it.
+
+    :ivar methods: by event, only those that are there.
+    :ivar abilities: what may be offered on its behalf.
+    :ivar name: what logs call it.
+    :ivar keeps_content: its messages are kept for it until they are complete.
+    :ivar reads_headers: it hears of each header field as it comes.
+    """
+
+    methods: Mapping[str, Method]
+    abilities: Abilities
+    name: str = "nobody"
+    keeps_content: bool = False
+    reads_headers: bool = False
+
+
+def absent(method: _Function) -> _Function:
+    """Mark a method of a base class: who inherits it and does not override it does not have it."""
+    method.__dict__["absent"] = True
+    return method
+
+
+def methods_of(handler: object) -> dict[str, Method]:
+    """
+    Return the methods that a handler has.
+
+    :raises TypeError: one of the names is something else.
+    """
+    methods: dict[str, Method] = {}
+    for name in EVENTS:
+        method = getattr(handler, name, None)
+        if method is None or getattr(getattr(method, "__func__", None), "absent", False):
+            continue
+        if not callable(method):
+            raise TypeError(f"{name_of(handler)}.{name} is no method")
+        methods[name] = method
+    return methods
+
+
+def abilities_of(handler: object, methods: Mapping[str, Method], *, tls: bool) -> Abilities:
+    """
+    Return what may be offered on behalf of a handler.
+
+    :param tls: whether a handshake can be made.
+    :raises TypeError: it says something of itself that cannot be.
+    :raises ValueError: ``extensions`` names one that cannot be left to a handler.
+    """
+    mask = getattr(handler, "command_mask", Verb(0))
+    if not isinstance(mask, Verb):
+        raise TypeError(f"command_mask is a Verb, not {type(mask).__name__}")
+    extensions = getattr(handler, "extensions", ())
+    if isinstance(extensions, str) or not isinstance(extensions, Iterable):
+        raise TypeError("extensions is a set of keywords, such as {'DSN'}")
+    taken = frozenset(extensions)
+    if not taken <= HANDLER_EXTENSIONS:
+        unknown = ", ".join(sorted(map(str, taken - HANDLER_EXTENSIONS)))
+        known = ", ".join(sorted(HANDLER_EXTENSIONS))
+        raise ValueError(f"a handler cannot offer {unknown}; it can offer {known}")
+    return Abilities(
+        tls=tls,
+        authentication="authenticate" in methods,
+        extensions=taken,
+        expand="expand" in methods,
+        etrn="etrn" in methods,
+        concurrent_recipients=bool(getattr(handler, "concurrent_recipients", False)),
+        command_mask=mask if "command" in methods else None,
+    )
+
+
+def understand(handler: object, *, tls: bool = False, login: Method | None = None) -> Handler:
+    """
+    Return what a dialogue wants to know of a handler.
+
+    :param tls: whether a handshake can be made.
+    :param login: who may log in, in place of the handler's own ``authenticate``.
+    :raises TypeError: it is no handler: a method or what it says of itself is no such thing, or it
+        takes no mail and does not say so.
+    :raises ValueError: ``extensions`` names one that cannot be left to a handler.
+    """
+    if inspect.iscoroutine(handler):
+        handler.close()
+        raise TypeError("a handler factory answers at once: it cannot be async def")
+    methods = methods_of(handler)
+    require_mail_taken(handler, methods)
+    if login is not None:
+        methods["authenticate"] = login
+    abilities = abilities_of(handler, methods, tls=tls)
+    return handler_with(methods, abilities, name_of(handler))
+
+
+def handler_with(methods: Mapping[str, Method], abilities: Abilities, name: str) -> Handler:
+    """Put together what was found out about a handler."""
+    return Handler(
+        methods,
+        abilities,
+        name,
+        keeps_content="message" in methods and "chunk" not in methods,
+        reads_headers="header" in methods,
+    )
+
+
+def require_mail_taken(handler: object, methods: Mapping[str, Method]) -> None:
+    """
+    Refuse a handler that would answer 250 and drop the message.
+
+    :raises TypeError: it has neither ``message`` nor ``chunk``, and does not say that it means it.
+    """
+    if "message" in methods or "chunk" in methods or getattr(handler, "discards_content", False):
+        return
+    raise TypeError(
+        f"{name_of(handler)} has neither message(envelope) nor chunk(octets, envelope), so mail for it "
+        "would be lost; discards_content = True says that this is meant"
+    )
+
+
+def name_of(handler: object) -> str:
+    """Return what logs and errors call a handler."""
+    kind = handler if isinstance(handler, type) else type(handler)
+    name = getattr(handler, "__name__", "") if not isinstance(handler, type) else ""
+    return name or kind.__qualname__

@@ -1,0 +1,98 @@
+"""Who may come in: limits over all connections, a ticket for each."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from functools import lru_cache
+
+from smtpcb.engine import replies
+from smtpcb.smtp import Limits, Reply
+
+
+class Ticket:
+    """
+    The place of one connection; give it back once.
+
+    :ivar shares: what it counts for, beside the whole: its address, its network.
+    """
+
+    __slots__ = ("_admission", "shares")
+
+    def __init__(self, admission: Admission, shares: tuple[str, ...]) -> None:
+        self._admission: Admission | None = admission
+        self.shares = shares
+
+    def give_back(self) -> None:
+        """Leave; a second time does nothing."""
+        admission, self._admission = self._admission, None
+        if admission is not None:
+            admission.returned(self.shares)
+
+
+class Admission:
+    """
+    How many clients there are, in all and from where.
+
+    :param limits: how many there may be.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        #: Clients that have a ticket.
+        self.count = 0
+        self._by_share: Counter[str] = Counter()
+
+    def admit(self, address: str) -> Ticket | Reply:
+        """
+        Ask for a place.
+
+        :param address: the client's, as text; ``""`` for a UNIX socket.
+        :return: a ticket, or what the client is told.
+        """
+        limits = self._limits
+        if limits.connections is not None and self.count >= limits.connections:
+            return replies.TOO_MANY_CONNECTIONS
+        shares = shares_of(address)
+        for share, most in zip(
+            shares, (limits.connections_per_address, limits.connections_per_network), strict=False
+        ):
+            if most is not None and self._by_share[share] >= most:
+                return replies.TOO_MANY_CONNECTIONS
+        self.count += 1
+        for share in shares:
+            self._by_share[share] += 1
+        return Ticket(self, shares)
+
+    def is_full(self) -> bool:
+        """Whether there is no place for anybody."""
+        most = self._limits.connections
+        return most is not None and self.count >= most
+
+    def returned(self, shares: tuple[str, ...]) -> None:
+        """Take a place back; its ticket says so."""
+        self.count -= 1
+        for share in shares:
+            self._by_share[share] -= 1
+            if not self._by_share[share]:
+                del self._by_share[share]
+
+
+@lru_cache(maxsize=1024)
+def shares_of(address: str) -> tuple[str, ...]:
+    """
+    Return what counts as one address and as one network; nothing for loopback and UNIX sockets.
+
+    Whoever has one IPv6 address has a /64, and easily a /48 of 65,536 of them.
+    """
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return ()
+    if parsed.is_loopback:
+        return ()
+    if parsed.version == 6:
+        return tuple(
+            str(ipaddress.ip_network((parsed, bits), strict=False)) for bits in (64, 48)
+        )
+    return (str(parsed),)

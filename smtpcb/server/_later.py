@@ -1,0 +1,214 @@
+"""An answer that needs time, on Twisted: a Deferred, a coroutine, under its reactor asyncio's too."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import types
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import copy_context
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python import runtime
+from twisted.python.failure import Failure
+
+from smtpcb.engine._conversation import Pending
+from smtpcb.engine._envelope import Content
+from smtpcb.engine._keeping import MailData
+from smtpcb.engine._verdict import Failed, Incidents
+from smtpcb.smtp._reply import Reply
+
+_UNSET = object()
+
+
+class Waiting(Pending):
+    """What a Deferred will bring."""
+
+    __slots__ = ("_came", "_deferred", "outcome")
+
+    def __init__(self, deferred: Deferred[Any]) -> None:
+        self._came: Callable[[object], None] | None = None
+        self._deferred = deferred
+        #: What it has brought already.
+        self.outcome: object = _UNSET
+        deferred.addCallbacks(self._succeeded, self._failed)
+
+    def then(self, came: Callable[[object], None]) -> None:
+        """See `Pending.then`."""
+        self._came = came
+        if self.outcome is not _UNSET:
+            came(self.outcome)
+
+    def cancel(self) -> None:
+        """See `Pending.cancel`."""
+        try:
+            self._deferred.cancel()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a canceller is users' code as well
+            # Not with its text, which may quote a password.
+            kind = type(error).__qualname__
+            _log.error("cancelling an answer failed: {kind}", kind=kind)
+
+    # Both return what another event gets for which the handler has given the same Deferred.
+
+    def _succeeded(self, result: object) -> object:
+        self._take(result)
+        return result
+
+    def _failed(self, failure: Failure) -> object:
+        error = failure.value
+        if error is not None and not (self._came is None and failure.check(CancelledError)):
+            self._take(Failed(error))
+        return Reply(451)
+
+    def _take(self, outcome: object) -> None:
+        self.outcome = outcome
+        came, self._came = self._came, None
+        if came is not None:
+            came(outcome)
+
+
+_log = Logger(namespace="smtpcb.handler")
+
+
+class TwistedPlatform:
+    """
+    Where conversations run that a reactor serves.
+
+    :param memory_octets: how much of a message is kept in memory.
+    :param spool_folder: where the rest goes; ``None``: where temporary files go.
+    """
+
+    def __init__(
+        self, reactor: Any, *, memory_octets: int = 1_048_576, spool_folder: Path | None = None
+    ) -> None:
+        self.log = _log
+        self._reactor = reactor
+        #: Tells the time for deadlines.  The reactor's own follows the wall clock, which jumps.
+        self.seconds: Callable[[], float] = (
+            time.monotonic
+            if getattr(reactor, "seconds", None) in (runtime.seconds, time.time)
+            else reactor.seconds
+        )
+        self.incidents = Incidents(_log, self.seconds)
+        self._memory_octets = memory_octets
+        self._spool_folder = spool_folder
+        self._asyncio = isinstance(reactor, AsyncioSelectorReactor)
+
+    def later(self, result: Any) -> object:
+        """See `smtpcb.engine.Platform`."""
+        if not isinstance(result, Deferred):
+            if isinstance(result, types.CoroutineType):
+                result = self._start(result)
+            elif asyncio.isfuture(result):
+                result = self._of_future(result)
+            elif hasattr(type(result), "__await__"):
+                result = self._start(_awaited(result))
+            if not isinstance(result, Deferred):
+                return result
+        waiting = Waiting(result)
+        return waiting if waiting.outcome is _UNSET else waiting.outcome
+
+    def make_content(self) -> Content:
+        """Make the place for one message."""
+        return MailData(self._memory_octets, self._spool_folder)
+
+    def in_thread(self, work: Callable[[], Any]) -> Deferred[Any]:
+        """Do what takes long in a thread of the reactor's."""
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
+
+    def _start(self, coroutine: Coroutine[Any, Any, Any]) -> object:
+        """
+        Run a coroutine as far as it goes.
+
+        One that never waits costs no Deferred; in any case it sees a context of its own, as
+        `Deferred.fromCoroutine` gives it.
+        """
+        if self._asyncio:
+            return Deferred.fromFuture(_task(coroutine))
+        context = copy_context()
+        try:
+            awaited = context.run(coroutine.send, None)
+        except StopIteration as end:
+            return end.value
+        return context.run(Deferred.fromCoroutine, _rest(coroutine, awaited))
+
+    def _of_future(self, future: Any) -> Deferred[Any]:
+        if not self._asyncio:
+            raise _stranger(future)
+        return Deferred.fromFuture(future)
+
+
+def _stranger(awaited: object) -> TypeError:
+    """Return the fault of waiting for what nobody here brings: it would be waited for for ever."""
+    if asyncio.isfuture(awaited) or awaited is None:
+        return TypeError(
+            "this handler waits for asyncio, whose loop does not run: start with "
+            "twistd --reactor=asyncio"
+        )
+    return TypeError(f"a handler can await Deferreds, not {type(awaited).__name__}")
+
+
+@types.coroutine
+def _rest(coroutine: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, Any, Any]:
+    """Run a coroutine to its end that has already been started, and waits for ``awaited``."""
+    try:
+        while True:
+            try:
+                if not isinstance(awaited, Deferred):
+                    raise _stranger(awaited)
+                value = yield awaited
+            except GeneratorExit:
+                coroutine.close()
+                raise
+            except BaseException as error:
+                awaited = coroutine.throw(error)
+            else:
+                awaited = coroutine.send(value)
+    except StopIteration as end:
+        return end.value
+
+
+async def _awaited(awaitable: Any) -> object:
+    return await awaitable
+
+
+def _task(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    """Run a coroutine as a task of asyncio's loop, in which Deferreds can be awaited as well."""
+    loop = asyncio.get_event_loop()
+    return loop.create_task(_bridge(coroutine, loop))
+
+
+async def _bridge(coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> object:
+    return await _steps(coroutine, loop)
+
+
+@types.coroutine
+def _steps(
+    coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop
+) -> Generator[Any, Any, Any]:
+    """Pass on what a coroutine awaits, a Deferred as a future."""
+    step: Callable[[Any], Any] = coroutine.send
+    value: Any = None
+    while True:
+        try:
+            awaited = step(value)
+        except StopIteration as end:
+            return end.value
+        step = coroutine.send
+        try:
+            if isinstance(awaited, Deferred):
+                value = yield from awaited.asFuture(loop)
+            else:
+                value = yield awaited
+        except GeneratorExit:
+            coroutine.close()
+            raise
+        except BaseException as error:
+            step, value = coroutine.throw, error
