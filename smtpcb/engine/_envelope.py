@@ -9,7 +9,12 @@ from typing import BinaryIO, Protocol
 
 from smtpcb.engine._connection import Connection
 from smtpcb.smtp._address import ForwardPath, ReversePath
-from smtpcb.smtp._parameter import NO_PARAMETERS, Parameters
+from smtpcb.smtp._parameter import (
+    NO_MAIL_PARAMETERS,
+    NO_RCPT_PARAMETERS,
+    MailParameters,
+    RcptParameters,
+)
 
 # Within `Content`, `bytes` is a method.
 _Octets = bytes
@@ -49,7 +54,7 @@ class Recipient:
     """
 
     forward_path: ForwardPath
-    parameters: Parameters = field(default_factory=lambda: NO_PARAMETERS)
+    parameters: RcptParameters = NO_RCPT_PARAMETERS
 
 
 @dataclass(slots=True, eq=False)
@@ -59,14 +64,14 @@ class Envelope:
 
     :ivar connection: whose it is.
     :ivar reverse_path: as MAIL gave it.
-    :ivar parameters: those of MAIL, decoded: ``envelope.parameters.get("SIZE")``.
+    :ivar parameters: those of MAIL, decoded: ``envelope.parameters.size``.
     :ivar recipients: in the order of the commands; only those that were accepted.
     :ivar size_octets: octets of mail data so far, unstuffed, CRLF counted as two.
     """
 
     connection: Connection
     reverse_path: ReversePath
-    parameters: Parameters = field(default_factory=lambda: NO_PARAMETERS)
+    parameters: MailParameters = NO_MAIL_PARAMETERS
     recipients: list[Recipient] = field(default_factory=list)
     size_octets: int = 0
     kept: Content | None = None

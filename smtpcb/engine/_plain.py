@@ -31,7 +31,7 @@ from smtpcb.smtp._command import Verb
 from smtpcb.smtp._errors import LocalProtocolError, Refusal
 from smtpcb.smtp._header import HeaderReader
 from smtpcb.smtp._reply import Reply
-from smtpcb.smtp._sasl import Authenticated
+from smtpcb.smtp.sasl import Authenticated
 
 MOST_LINE_OCTETS = 1_048_576
 """A line without an end is read so far; then the connection is closed."""
@@ -245,11 +245,11 @@ class Driver:
                     self._dialogue.connection.identity = verdict.identity
                     self._release = verdict.release
                     verdict = True
-            self._dialogue.answer(decision, Reply.from_verdict(verdict))
+            self._dialogue.answer(decision, Reply.from_verdict(verdict, decision.refuse))
         except Exception:
             reply = self._incident(decision.method)
             if isinstance(decision, Connected):
-                reply = Reply(421, "4.3.0", reply.lines)
+                reply = Reply(421, reply.lines, status="4.3.0")
             self._dialogue.answer(decision, reply)
 
     def _take(self, octets: bytes) -> None:
@@ -334,7 +334,7 @@ class Driver:
 
 def _negative(refusal: Refusal) -> object:
     """Return what a refusal says, which cannot be yes."""
-    verdict = Reply.from_verdict(refusal.reply)
+    verdict = Reply.from_verdict(refusal.answer)
     if verdict is True or (isinstance(verdict, Reply) and verdict.positive):
         raise ValueError("a Refusal carries a 4yz or 5yz reply") from refusal
     return verdict

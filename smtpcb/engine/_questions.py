@@ -12,9 +12,9 @@ from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._envelope import Envelope
 from smtpcb.smtp._address import ForwardPath, ReversePath
 from smtpcb.smtp._command import Command, Introduction
-from smtpcb.smtp._parameter import Parameters
+from smtpcb.smtp._parameter import MailParameters, RcptParameters
 from smtpcb.smtp._reply import Reply
-from smtpcb.smtp._sasl import Credentials
+from smtpcb.smtp.sasl import Credentials
 
 
 class Reason(enum.Enum):
@@ -170,7 +170,7 @@ class Mail(Decision):
     accept = replies.SENDER_OK
     refuse = replies.SENDER_REFUSED
 
-    def __init__(self, reverse_path: ReversePath, parameters: Parameters) -> None:
+    def __init__(self, reverse_path: ReversePath, parameters: MailParameters) -> None:
         self.reply = None
         self.reverse_path = reverse_path
         self.parameters = parameters
@@ -185,7 +185,7 @@ class Rcpt(Decision):
     accept = replies.RECIPIENT_OK
     refuse = replies.RECIPIENT_REFUSED
 
-    def __init__(self, forward_path: ForwardPath, parameters: Parameters) -> None:
+    def __init__(self, forward_path: ForwardPath, parameters: RcptParameters) -> None:
         self.reply = None
         self.forward_path = forward_path
         self.parameters = parameters

@@ -39,25 +39,14 @@ from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.engine._table import TRANSITIONS, State
 from smtpcb.smtp import _content as content
 from smtpcb.smtp import _grammar as grammar
-from smtpcb.smtp import _sasl as sasl
-from smtpcb.smtp._address import AddressError, read_forward_path, read_reverse_path
-from smtpcb.smtp._command import (
-    Introduction,
-    Verb,
-    hidden,
-    is_auth,
-    masked,
-    observed,
-    quotes_auth,
-)
+from smtpcb.smtp import sasl
+from smtpcb.smtp._argument import read_mail, read_rcpt
+from smtpcb.smtp._command import Introduction, Verb, read_query
 from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError
-from smtpcb.smtp._parameter import (
-    MAIL_PARAMETERS,
-    NO_PARAMETERS,
-    RCPT_PARAMETERS,
-    read_parameters,
-)
+from smtpcb.smtp._parameter import MailParameters, RcptParameters
 from smtpcb.smtp._reply import MAXIMUM_LINE_OCTETS, Reply
+from smtpcb.smtp._secret import is_auth, observed, shown, shown_response
+from smtpcb.smtp._text import read_text
 
 # Most recipients that are asked about at once, and most replies that wait behind them.
 MOST_OVERLAPPING = 100
@@ -92,7 +81,6 @@ class ServerDialogue:
     __slots__ = (
         "_asks",
         "_at_end",
-        "_auth_seen",
         "_check",
         "_chunk_is_last",
         "_chunks_failed",
@@ -150,8 +138,7 @@ class ServerDialogue:
         self._refused: Reply | None = None
         self._handshaking = False
         self._stopping = False
-        self._exchange: sasl.Exchange | None = None
-        self._auth_seen = False
+        self._exchange: sasl.ServerExchange | None = None
         self._reader: content.DotReader | content.ChunkReader | None = None
         self._at_end: Callable[[], None] = self._chunk_ends
         # All of it has come, but not all of its chunks have been taken.
@@ -180,7 +167,7 @@ class ServerDialogue:
             connection.tls is not None,
             connection.identity is not None,
         )
-        self._offered = extensions.offered(self._situation)
+        self._offered = extensions.offer(self._situation)
 
     # What the driver sees.
 
@@ -246,23 +233,9 @@ class ServerDialogue:
         """
         Return a line as it may be recorded: no octet of a secret in it (RFC 4954).
 
-        Call it before `receive_line`.  Once AUTH has been tried, a line that is no command is a
-        secret too: it may be a response sent out of step.
+        Call it before `receive_line`.
         """
-        if self._exchange is not None:
-            return line if line == b"*" else hidden(len(line)).encode("ascii")
-        if not self._auth_seen and b"AUTH" not in line.upper():
-            return line
-        known = line.lstrip(b" \t").partition(b" ")[0].upper() in COMMANDS
-        if self._auth_seen and not known:
-            return hidden(len(line)).encode("ascii")
-        if is_auth(line):
-            self._auth_seen = True
-            return masked(line)
-        if not known and quotes_auth(line):
-            self._auth_seen = True
-            return hidden(len(line)).encode("ascii")
-        return line
+        return shown_response(line) if self._exchange is not None else shown(line)
 
     # What the driver says.
 
@@ -308,7 +281,6 @@ class ServerDialogue:
         if self.ended is not None:
             return
         if self._exchange is not None or is_auth(start):
-            self._auth_seen = True
             self._exchange = None
             self._say(replies.AUTH_TOO_LONG)
         elif start[:4].upper() == b"BDAT":
@@ -394,7 +366,6 @@ class ServerDialogue:
         connection.hello = None
         connection.extended = False
         connection.identity = None
-        self._auth_seen = False
         self._handshaking = False
         self.state = State.CONNECTED
         self._situate()
@@ -424,24 +395,21 @@ class ServerDialogue:
         row = COMMANDS.get(word) or COMMANDS.get(word.upper())
         mask = self._mask
         if mask is not None and (not mask or (row.verb if row else Verb.UNKNOWN) in mask):
-            self._events.append(CommandSeen(observed(line, secret=self._auth_seen)))
+            self._events.append(CommandSeen(observed(line)))
         if row is None:
             self._unknown(stripped)
             return
         verb = row.verb
         if verb is Verb.AUTH:
-            self._auth_seen = True
             if len(line) + 2 > self.settings.limits.auth_octets:
                 raise PeerProtocolError(replies.AUTH_TOO_LONG)
         elif len(line) + 2 > self._command_octets:
             self._malformed(verb, rest, replies.LINE_TOO_LONG)
             return
         try:
-            argument = rest.decode("utf-8")
-        except UnicodeDecodeError:
-            self._malformed(verb, rest, replies.LINE_NOT_TEXT)
-            return
-        if not argument.isprintable():
+            # A name that is no UTF-8 is no reason to refuse a client (RFC 5321 §4.1.4).
+            argument = read_text(rest) if not row.octets else rest.decode("latin-1")
+        except ValueError:
             self._malformed(verb, rest, replies.LINE_NOT_TEXT)
             return
         if row.idle:
@@ -500,14 +468,9 @@ class ServerDialogue:
         return replies.MAIL_FIRST if self.state is State.READY else replies.RECIPIENT_FIRST
 
     def _hello(self, argument: str, extended: bool) -> None:
-        if not grammar.HELLO_NAME.fullmatch(argument):
-            raise PeerProtocolError(replies.SYNTAX_OF_HELLO)
-        if extended:
-            accept = extensions.hello_reply(self._situation)
-        else:
-            accept = _hello_reply(self.settings.hostname)
+        accept = self._offered.reply if extended else _hello_reply(self.settings.hostname)
         verb = Verb.EHLO if extended else Verb.HELO
-        self._ask(Hello(Introduction(verb, argument), accept))
+        self._ask(Hello(Introduction.read(verb, argument.encode("latin-1")), accept))
 
     def _helo(self, argument: str) -> None:
         self._hello(argument, extended=False)
@@ -516,49 +479,30 @@ class ServerDialogue:
         self._hello(argument, extended=True)
 
     def _mail(self, argument: str) -> None:
-        if argument[:5].upper() != "FROM:":
-            raise PeerProtocolError(replies.SYNTAX_OF_MAIL)
-        lenient = self.settings.lenient_addresses
-        text = argument[5:].lstrip() if lenient else argument[5:]
-        try:
-            path, rest = read_reverse_path(text, lenient=lenient)
-        except AddressError as error:
-            raise PeerProtocolError(Reply(501, "5.1.7", str(error))) from None
+        found = read_mail(argument, lenient=self.settings.lenient_addresses)
         limits = self.settings.limits
-        parameters = NO_PARAMETERS
-        if rest:
-            parameters = read_parameters(rest, MAIL_PARAMETERS, self._offered)
-            size = parameters.get("SIZE", 0)
-            assert isinstance(size, int)
-            if limits.message_octets is not None and size > limits.message_octets:
-                raise PeerProtocolError(replies.MESSAGE_TOO_BIG)
-        if not argument.isascii() and path.internationalized and "SMTPUTF8" not in parameters:
-            raise PeerProtocolError(replies.UTF8_NOT_DECLARED)
+        parameters = MailParameters.read(found.rest, self._offered.mail, utf8=self._offered.utf8)
+        size = parameters.size
+        if size is not None and limits.message_octets is not None and size > limits.message_octets:
+            raise PeerProtocolError(replies.MESSAGE_TOO_BIG)
+        if found.internationalized and not parameters.smtputf8:
+            raise PeerProtocolError(replies.SENDER_NEEDS_UTF8)
         if limits.messages is not None and self.connection.budget.messages >= limits.messages:
             self.close(replies.exhausted("Too many messages"), Reason.LIMIT)
             return
-        self._ask(Mail(path, parameters))
+        self._ask(Mail(found.path, parameters))
 
     def _rcpt(self, argument: str) -> None:
-        if argument[:3].upper() != "TO:":
-            raise PeerProtocolError(replies.SYNTAX_OF_RCPT)
-        lenient = self.settings.lenient_addresses
-        text = argument[3:].lstrip() if lenient else argument[3:]
-        try:
-            path, rest = read_forward_path(text, lenient=lenient)
-        except AddressError as error:
-            raise PeerProtocolError(Reply(501, "5.1.3", str(error))) from None
-        parameters = NO_PARAMETERS
-        if rest:
-            parameters = read_parameters(rest, RCPT_PARAMETERS, self._offered)
-        if not argument.isascii() and path.internationalized:
+        found = read_rcpt(argument, lenient=self.settings.lenient_addresses)
+        parameters = RcptParameters.read(found.rest, self._offered.rcpt, utf8=self._offered.utf8)
+        if found.internationalized:
             assert self.envelope is not None
-            if "SMTPUTF8" not in self.envelope.parameters:
-                raise PeerProtocolError(replies.UTF8_NOT_DECLARED)
+            if not self.envelope.parameters.smtputf8:
+                raise PeerProtocolError(replies.RECIPIENT_NEEDS_UTF8)
         if not self._room_for_recipients():
             self._say(replies.TOO_MANY_RECIPIENTS)
             return
-        self._ask(Rcpt(path, parameters))
+        self._ask(Rcpt(found.path, parameters))
 
     def _data(self, argument: str) -> None:
         assert self.envelope is not None
@@ -614,6 +558,8 @@ class ServerDialogue:
 
     def _question(self, kind: type[Question], argument: str) -> None:
         text = argument.strip()
+        if kind is not Turn:
+            text = read_query(text).text
         if not text:
             raise PeerProtocolError(replies.SYNTAX_OF_VRFY)
         self._ask(kind(text))
@@ -635,40 +581,31 @@ class ServerDialogue:
             raise PeerProtocolError(replies.AUTH_ALREADY)
         if not self.abilities.authentication:
             raise PeerProtocolError(replies.AUTH_UNAVAILABLE)
-        name, _, initial = argument.partition(" ")
-        name = name.upper()
-        if not name:
-            raise PeerProtocolError(replies.AUTH_SYNTAX)
-        mechanism = sasl.MECHANISMS.get(name)
+        command = sasl.read_auth(argument.encode("latin-1"))
+        mechanism = sasl.MECHANISMS.get(command.mechanism)
         if mechanism is None:
             raise PeerProtocolError(replies.AUTH_MECHANISM_UNKNOWN)
-        if name not in extensions.mechanisms(self._situation):
+        if command.mechanism not in extensions.mechanisms(self._situation):
             raise PeerProtocolError(replies.AUTH_NEEDS_TLS)
-        initial = initial.strip()
-        response = None
-        if initial == "=":
-            response = b""  # RFC 4954 §4: an empty initial response
-        elif initial:
-            response = sasl.decode(initial.encode())
-        self._advance(mechanism.exchange(response), None)
+        self._advance(mechanism.server(command.initial_response()), None)
 
     def _respond(self, line: bytes) -> None:
         exchange, self._exchange = self._exchange, None
         assert exchange is not None
-        if line == b"*":
+        if line.rstrip(b" \t") == b"*":
             raise PeerProtocolError(replies.AUTH_CANCELLED)
         if len(line) + 2 > self.settings.limits.auth_octets:
             raise PeerProtocolError(replies.AUTH_TOO_LONG)
         self._advance(exchange, sasl.decode(line))
 
-    def _advance(self, exchange: sasl.Exchange, response: bytes | None) -> None:
-        try:
-            challenge = next(exchange) if response is None else exchange.send(response)
-        except StopIteration as end:
-            self._ask(Authenticate(end.value))
-        else:
+    def _advance(self, exchange: sasl.ServerExchange, response: bytes | None) -> None:
+        request = exchange.send(response)
+        if isinstance(request, sasl.Challenge):
             self._exchange = exchange
-            self._out.append(sasl.challenge_line(challenge))
+            self._out.append(sasl.challenge_line(request.octets))
+        else:
+            assert isinstance(request, sasl.Decide)
+            self._ask(Authenticate(request.credentials))
 
     # Mail data.
 
@@ -769,7 +706,7 @@ class ServerDialogue:
         if text.partition(" ")[0].lower() != hostname.lower():
             text = f"{hostname} {text}"
         first = text[: MAXIMUM_LINE_OCTETS - len("250-\r\n")]
-        return Reply(reply.code, None, (first, *keywords), reply.closes)
+        return Reply(reply.code, (first, *keywords), status=None, closes=reply.closes)
 
     def _settle_secured(self, decision: Decision, reply: Reply) -> None:
         greeting, self._greeting = self._greeting, None
@@ -940,12 +877,12 @@ class ServerDialogue:
 
 @lru_cache(maxsize=64)
 def _greeting(hostname: str, banner: str) -> Reply:
-    return Reply(220, None, f"{hostname} {banner}".rstrip())
+    return Reply(220, f"{hostname} {banner}".rstrip(), status=None)
 
 
 @lru_cache(maxsize=64)
 def _hello_reply(hostname: str) -> Reply:
-    return Reply(250, None, hostname)
+    return Reply(250, hostname, status=None)
 
 
 def _fits(decision: Decision, code: int) -> bool:
@@ -971,17 +908,19 @@ class Row:
     :ivar act: called with the argument, when the command is allowed in this state.
     :ivar takes_argument: whether anything may stand behind the verb (RFC 5321 §4.1.1).
     :ivar idle: whether it counts among the commands that bring no message nearer.
+    :ivar octets: whether ``act`` gets octets, as Latin-1, whatever they are.
     """
 
     verb: Verb
     act: Callable[[ServerDialogue, str], None]
     takes_argument: bool = True
     idle: bool = True
+    octets: bool = False
 
 
 COMMANDS: Mapping[bytes, Row] = {
-    b"HELO": Row(Verb.HELO, ServerDialogue._helo),  # RFC 5321 §4.1.1.1
-    b"EHLO": Row(Verb.EHLO, ServerDialogue._ehlo),
+    b"HELO": Row(Verb.HELO, ServerDialogue._helo, octets=True),  # RFC 5321 §4.1.1.1
+    b"EHLO": Row(Verb.EHLO, ServerDialogue._ehlo, octets=True),
     b"MAIL": Row(Verb.MAIL, ServerDialogue._mail),  # §4.1.1.2
     b"RCPT": Row(Verb.RCPT, ServerDialogue._rcpt, idle=False),  # §4.1.1.3
     b"DATA": Row(Verb.DATA, ServerDialogue._data, takes_argument=False, idle=False),  # §4.1.1.4
@@ -993,7 +932,7 @@ COMMANDS: Mapping[bytes, Row] = {
     b"QUIT": Row(Verb.QUIT, ServerDialogue._quit, takes_argument=False),  # §4.1.1.10
     b"BDAT": Row(Verb.BDAT, ServerDialogue._bdat, idle=False),  # RFC 3030 §2
     b"STARTTLS": Row(Verb.STARTTLS, ServerDialogue._starttls, takes_argument=False),  # RFC 3207
-    b"AUTH": Row(Verb.AUTH, ServerDialogue._auth),  # RFC 4954 §4
+    b"AUTH": Row(Verb.AUTH, ServerDialogue._auth, octets=True),  # RFC 4954 §4
     b"ETRN": Row(Verb.ETRN, ServerDialogue._etrn),  # RFC 1985
 }
 

@@ -44,7 +44,9 @@ class Settings:
         hostname = self.hostname
         if not hostname.isascii() or len(hostname) > 255 or not _HOSTNAME.fullmatch(hostname):
             raise ValueError(f"hostname is no domain or address literal: {hostname!r}")
-        Reply(220, None, f"{hostname} {self.banner}")  # refuses what cannot be said
+        greeting = f"{hostname} {self.banner}"
+        if not greeting.isascii() or Reply(220, greeting, status=None).lines != (greeting,):
+            raise ValueError(f"banner is no line of a reply: {self.banner!r:.80}")
         if self.bare_newline not in ("refuse", "normalize"):
             raise ValueError("bare_newline is 'refuse' or 'normalize'")
 
