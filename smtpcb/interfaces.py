@@ -11,9 +11,9 @@ from smtpcb.engine._envelope import Envelope
 from smtpcb.engine._questions import Reason
 from smtpcb.smtp._address import ForwardPath, ReversePath
 from smtpcb.smtp._command import Command, Introduction
-from smtpcb.smtp._parameter import Parameters
+from smtpcb.smtp._parameter import MailParameters, RcptParameters
 from smtpcb.smtp._reply import Reply
-from smtpcb.smtp._sasl import Authenticated, Credentials
+from smtpcb.smtp.sasl import Authenticated, Credentials
 
 Answer = None | bool | int | Reply | tuple[int, str] | tuple[int, tuple[str, ...]]
 """
@@ -100,7 +100,7 @@ class ISmtpEventHandler(Interface):
         :return: a no is the answer to every further command but QUIT (RFC 3207 §4.1).
         """
 
-    def mail(reverse_path: ReversePath, parameters: Parameters) -> Verdict:
+    def mail(reverse_path: ReversePath, parameters: MailParameters) -> Verdict:
         """
         The client begins a mail transaction (§4.1.1.2).
 
@@ -110,7 +110,7 @@ class ISmtpEventHandler(Interface):
             ``ENVID``.
         """
 
-    def rcpt(forward_path: ForwardPath, parameters: Parameters) -> Verdict:
+    def rcpt(forward_path: ForwardPath, parameters: RcptParameters) -> Verdict:
         """
         The client names one more recipient (§4.1.1.3).
 

@@ -3,25 +3,43 @@
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._budget import Budget
 from smtpcb.engine._connection import Connection, TlsInformation
+from smtpcb.engine._conversation import Conversation, Host, Pending, Platform
 from smtpcb.engine._envelope import Content, Envelope, Recipient
-from smtpcb.engine._plain import Driver, abilities_of
-from smtpcb.engine._questions import Reason
-from smtpcb.engine._server import ServerDialogue, Wants
+from smtpcb.engine._handler import Handler, understand
+from smtpcb.engine._keeping import MailData
+from smtpcb.engine._observer import Observer
+from smtpcb.engine._plain import Driver, PlainPlatform
+from smtpcb.engine._questions import Kind, Question
+from smtpcb.engine._reason import Reason
+from smtpcb.engine._server import Owner, ServerDialogue
 from smtpcb.engine._settings import Abilities, Settings
+from smtpcb.engine._table import State, Wants
 
 __all__ = [
     "Abilities",
     "Budget",
     "Connection",
     "Content",
+    "Conversation",
     "Driver",
     "Envelope",
+    "Handler",
+    "Host",
+    "Kind",
+    "MailData",
+    "Observer",
+    "Owner",
+    "Pending",
+    "PlainPlatform",
+    "Platform",
+    "Question",
     "Reason",
     "Recipient",
     "ServerDialogue",
     "Settings",
+    "State",
     "TlsInformation",
     "Wants",
-    "abilities_of",
     "replies",
+    "understand",
 ]

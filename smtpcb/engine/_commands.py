@@ -19,27 +19,31 @@ from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.engine._login import auth
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._table import State
-from smtpcb.smtp._address import AddressError, read_forward_path, read_reverse_path
-from smtpcb.smtp._command import Introduction, Verb
-from smtpcb.smtp._parameter import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS
-from smtpcb.smtp._parameter import MailParameters, RcptParameters
-from smtpcb.smtp._reply import Reply
-from smtpcb.smtp._text import CONTROL, read_text
-from smtpcb.smtp._usual import (
+from smtpcb.smtp._argument import (
     USUAL_MAIL,
     USUAL_RCPT,
+    read_mail,
+    read_rcpt,
     usual_forward_path,
     usual_reverse_path,
 )
+from smtpcb.smtp._command import Introduction, Query, Verb, read_query
+from smtpcb.smtp._parameter import (
+    NO_MAIL_PARAMETERS,
+    NO_RCPT_PARAMETERS,
+    MailParameters,
+    RcptParameters,
+)
+from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._text import read_text
 
 if TYPE_CHECKING:
     from smtpcb.engine._server import ServerDialogue
 
 Act = Callable[["ServerDialogue", bytes], Reply | None]
-_Text = tuple[str, Reply | None]
 
 
-def _text_of(argument: bytes) -> _Text:
+def _text_of(argument: bytes) -> tuple[str, Reply | None]:
     """Return what stands behind a verb as text, or the reply to what is none."""
     try:
         return read_text(argument).strip(" \t"), None
@@ -51,15 +55,9 @@ def _text_of(argument: bytes) -> _Text:
 
 
 def _hello(dialogue: ServerDialogue, argument: bytes, verb: Verb) -> Reply | None:
-    # Nobody is refused for a name (§4.1.4), also for one that is no text.
-    name = argument.decode("utf-8", "surrogateescape").strip(" \t")
-    if CONTROL.search(name):
-        return replies.LINES_END_IN_CRLF if "\n" in name else replies.LINE_NOT_TEXT
-    if not name:
-        return replies.SYNTAX_OF_HELLO
+    introduction = Introduction.read(verb, argument)
     offer = dialogue.offer
     accept = offer.hello if verb is Verb.EHLO else offer.helo
-    introduction = Introduction(verb, name)
     dialogue.ask(questions.HELLO, introduction, introduction, dialogue.connection, accept=accept)
     return None
 
@@ -88,12 +86,7 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         text, refusal = _text_of(argument)
         if refusal is not None:
             return refusal
-        if text[:5].upper() != "FROM:":
-            return replies.SYNTAX_OF_MAIL
-        try:
-            found = read_reverse_path(text[5:], lenient=dialogue.offer.settings.lenient_addresses)
-        except AddressError as error:
-            return Reply(501, str(error), status="5.1.7")
+        found = read_mail(text, lenient=dialogue.offer.settings.lenient_addresses)
         path, rest, wide = found.path, found.rest, found.internationalized
         for leniency in found.leniencies:
             dialogue.note(leniency.value)
@@ -101,12 +94,12 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     limits = offer.settings.limits
     parameters = NO_MAIL_PARAMETERS
     if rest:
-        parameters = MailParameters.read(rest, offer.mail_rows, utf8=True)
+        parameters = MailParameters.read(rest, offer.extensions.mail, utf8=offer.extensions.utf8)
         size, most = parameters.size, limits.message_octets
         if size is not None and most is not None and size > most:
             return replies.MESSAGE_TOO_BIG
     if wide and not parameters.smtputf8:
-        return replies.UTF8_NOT_DECLARED_BY_MAIL
+        return replies.SENDER_NEEDS_UTF8
     budget = dialogue.connection.budget
     if limits.messages is not None and budget.messages >= limits.messages:
         dialogue.close(replies.exhausted("Too many messages"), Reason.LIMIT)
@@ -128,21 +121,16 @@ def rcpt(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         text, refusal = _text_of(argument)
         if refusal is not None:
             return refusal
-        if text[:3].upper() != "TO:":
-            return replies.SYNTAX_OF_RCPT
-        try:
-            found = read_forward_path(text[3:], lenient=dialogue.offer.settings.lenient_addresses)
-        except AddressError as error:
-            return Reply(501, str(error), status="5.1.3")
+        found = read_rcpt(text, lenient=dialogue.offer.settings.lenient_addresses)
         path, rest = found.path, found.rest
         for leniency in found.leniencies:
             dialogue.note(leniency.value)
         if found.internationalized and not envelope.parameters.smtputf8:
-            return replies.UTF8_NOT_DECLARED
+            return replies.RECIPIENT_NEEDS_UTF8
     parameters = NO_RCPT_PARAMETERS
     if rest:
-        utf8 = envelope.parameters.smtputf8
-        parameters = RcptParameters.read(rest, dialogue.offer.rcpt_rows, utf8=utf8)
+        extensions = dialogue.offer.extensions
+        parameters = RcptParameters.read(rest, extensions.rcpt, utf8=extensions.utf8)
     if not dialogue.room_for_recipients():
         return replies.TOO_MANY_RECIPIENTS
     recipient = Recipient(path, parameters)
@@ -179,31 +167,28 @@ def quit_(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     return replies.NO_ARGUMENT if argument.strip(b" \t") else replies.BYE
 
 
-def _about(
-    dialogue: ServerDialogue, kind: questions.Kind, argument: bytes, *, wide: bool = False
-) -> Reply | None:
+def _about(dialogue: ServerDialogue, kind: questions.Kind, argument: bytes) -> Reply | None:
     """Ask about a text, which must be there."""
     text, refusal = _text_of(argument)
     if refusal is not None:
         return refusal
-    if wide and text[-9:].upper() == " SMTPUTF8":
-        text = text[:-9].rstrip(" \t")  # a parameter: RFC 6531 §3.7.4.2
-    if not text:
+    query = Query(text, smtputf8=False) if kind is questions.ETRN else read_query(text)
+    if not query.text:
         return replies.SYNTAX_OF_VRFY
-    dialogue.ask(kind, text, text, dialogue.connection)
+    dialogue.ask(kind, query, query.text, dialogue.connection)
     return None
 
 
 def vrfy(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """VRFY (RFC 5321 §3.5)."""
-    return _about(dialogue, questions.VERIFY, argument, wide=True)
+    return _about(dialogue, questions.VERIFY, argument)
 
 
 def expn(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """EXPN (RFC 5321 §3.5)."""
     if not dialogue.offer.abilities.expand:
         return replies.COMMAND_UNAVAILABLE
-    return _about(dialogue, questions.EXPAND, argument, wide=True)
+    return _about(dialogue, questions.EXPAND, argument)
 
 
 def etrn(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
@@ -217,7 +202,8 @@ def help_(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """HELP."""
     text, refusal = _text_of(argument)
     if refusal is None:
-        dialogue.ask(questions.HELP, text, text, dialogue.connection)
+        query = Query(text, smtputf8=False)
+        dialogue.ask(questions.HELP, query, text, dialogue.connection)
     return refusal
 
 
@@ -235,13 +221,14 @@ def starttls(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 def extension_verb(verb: str, answer: Callable[..., object]) -> Act:
     """Return what asks a user's own function, called with the argument and the connection."""
     kind = questions.Kind(
-        verb, replies.OK, replies.COMMAND_UNAVAILABLE, questions.settle_plainly, call=answer
+        verb, replies.OK, replies.COMMAND_UNAVAILABLE, questions.settle_query, call=answer
     )
 
     def act(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         text, refusal = _text_of(argument)
         if refusal is None:
-            dialogue.ask(kind, text, text, dialogue.connection)
+            query = Query(text, smtputf8=False)
+            dialogue.ask(kind, query, text, dialogue.connection)
         return refusal
 
     return act

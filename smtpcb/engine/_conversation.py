@@ -35,7 +35,7 @@ from smtpcb.engine._verdict import (
 from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._header import HeaderReader
 from smtpcb.smtp._reply import Reply
-from smtpcb.smtp._sasl import Authenticated
+from smtpcb.smtp.sasl import Authenticated
 
 if TYPE_CHECKING:
     from smtpcb.engine._connection import Connection

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from smtpcb.engine._settings import Abilities, Settings
+from smtpcb.smtp._command import VERBS
+from smtpcb.smtp._extension import Extension, Parameter
+from smtpcb.smtp._parameter import MailParameters, RcptParameters
 from smtpcb.smtp._reply import Reply
-from smtpcb.smtp._sasl import MECHANISMS
+from smtpcb.smtp.sasl import MECHANISMS
+
+if TYPE_CHECKING:
+    from smtpcb.engine._settings import Abilities, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,23 +25,6 @@ class Situation:
     abilities: Abilities
     secure: bool
     authenticated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Extension:
-    """
-    One row.
-
-    :ivar keyword: as EHLO says it.
-    :ivar offer: its parameters in a situation, ``""`` for none; ``None``: not offered.
-    """
-
-    keyword: str
-    offer: Callable[[Situation], str | None]
-
-
-def _always(situation: Situation) -> str | None:
-    return ""
 
 
 def _size(situation: Situation) -> str | None:
@@ -62,50 +51,109 @@ def _auth(situation: Situation) -> str | None:
     return " ".join(mechanisms(situation)) or None
 
 
-def _if_taken(keyword: str) -> Callable[[Situation], str | None]:
-    """Offer what only a handler can honour if it says that it does."""
-    return lambda situation: "" if keyword in situation.abilities.extensions else None
+def _rows(kind: Mapping[str, Parameter], *keywords: str) -> Mapping[str, Parameter]:
+    return {keyword: kind[keyword] for keyword in keywords}
 
+
+_MAIL, _RCPT = MailParameters.ROWS, RcptParameters.ROWS
 
 EXTENSIONS: tuple[Extension, ...] = (
-    Extension("PIPELINING", _always),  # RFC 2920
-    Extension("SIZE", _size),  # RFC 1870
-    Extension("8BITMIME", _always),  # RFC 6152
-    Extension("SMTPUTF8", _always),  # RFC 6531
-    Extension("ENHANCEDSTATUSCODES", _always),  # RFC 2034
-    Extension("CHUNKING", _always),  # RFC 3030
+    Extension("PIPELINING"),  # RFC 2920
+    Extension("SIZE", _size, mail=_rows(_MAIL, "SIZE")),  # RFC 1870
+    Extension("8BITMIME", mail=_rows(_MAIL, "BODY")),  # RFC 6152
+    Extension("SMTPUTF8", mail=_rows(_MAIL, "SMTPUTF8")),  # RFC 6531
+    Extension("ENHANCEDSTATUSCODES"),  # RFC 2034
+    Extension("CHUNKING"),  # RFC 3030
     Extension("STARTTLS", _starttls),  # RFC 3207
-    Extension("AUTH", _auth),  # RFC 4954
-    Extension("DSN", _if_taken("DSN")),  # RFC 3461
-    Extension("ETRN", lambda situation: "" if situation.abilities.turn else None),  # RFC 1985
-    Extension("VRFY", _always),  # RFC 5321 §3.5.2
+    # AUTH= on MAIL goes on being understood after a login, when AUTH is no longer offered.
+    Extension(
+        "AUTH", _auth, mail=_rows(_MAIL, "AUTH"), lasts=lambda situation: situation.authenticated
+    ),  # RFC 4954
+    Extension(
+        "DSN",
+        mail=_rows(_MAIL, "RET", "ENVID"),
+        rcpt=_rows(_RCPT, "NOTIFY", "ORCPT"),
+        handler_must_honour=True,
+    ),  # RFC 3461
+    Extension("ETRN", lambda situation: "" if situation.abilities.etrn else None),  # RFC 1985
+    Extension("VRFY"),  # RFC 5321 §3.5.2
     Extension("EXPN", lambda situation: "" if situation.abilities.expand else None),
-    Extension("HELP", _always),  # RFC 5321 §4.1.1.8
+    Extension("HELP"),  # RFC 5321 §4.1.1.8
 )
 
-HANDLER_EXTENSIONS = frozenset({"DSN"})
-"""What a handler may name in its ``extensions``."""
+HANDLER_EXTENSIONS = frozenset(row.keyword for row in EXTENSIONS if row.handler_must_honour)
+"""What a handler may name in its ``extensions``, beside those of `Settings`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Offered:
+    """
+    What a situation offers, looked up once for all connections in it.
+
+    :ivar reply: the standard reply to EHLO (RFC 5321 §4.1.1.1).
+    :ivar keywords: those whose parameters are understood.
+    :ivar mail: the parameters of MAIL that are understood.
+    :ivar rcpt: the parameters of RCPT that are understood.
+    :ivar verbs: the commands of users' own extensions, by verb.
+    :ivar utf8: SMTPUTF8 is among them.
+    """
+
+    reply: Reply
+    keywords: frozenset[str]
+    mail: Mapping[str, Parameter]
+    rcpt: Mapping[str, Parameter]
+    verbs: Mapping[bytes, Callable[..., object]]
+    utf8: bool
 
 
 @lru_cache(maxsize=256)
-def hello_reply(situation: Situation) -> Reply:
-    """Return the standard reply to EHLO (RFC 5321 §4.1.1.1)."""
+def offered(situation: Situation, own: tuple[Extension, ...] = ()) -> Offered:
+    """
+    Return what is offered.
+
+    :param own: the extensions of the user; `check_own` has looked at them.
+    """
     lines = [situation.settings.hostname]
-    for row in EXTENSIONS:
-        parameters = row.offer(situation)
+    understood = []
+    for row in EXTENSIONS + own:
+        if row.handler_must_honour and row.keyword not in situation.abilities.extensions:
+            continue
+        parameters = row.offered(situation)
         if parameters is not None:
             lines.append(f"{row.keyword} {parameters}" if parameters else row.keyword)
-    return Reply(250, None, lines)
+        if parameters is not None or (row.lasts is not None and row.lasts(situation)):
+            understood.append(row)
+    keywords = frozenset(row.keyword for row in understood)
+    return Offered(
+        Reply(250, lines, status=None),
+        keywords,
+        {name: rule for row in understood for name, rule in row.mail.items()},
+        {name: rule for row in understood for name, rule in row.rcpt.items()},
+        {name.encode("ascii"): act for row in understood for name, act in row.verbs.items()},
+        "SMTPUTF8" in keywords,
+    )
 
 
-@lru_cache(maxsize=256)
-def offered(situation: Situation) -> frozenset[str]:
+def check_own(own: tuple[Extension, ...]) -> None:
     """
-    Return the keywords whose parameters are understood.
+    Check a user's extensions.
 
-    AUTH= on MAIL goes on being understood after a login, when AUTH itself is no longer offered.
+    :raises ValueError: one takes a keyword, a parameter or a verb that is taken already.
     """
-    keywords = {row.keyword for row in EXTENSIONS if row.offer(situation) is not None}
-    if situation.authenticated:
-        keywords.add("AUTH")
-    return frozenset(keywords)
+    taken: dict[str, set[str]] = {
+        "keyword": {row.keyword for row in EXTENSIONS},
+        "parameter of MAIL": set(_MAIL),
+        "parameter of RCPT": set(_RCPT),
+        "verb": {verb.decode("ascii") for verb in VERBS},
+    }
+    for row in own:
+        for what, names in (
+            ("keyword", (row.keyword,)),
+            ("parameter of MAIL", row.mail),
+            ("parameter of RCPT", row.rcpt),
+            ("verb", row.verbs),
+        ):
+            for name in names:
+                if name in taken[what]:
+                    raise ValueError(f"{name} is a {what} already")
+                taken[what].add(name)

@@ -47,7 +47,7 @@ def auth(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         return replies.AUTH_MECHANISM_UNKNOWN
     if mechanism.name not in offer.mechanisms:
         return replies.AUTH_NEEDS_TLS
-    exchange = mechanism.server(command.initial)
+    exchange = mechanism.server(command.initial_response())
     return _go_on(dialogue, exchange, next(exchange))
 
 
@@ -71,19 +71,6 @@ def give_up(dialogue: ServerDialogue) -> None:
     if dialogue.state is State.RESPONSE:
         dialogue.login = None
         dialogue.move(Step.RESPONDED)
-
-
-def decided(dialogue: ServerDialogue, login: Login, reply: Reply) -> None:
-    """Let the mechanism say its last word behind a yes; behind a no it has none."""
-    if reply.positive:
-        try:
-            request = login.exchange.send(None)
-        except StopIteration:
-            pass
-        else:
-            _challenge(dialogue, login.exchange, request)
-            return
-    login.exchange.close()
 
 
 def _advance(

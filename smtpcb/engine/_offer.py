@@ -1,14 +1,15 @@
-"""What is the same for all connections in one situation: greeting, offer, limits; made once."""
+"""What a client may do in its situation: the same for all connections in it, and made once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
 
-from smtpcb.engine._extensions import Situation, hello_reply, mechanisms, offered
+from smtpcb.engine import _replies as replies
+from smtpcb.engine._commands import COMMANDS, Row, extension_verb
+from smtpcb.engine._extensions import Situation, mechanisms, offered
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.engine._table import RESTRICTED, TRANSITIONS, WHY, Moves, State
-from smtpcb.engine import _replies as replies
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._reply import Reply
 
@@ -17,26 +18,31 @@ _NEVER = 1 << 62
 
 class Offer:
     """
-    What a client may do in its situation.
+    What a client may do.
 
+    :ivar mask: the commands that somebody wants to see; ``None``: nobody does.
+    :ivar commands: what is done about each, by verb.
     :ivar rows: the moves that are legal.
-    :ivar first: what must be done before the other ones: the reply that says so (RFC 3207 §4, RFC
-        4954 §6), or ``None``.
-    :ivar keywords: the extensions in force, whose parameters are understood.
+    :ivar first: what must be done before all others: the reply that says so (RFC 3207 §4, RFC 4954
+        §6), or ``None``.
+    :ivar extensions: those in force, with their parameters.
     :ivar mechanisms: those of AUTH that may be used.
+    :ivar most_octets: a line up to this length needs no second look.
     """
 
     __slots__ = (
         "abilities",
+        "commands",
+        "extensions",
         "first",
         "greeting",
         "hello",
         "helo",
-        "keywords",
         "mask",
         "mechanisms",
         "most_commands",
         "most_errors",
+        "most_octets",
         "rows",
         "settings",
     )
@@ -45,17 +51,26 @@ class Offer:
         self, settings: Settings, abilities: Abilities, *, secure: bool, authenticated: bool
     ) -> None:
         situation = Situation(settings, abilities, secure, authenticated)
+        limits = settings.limits
         self.settings = settings
         self.abilities = abilities
         self.mask = abilities.command_mask
-        self.keywords = offered(situation)
+        self.extensions = offered(situation, settings.extensions)
         self.mechanisms = frozenset(mechanisms(situation))
-        self.greeting = Reply(220, None, f"{settings.hostname} {settings.banner}".rstrip())
-        self.helo = Reply(250, None, settings.hostname)
-        self.hello = hello_reply(situation)
-        limits = settings.limits
+        greeting = f"{settings.hostname} {settings.banner}".rstrip()
+        self.greeting = Reply(220, greeting, status=None)
+        self.helo = Reply(250, settings.hostname, status=None)
+        self.hello = self.extensions.reply
         self.most_commands = _NEVER if limits.idle_commands is None else limits.idle_commands
         self.most_errors = _NEVER if limits.errors is None else limits.errors
+        self.most_octets = min(limits.command_octets, limits.auth_octets) - 2  # without CRLF
+        self.commands: Mapping[bytes, Row] = COMMANDS
+        if self.extensions.verbs:
+            own = {
+                verb: Row(Verb.UNKNOWN, extension_verb(verb.decode("ascii"), answer))
+                for verb, answer in self.extensions.verbs.items()
+            }
+            self.commands = {**COMMANDS, **own}
         self.first: Reply | None = None
         if settings.require_tls and not secure:
             self.first = replies.TLS_FIRST
@@ -63,13 +78,12 @@ class Offer:
             self.first = replies.AUTH_FIRST
         self.rows: Mapping[State, Moves] = TRANSITIONS if self.first is None else RESTRICTED
 
-
     def why_not(self, state: State, verb: Verb) -> Reply:
         """Return what a command is told that is not legal."""
-        reply = WHY[state].get(verb)
-        if self.first is not None and state is not State.CONNECTED:
-            return self.first
-        return self.first or replies.BAD_SEQUENCE if reply is None else reply
+        reply = WHY[state].get(verb, replies.BAD_SEQUENCE)
+        if self.first is None or (state is State.CONNECTED and verb in WHY[state]):
+            return reply
+        return self.first
 
 
 @lru_cache(maxsize=256)

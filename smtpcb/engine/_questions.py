@@ -16,14 +16,14 @@ from smtpcb.engine import _replies as replies
 from smtpcb.engine._intake import begin_content, read_on, refuse_content
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._table import Step
-from smtpcb.smtp._command import Introduction, Verb
+from smtpcb.smtp._command import Introduction, Query, Verb
 from smtpcb.smtp._reply import MAXIMUM_LINE_OCTETS, Reply
 
 if TYPE_CHECKING:
     from smtpcb.engine._connection import TlsInformation
     from smtpcb.engine._envelope import Envelope, Recipient
     from smtpcb.engine._server import ServerDialogue
-    from smtpcb.smtp._sasl import Credentials
+    from smtpcb.engine._login import Login
 
 
 Settle = Callable[["ServerDialogue", Any, Reply], None]
@@ -130,7 +130,8 @@ def _introduced(standard: Reply, reply: Reply) -> Reply:
     if text.partition(" ")[0].lower() != hostname.lower():
         text = f"{hostname} {text}"
     first = text[: MAXIMUM_LINE_OCTETS - len("250-\r\n")]
-    return Reply(reply.code, None, (first, *standard.lines[1:]), reply.closes)
+    lines = (first, *standard.lines[1:])
+    return Reply(reply.code, lines, status=None, closes=reply.closes)
 
 
 def _settle_mail(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
@@ -138,23 +139,23 @@ def _settle_mail(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> 
         dialogue.move(Verb.MAIL)
         dialogue.connection.budget.messages += 1
         dialogue.envelope = envelope
-    dialogue.send(reply)
+    dialogue.send(reply, utf8=envelope.parameters.smtputf8)
 
 
 def _settle_rcpt(dialogue: ServerDialogue, recipient: Recipient, reply: Reply) -> None:
+    envelope = dialogue.envelope
+    assert envelope is not None
     if reply.code < 400:
         dialogue.move(Verb.RCPT)
-        envelope = dialogue.envelope
-        assert envelope is not None
         envelope.recipients.append(recipient)
-    dialogue.send(reply)
+    dialogue.send(reply, utf8=envelope.parameters.smtputf8)
 
 
 def _settle_data(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
     if reply.code < 400:
         dialogue.move(Verb.DATA)
         begin_content(dialogue)
-    dialogue.send(reply)
+    dialogue.send(reply, utf8=envelope.parameters.smtputf8)
 
 
 def _settle_bdat(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
@@ -173,26 +174,29 @@ def _settle_message(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) 
     if reply.positive:
         # What has been accepted pays for mistakes and idle commands before it.
         dialogue.connection.budget.forgive()
-    dialogue.send(reply)
+    dialogue.send(reply, utf8=envelope.parameters.smtputf8)
 
 
-def _settle_authenticate(
-    dialogue: ServerDialogue, credentials: Credentials, reply: Reply
-) -> None:
+def _settle_authenticate(dialogue: ServerDialogue, login: Login, reply: Reply) -> None:
     connection = dialogue.connection
     if reply.positive:
         if connection.identity is None:
-            connection.identity = credentials.username
+            connection.identity = login.credentials.username
         dialogue.look_round()
     elif reply.code >= 500:
         connection.budget.auth_failures += 1
         dialogue.penalize()
+    login.exchange.close()
     dialogue.send(reply)
 
 
-def settle_plainly(dialogue: ServerDialogue, subject: object, reply: Reply) -> None:
+def settle_query(dialogue: ServerDialogue, query: Query, reply: Reply) -> None:
     """Say it, and nothing else."""
-    dialogue.send(reply)
+    dialogue.send(reply, utf8=query.smtputf8)
+
+
+def _settle_piece(dialogue: ServerDialogue, subject: object, reply: Reply) -> None:
+    """Do nothing: it is the message that is answered."""
 
 
 _220 = frozenset({220})
@@ -212,7 +216,7 @@ AUTHENTICATE = Kind(
     silence_accepts=False,  # a forgotten return opens no door
 )
 MAIL = Kind("mail", replies.SENDER_OK, replies.SENDER_REFUSED, _settle_mail)
-RCPT = Kind("rcpt", replies.RECIPIENT_OK, replies.MAILBOX_UNKNOWN, _settle_rcpt)
+RCPT = Kind("rcpt", replies.RECIPIENT_OK, replies.RECIPIENT_REFUSED, _settle_rcpt)
 DATA = Kind(
     "data",
     replies.START_MAIL_INPUT,
@@ -228,13 +232,13 @@ BDAT = Kind(
     frozenset({354}),
 )
 # Pieces of the content: no reply is sent for them, so no positive code fits; a no refuses the message.
-HEADER = Kind("header", replies.OK, replies.MESSAGE_REFUSED, settle_plainly, frozenset({0}))
-CHUNK = Kind("chunk", replies.OK, replies.MESSAGE_REFUSED, settle_plainly, frozenset({0}))
+HEADER = Kind("header", replies.OK, replies.MESSAGE_REFUSED, _settle_piece, frozenset({0}))
+CHUNK = Kind("chunk", replies.OK, replies.MESSAGE_REFUSED, _settle_piece, frozenset({0}))
 MESSAGE = Kind("message", replies.MESSAGE_OK, replies.MESSAGE_REFUSED, _settle_message)
-VERIFY = Kind("verify", replies.CANNOT_VERIFY, replies.MAILBOX_UNKNOWN, settle_plainly)
-EXPAND = Kind("expand", replies.OK, replies.MAILBOX_UNKNOWN, settle_plainly)
-HELP = Kind("help", replies.HELP, replies.NO_HELP, settle_plainly)
-ETRN = Kind("etrn", replies.QUEUING_STARTED, replies.NOTHING_QUEUED, settle_plainly)
+VERIFY = Kind("verify", replies.CANNOT_VERIFY, replies.MAILBOX_UNKNOWN, settle_query)
+EXPAND = Kind("expand", replies.OK, replies.MAILBOX_UNKNOWN, settle_query)
+HELP = Kind("help", replies.HELP, replies.NO_HELP, settle_query)
+ETRN = Kind("etrn", replies.QUEUING_STARTED, replies.NOTHING_QUEUED, settle_query)
 
 KINDS = (
     *(CONNECTED, SECURED, SECURED_FIRST, COMMAND, HELLO, AUTHENTICATE, MAIL, RCPT, DATA, BDAT),

@@ -1,108 +1,125 @@
-"""Every reply we choose ourselves, named, with its rule."""
+"""Every reply we choose ourselves, named, with its rule; readers of words bring theirs along."""
 
 from __future__ import annotations
 
+from smtpcb.smtp._argument import SYNTAX_OF_MAIL, SYNTAX_OF_RCPT
+from smtpcb.smtp._command import SYNTAX_OF_HELLO
 from smtpcb.smtp._reply import Reply
+from smtpcb.smtp.sasl._command import AUTH_SYNTAX
+
+__all__ = ["AUTH_SYNTAX", "SYNTAX_OF_HELLO", "SYNTAX_OF_MAIL", "SYNTAX_OF_RCPT"]
 
 # Accepted: the standard answers when a handler says yes.
-SENDER_OK = Reply(250, "2.1.0", "Sender ok")  # RFC 3463 §3.2
-RECIPIENT_OK = Reply(250, "2.1.5", "Recipient ok")  # RFC 3463 §3.2
-MESSAGE_OK = Reply(250, "2.0.0", "Message accepted")
-CHUNK_OK = Reply(250, "2.0.0", "Chunk accepted")  # RFC 3030 §2
-START_MAIL_INPUT = Reply(354, None, "Start mail input, end with <CRLF>.<CRLF>")  # RFC 5321 §4.3.2
-OK = Reply(250, "2.0.0", "OK")
-BYE = Reply(221, "2.0.0", "Closing connection")
-READY_FOR_TLS = Reply(220, "2.0.0", "Ready to start TLS")  # RFC 3207 §4
-AUTHENTICATED = Reply(235, "2.7.0", "Authentication succeeded")  # RFC 4954 §6
+SENDER_OK = Reply(250, "Sender ok", status="2.1.0")  # RFC 3463 §3.2
+RECIPIENT_OK = Reply(250, "Recipient ok", status="2.1.5")  # RFC 3463 §3.2
+MESSAGE_OK = Reply(250, "Message accepted", status="2.0.0")
+CHUNK_OK = Reply(250, "Chunk accepted", status="2.0.0")  # RFC 3030 §2
+START_MAIL_INPUT = Reply(
+    354, "Start mail input, end with <CRLF>.<CRLF>", status=None
+)  # RFC 5321 §4.3.2
+OK = Reply(250, "OK", status="2.0.0")
+BYE = Reply(221, "Closing connection", status="2.0.0")
+READY_FOR_TLS = Reply(220, "Ready to start TLS", status="2.0.0")  # RFC 3207 §4
+AUTHENTICATED = Reply(235, "Authentication succeeded", status="2.7.0")  # RFC 4954 §6
 CANNOT_VERIFY = Reply(
-    252, "2.5.0", "Cannot verify, but will take the message and try"
+    252, "Cannot verify, but will take the message and try", status="2.5.0"
 )  # RFC 5321 §3.5.3
-QUEUING_STARTED = Reply(250, "2.0.0", "Queuing started")  # RFC 1985 §5.3
+QUEUING_STARTED = Reply(250, "Queuing started", status="2.0.0")  # RFC 1985 §5.3
 HELP = Reply(
     214,
-    "2.0.0",
     (
         "Commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP",
         "EHLO says which others there are",
     ),
+    status="2.0.0",
 )
 
 # Refused by a handler: the standard answers when it says no.
 # Neither a greeting nor an answer to EHLO has a status (RFC 2034 §4).
-NO_SERVICE = Reply(554, None, "No service for you", closes=True)  # RFC 5321 §3.1, §7.8
-HELLO_REFUSED = Reply(550, None, "Refused by policy")  # RFC 5321 §4.1.4
-TLS_REFUSED = Reply(554, "5.7.0", "Security level not sufficient")  # RFC 3207 §4.1
-SENDER_REFUSED = Reply(550, "5.7.1", "Sender refused")  # RFC 3463 §3.8
-RECIPIENT_REFUSED = Reply(550, "5.7.1", "Recipient refused")  # RFC 3463 §3.8
-TRANSACTION_REFUSED = Reply(554, "5.7.1", "Transaction refused")  # RFC 5321 §4.3.2
-MESSAGE_REFUSED = Reply(550, "5.7.1", "Message refused")  # RFC 3463 §3.8
-MAILBOX_UNKNOWN = Reply(550, "5.1.1", "No such mailbox")  # RFC 3463 §3.2
-NOTHING_QUEUED = Reply(458, "4.3.0", "Unable to queue messages")  # RFC 1985 §5.3
-NO_HELP = Reply(504, "5.5.4", "No help on that")  # RFC 5321 §4.3.2
+NO_SERVICE = Reply(554, "No service for you", status=None, closes=True)  # RFC 5321 §3.1, §7.8
+HELLO_REFUSED = Reply(550, "Refused by policy", status=None)  # RFC 5321 §4.1.4
+TLS_REFUSED = Reply(554, "Security level not sufficient", status="5.7.0")  # RFC 3207 §4.1
+SENDER_REFUSED = Reply(550, "Sender refused", status="5.7.1")  # RFC 3463 §3.8
+RECIPIENT_REFUSED = Reply(550, "Recipient refused", status="5.1.1")  # RFC 3463 §3.2
+TRANSACTION_REFUSED = Reply(554, "Transaction refused", status="5.7.1")  # RFC 5321 §4.3.2
+MESSAGE_REFUSED = Reply(550, "Message refused", status="5.7.1")  # RFC 3463 §3.8
+MAILBOX_UNKNOWN = Reply(550, "No such mailbox", status="5.1.1")  # RFC 3463 §3.2
+NOTHING_QUEUED = Reply(458, "Unable to queue messages", status="4.3.0")  # RFC 1985 §5.3
+NO_HELP = Reply(504, "No help on that", status="5.5.4")  # RFC 5321 §4.3.2
 
 # Command lines.
-COMMAND_UNKNOWN = Reply(500, "5.5.2", "Command not recognised")  # RFC 5321 §4.2.4
-COMMAND_UNAVAILABLE = Reply(502, "5.5.1", "Command not implemented")  # RFC 5321 §4.2.4
-LINE_NOT_TEXT = Reply(500, "5.5.2", "A command is printable text ended by CRLF")  # §2.3.8
-LINE_TOO_LONG = Reply(500, "5.5.2", "Line too long")  # RFC 5321 §4.5.3.1.9
-LINE_ENDLESS = Reply(421, "4.7.0", "Line without end, closing connection")
-NO_ARGUMENT = Reply(501, "5.5.4", "This command takes no argument")  # RFC 5321 §4.1.1
-SYNTAX_OF_HELLO = Reply(501, "5.5.4", "Say who you are: a domain or an address literal")
-SYNTAX_OF_MAIL = Reply(501, "5.5.4", "Syntax: MAIL FROM:<address> [parameters]")
-SYNTAX_OF_RCPT = Reply(501, "5.5.4", "Syntax: RCPT TO:<address> [parameters]")
-SYNTAX_OF_BDAT = Reply(501, "5.5.4", "Syntax: BDAT octets [LAST]")  # RFC 3030 §2
-SYNTAX_OF_VRFY = Reply(501, "5.5.4", "An argument is needed")
-UTF8_NOT_DECLARED = Reply(553, "5.6.7", "Address needs SMTPUTF8")  # RFC 6531 §3.5
-NOT_SMTP = Reply(554, "5.5.1", "This is SMTP, not HTTP", closes=True)  # RFC 5321 §7.8
+COMMAND_UNKNOWN = Reply(500, "Command not recognised", status="5.5.2")  # RFC 5321 §4.2.4
+COMMAND_UNAVAILABLE = Reply(502, "Command not implemented", status="5.5.1")  # RFC 5321 §4.2.4
+LINE_NOT_TEXT = Reply(500, "A command is printable text ended by CRLF", status="5.5.2")  # §2.3.8
+LINES_END_IN_CRLF = Reply(500, "Lines end in CRLF", status="5.5.2")  # RFC 5321 §2.3.8
+LINE_TOO_LONG = Reply(500, "Line too long", status="5.5.2")  # RFC 5321 §4.5.3.1.9
+LINE_ENDLESS = Reply(421, "Line without end, closing connection", status="4.7.0")
+NO_ARGUMENT = Reply(501, "This command takes no argument", status="5.5.4")  # RFC 5321 §4.1.1
+SYNTAX_OF_BDAT = Reply(501, "Syntax: BDAT octets [LAST]", status="5.5.4")  # RFC 3030 §2
+SYNTAX_OF_VRFY = Reply(501, "An argument is needed", status="5.5.4")
+# RFC 6531 §3.5: one code for the sender, another for a recipient.
+SENDER_NEEDS_UTF8 = Reply(550, "Address needs SMTPUTF8", status="5.6.7")
+RECIPIENT_NEEDS_UTF8 = Reply(553, "Address needs SMTPUTF8", status="5.6.7")
+NOT_SMTP = Reply(554, "This is SMTP, not HTTP", status="5.5.1", closes=True)  # RFC 5321 §7.8
 
 # What a policy wants first: RFC 3207 §4, RFC 4954 §6.
-TLS_FIRST = Reply(530, "5.7.0", "Must issue a STARTTLS command first")
-AUTH_FIRST = Reply(530, "5.7.0", "Authentication required")
+TLS_FIRST = Reply(530, "Must issue a STARTTLS command first", status="5.7.0")
+AUTH_FIRST = Reply(530, "Authentication required", status="5.7.0")
 
 # Sequence: RFC 5321 §4.1.4.
-HELLO_FIRST = Reply(503, "5.5.1", "Send EHLO first")
-MAIL_FIRST = Reply(503, "5.5.1", "Send MAIL first")
-RECIPIENT_FIRST = Reply(503, "5.5.1", "No valid recipient yet")
-MAIL_TWICE = Reply(503, "5.5.1", "Sender already given")
-CHUNKS_BEGUN = Reply(503, "5.5.1", "Go on with BDAT or send RSET")  # RFC 3030 §2
-CHUNK_FAILED = Reply(503, "5.5.1", "An earlier chunk was refused")  # RFC 3030 §4.2
-BAD_SEQUENCE = Reply(503, "5.5.1", "Bad sequence of commands")
-NOT_IN_TRANSACTION = Reply(503, "5.5.1", "Not within a mail transaction")  # RFC 4954 §4
+HELLO_FIRST = Reply(503, "Send EHLO first", status="5.5.1")
+MAIL_FIRST = Reply(503, "Send MAIL first", status="5.5.1")
+RECIPIENT_FIRST = Reply(503, "No valid recipient yet", status="5.5.1")
+MAIL_TWICE = Reply(503, "Sender already given", status="5.5.1")
+CHUNKS_BEGUN = Reply(503, "Go on with BDAT or send RSET", status="5.5.1")  # RFC 3030 §2
+BAD_SEQUENCE = Reply(503, "Bad sequence of commands", status="5.5.1")
+NOT_IN_TRANSACTION = Reply(503, "Not within a mail transaction", status="5.5.1")  # RFC 4954 §4
 
 # STARTTLS: RFC 3207.
-TLS_UNAVAILABLE = Reply(502, "5.5.1", "TLS is not available")
-TLS_ALREADY = Reply(503, "5.5.1", "TLS is already active")
-DATA_BEHIND_STARTTLS = Reply(554, "5.5.1", "Data behind STARTTLS", closes=True)  # §4.2
+TLS_UNAVAILABLE = Reply(502, "TLS is not available", status="5.5.1")
+TLS_ALREADY = Reply(503, "TLS is already active", status="5.5.1")
+DATA_BEHIND_STARTTLS = Reply(554, "Data behind STARTTLS", status="5.5.1", closes=True)  # §4.2
 
 # AUTH: RFC 4954 §4 and §6.
-AUTH_UNAVAILABLE = Reply(502, "5.5.1", "Authentication is not available")
-AUTH_NEEDS_TLS = Reply(538, "5.7.11", "Encryption required for authentication")
-AUTH_ALREADY = Reply(503, "5.5.1", "Already authenticated")
-AUTH_SYNTAX = Reply(501, "5.5.4", "Syntax: AUTH mechanism [initial-response]")
-AUTH_MECHANISM_UNKNOWN = Reply(504, "5.5.4", "Mechanism not available")
-AUTH_CANCELLED = Reply(501, "5.7.0", "Authentication cancelled")
-AUTH_TOO_LONG = Reply(500, "5.5.6", "Response too long")
-AUTH_REFUSED = Reply(535, "5.7.8", "Authentication credentials invalid")
+AUTH_UNAVAILABLE = Reply(502, "Authentication is not available", status="5.5.1")
+AUTH_NEEDS_TLS = Reply(538, "Encryption required for authentication", status="5.7.11")
+AUTH_ALREADY = Reply(503, "Already authenticated", status="5.5.1")
+AUTH_MECHANISM_UNKNOWN = Reply(504, "Mechanism not available", status="5.5.4")
+AUTH_CANCELLED = Reply(501, "Authentication cancelled", status="5.7.0")
+AUTH_TOO_LONG = Reply(500, "Response too long", status="5.5.6")
+AUTH_REFUSED = Reply(535, "Authentication credentials invalid", status="5.7.8")
 
 # Limits: RFC 5321 §4.5.3.1.9, §4.5.3.1.10, RFC 1870 §6.
-TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients")
-MESSAGE_TOO_BIG = Reply(552, "5.3.4", "Message too big")
-BARE_NEWLINE = Reply(550, "5.6.11", "Bare CR or LF in the message")  # RFC 5321 §2.3.8
-NO_STORAGE = Reply(452, "4.3.1", "Not enough storage, try again later")  # RFC 3463 §3.4
-TOO_MANY_CONNECTIONS = Reply(421, "4.7.0", "Too many connections, try again later")
+TOO_MANY_RECIPIENTS = Reply(452, "Too many recipients", status="4.5.3")
+MESSAGE_TOO_BIG = Reply(552, "Message too big", status="5.3.4")
+BARE_NEWLINE = Reply(
+    550, "Bare CR or LF in the message: lines end in CRLF", status="5.6.11"
+)  # RFC 5321 §2.3.8
+NO_STORAGE = Reply(452, "Not enough storage, try again later", status="4.3.1")  # RFC 3463 §3.4
+TOO_MANY_CONNECTIONS = Reply(421, "Too many connections, try again later", status="4.7.0")
 
 # Time and shutdown: RFC 5321 §3.8, §4.5.3.2.
-TIMED_OUT = Reply(421, "4.4.2", "Timed out waiting for you")
-TOO_SLOW = Reply(421, "4.4.2", "Message comes too slowly")
-SESSION_TOO_LONG = Reply(421, "4.4.2", "Session too long")
-SHUTTING_DOWN = Reply(421, "4.3.2", "Service shutting down")
+TIMED_OUT = Reply(421, "Timed out waiting for you", status="4.4.2")
+TIMED_OUT_BY_LF = Reply(421, "Timed out: lines end in CRLF, not in LF", status="4.4.2")
+TOO_SLOW = Reply(421, "Message comes too slowly", status="4.4.2")
+SESSION_TOO_LONG = Reply(421, "Session too long", status="4.4.2")
+SHUTTING_DOWN = Reply(421, "Service shutting down", status="4.3.2")
+
+
+def timed_out(*, lone_lf: bool) -> Reply:
+    """
+    Return the end of a session in which the client has said nothing for too long.
+
+    :param lone_lf: it has said something, in lines that end in LF alone.
+    """
+    return TIMED_OUT_BY_LF if lone_lf else TIMED_OUT
 
 
 def exhausted(what: str) -> Reply:
     """Return the end of a session whose `Budget` is used up (RFC 5321 §3.8, §7.8)."""
-    return Reply(421, "4.7.0", f"{what}, closing connection")
+    return Reply(421, f"{what}, closing connection", status="4.7.0")
 
 
 def incident(number: str) -> Reply:
     """Return what a client hears of a fault in user code: nothing but where to find it."""
-    return Reply(451, "4.3.0", f"Local error in processing (incident {number})")
+    return Reply(451, f"Local error in processing (incident {number})", status="4.3.0")

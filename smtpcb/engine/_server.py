@@ -24,9 +24,11 @@ from smtpcb.engine._questions import (
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.engine._table import IN_TRANSACTION, TRANSITIONS, WANTS, State, Step, Wants
-from smtpcb.smtp._command import Verb, is_auth, observed, split_command
+from smtpcb.smtp._command import Verb, read_command
 from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError
 from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._secret import is_auth, observed, shown, shown_response
+from smtpcb.smtp.sasl import ServerExchange
 
 
 class Owner(Protocol):
@@ -127,7 +129,7 @@ class ServerDialogue:
         self.envelope: Envelope | None = None
         self.open: Question | Pipeline | None = None
         self.intake: Intake | None = None
-        self.login: Exchange | None = None
+        self.login: ServerExchange | None = None
         self.out: list[bytes] = []
         self.late: list[bytes] | None = None
         self.stopping = False
@@ -357,13 +359,14 @@ class ServerDialogue:
             assert isinstance(self.open, Pipeline)
             self.open.entries.append(reply)
 
-    def send(self, reply: Reply, *, own: bool = False) -> None:
+    def send(self, reply: Reply, *, own: bool = False, utf8: bool = False) -> None:
         """Let a reply leave; a negative one is charged, and may be the last."""
         if self.finished is not None:
             return
         if reply.code >= 400 and not self._affords(reply, own=own):
             return
-        (self.out if self.late is None else self.late).append(reply.wire)
+        wire = reply.encoded(utf8=True) if utf8 else reply.wire
+        (self.out if self.late is None else self.late).append(wire)
         if reply.closes:
             self.end(_ending(reply, own=own))
 
@@ -431,6 +434,16 @@ class ServerDialogue:
         """How it is led."""
         return self.offer.settings
 
+    def shown(self, line: bytes) -> bytes:
+        """
+        Return a line as it may be recorded: no octet of a secret is in it (RFC 4954 §4).
+
+        Call it before `line`.
+        """
+        if self.state is State.RESPONSE:
+            return shown_response(line)
+        return shown(line, self.offer.extensions.verbs)
+
     @property
     def in_transaction(self) -> bool:
         """Whether a mail transaction is under way, its last answer included."""
@@ -449,7 +462,7 @@ class ServerDialogue:
 
     def _looked_at(self, line: bytes) -> tuple[Row | None, bytes, bytes]:
         """Read a line that is none of the usual; what cannot be read is refused here."""
-        word, rest = split_command(line)
+        _, word, rest = read_command(line)
         row = self.offer.commands.get(word)
         if row is None:
             self.reply(unknown(line))
@@ -467,7 +480,7 @@ class ServerDialogue:
 
     def _tell_of(self, line: bytes) -> None:
         """Show a command to who wants to see such, before it is acted on."""
-        command = observed(line, secret=self.connection.budget.logins > 0)
+        command = observed(line, self.offer.extensions.verbs)
         mask = self.offer.mask
         if mask is not None and (not mask or command.verb in mask):
             self.ask(COMMAND, line, command, self.connection)

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from smtpcb.smtp import _grammar as grammar
+from smtpcb.engine._extensions import check_own
 from smtpcb.smtp._command import Verb
+from smtpcb.smtp._extension import Extension
 from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import Reply
 
@@ -32,6 +34,7 @@ class Settings:
     :ivar allow_insecure_auth: offer passwords outside TLS as well.
     :ivar require_tls: take no mail outside TLS (RFC 3207 §4).
     :ivar require_auth: take no mail from who has not logged in (RFC 4954 §6).
+    :ivar extensions: service extensions of your own.
     :ivar limits: how much one client may ask for.
     """
 
@@ -42,13 +45,20 @@ class Settings:
     allow_insecure_auth: bool = False
     require_tls: bool = False
     require_auth: bool = False
+    extensions: tuple[Extension, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         hostname = self.hostname
         if not hostname.isascii() or len(hostname) > 255 or not _HOSTNAME.fullmatch(hostname):
             raise ValueError(f"hostname is no domain or address literal: {hostname!r}")
-        Reply(220, None, f"{hostname} {self.banner}")  # refuses what cannot be said
+        greeting = f"{hostname} {self.banner}"
+        if not greeting.isascii() or Reply(220, greeting, status=None).lines != (greeting,):
+            raise ValueError(f"banner is no line of a reply: {self.banner!r:.80}")
+        object.__setattr__(self, "extensions", tuple(self.extensions))
+        check_own(self.extensions)
+        if not isinstance(self.limits, Limits):
+            raise TypeError(f"limits is a Limits, not {type(self.limits).__name__}")
         if self.bare_newline not in ("refuse", "normalize"):
             raise ValueError("bare_newline is 'refuse' or 'normalize'")
 
@@ -59,21 +69,19 @@ class Abilities:
     What is behind a dialogue; an extension is offered only if it can be honoured.
 
     :ivar tls: a handshake can be made (STARTTLS).
-    :ivar authentication: somebody answers `events.Authenticate`.
+    :ivar authentication: somebody decides on logins.
     :ivar extensions: EHLO keywords whose parameters the handler takes, such as ``"DSN"``.
-    :ivar expand: somebody answers `events.Expand`.
-    :ivar turn: somebody answers `events.Turn`.
-    :ivar concurrent_recipients: several `events.Rcpt` may be open at once.
-    :ivar asks: the methods (`events.Event.method`) that decisions are wanted for; any other is
-        accepted without an event.  ``None``: all of them.
-    :ivar command_mask: which commands make `events.CommandSeen`; ``Verb(0)`` is all, ``None`` none.
+    :ivar expand: somebody answers EXPN.
+    :ivar etrn: somebody answers ETRN.
+    :ivar concurrent_recipients: several recipients may be decided on at once.
+    :ivar command_mask: which commands are shown before they are acted on; ``Verb(0)`` is all,
+        ``None`` none.
     """
 
     tls: bool = False
     authentication: bool = False
     extensions: frozenset[str] = frozenset()
     expand: bool = False
-    turn: bool = False
+    etrn: bool = False
     concurrent_recipients: bool = False
-    asks: frozenset[str] | None = None
     command_mask: Verb | None = None

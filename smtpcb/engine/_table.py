@@ -88,7 +88,8 @@ class Wants(enum.Enum):
 Moves = Mapping[Verb | Step, State]
 
 # At any time (RFC 5321 §4.1.4).
-_ALWAYS = (Verb.NOOP, Verb.HELP, Verb.VRFY, Verb.EXPN)
+# UNKNOWN is a verb of an extension of the user's; a line that is no command never gets so far.
+_ALWAYS = (Verb.NOOP, Verb.HELP, Verb.VRFY, Verb.EXPN, Verb.UNKNOWN)
 
 
 def _row(state: State, moves: Moves) -> Moves:

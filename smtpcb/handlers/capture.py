@@ -37,13 +37,13 @@ from twisted.python.threadpool import ThreadPool
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._keeping import MailData
 from smtpcb.smtp._reply import Reply
-from smtpcb.smtp._sasl import Credentials
+from smtpcb.smtp.sasl import Credentials
 
 # More threads would wait for the same disk.
 MAXIMUM_THREADS = 4
 LEFTOVER_SECONDS = 36 * 3600
 
-NOT_STORED = Reply(451, "4.3.0", ("Message could not be stored, try again later",))
+NOT_STORED = Reply(451, ("Message could not be stored, try again later",), status="4.3.0")
 # EFBIG is what a limit on the size of files says (RLIMIT_FSIZE).
 _STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -251,7 +251,7 @@ class Capture(Service):
 
     def _answer(self, answer: Deferred[Reply], name: str, result: Path | Failure) -> None:
         if isinstance(result, Path):
-            answer.callback(Reply(250, "2.0.0", (f"Kept as {name}",)))
+            answer.callback(Reply(250, (f"Kept as {name}",), status="2.0.0"))
         elif isinstance(result.value, OSError):
             answer.callback(self._not_kept(name, result.value))
         else:

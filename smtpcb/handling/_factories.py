@@ -33,8 +33,8 @@ from smtpcb.interfaces import (
 )
 from smtpcb.smtp._address import ForwardPath, ReversePath
 from smtpcb.smtp._command import Command, Introduction, Verb
-from smtpcb.smtp._parameter import Parameters
-from smtpcb.smtp._sasl import Authenticated, Credentials
+from smtpcb.smtp._parameter import MailParameters, RcptParameters
+from smtpcb.smtp.sasl import Authenticated, Credentials
 
 Method = Callable[..., object]
 
@@ -80,11 +80,11 @@ class SmtpEventHandler:
         """See `ISmtpEventHandler.secured`."""
         return None
 
-    def mail(self, reverse_path: ReversePath, parameters: Parameters) -> Verdict:
+    def mail(self, reverse_path: ReversePath, parameters: MailParameters) -> Verdict:
         """See `ISmtpEventHandler.mail`."""
         return None
 
-    def rcpt(self, forward_path: ForwardPath, parameters: Parameters) -> Verdict:
+    def rcpt(self, forward_path: ForwardPath, parameters: RcptParameters) -> Verdict:
         """See `ISmtpEventHandler.rcpt`."""
         return None
 

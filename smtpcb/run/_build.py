@@ -43,7 +43,7 @@ from smtpcb.run._options import OPTIONS, Configuration, ConfigurationError
 from smtpcb.server import _transport as transport
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._service import SmtpService
-from smtpcb.smtp._sasl import Credentials
+from smtpcb.smtp.sasl import Credentials
 from smtpcb.transcript._record import TranscriptFolder, TranscriptSettings, prune
 
 PRUNE_SECONDS = 3600.0

@@ -35,7 +35,7 @@ from smtpcb.server import _decisions as decisions
 from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._header import HeaderReader
 from smtpcb.smtp._reply import Reply
-from smtpcb.smtp._sasl import Authenticated
+from smtpcb.smtp.sasl import Authenticated
 
 _log = Logger(namespace="smtpcb.handler")
 

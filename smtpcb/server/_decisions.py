@@ -17,7 +17,7 @@ from smtpcb.engine import _replies as replies
 from smtpcb.engine._questions import Authenticate, Connected, Event
 from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._reply import Reply
-from smtpcb.smtp._sasl import Authenticated
+from smtpcb.smtp.sasl import Authenticated
 
 _log = Logger(namespace="smtpcb.handler")
 
@@ -91,7 +91,7 @@ def verdict_of(event: Event, answer: object) -> Reply | bool:
             raise TypeError("authenticate must answer True, Authenticated, False or a Reply")
         if isinstance(answer, Authenticated):
             return True
-    return Reply.from_verdict(answer)
+    return Reply.from_verdict(answer, getattr(event, "refuse", None))
 
 
 def fault_of(event: Event, method: str, failure: Failure, connection_id: str) -> Reply | bool:
@@ -104,7 +104,7 @@ def fault_of(event: Event, method: str, failure: Failure, connection_id: str) ->
     refusal = failure.value
     if isinstance(refusal, Refusal):
         try:
-            verdict = verdict_of(event, refusal.reply)
+            verdict = verdict_of(event, refusal.answer)
             if (isinstance(verdict, Reply) and verdict.positive) or verdict is True:
                 raise ValueError("a Refusal carries a 4yz or 5yz reply")
         except Exception:
@@ -153,5 +153,5 @@ def timed_out(method: str, seconds: float, event: Event, connection_id: str) -> 
 
 def _reply_to(event: Event, number: str) -> Reply:
     if isinstance(event, Connected):  # there is no 451 in place of a greeting (P40)
-        return Reply(421, "4.3.0", f"Local error in processing (incident {number})")
+        return Reply(421, f"Local error in processing (incident {number})", status="4.3.0")
     return replies.incident(number)

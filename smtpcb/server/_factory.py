@@ -32,7 +32,7 @@ from smtpcb.handling._factories import authenticator as adapt_authenticator
 from smtpcb.handling._factories import handler_factory as adapt_handler
 from smtpcb.server._protocol import LINGER_SECONDS, SmtpServerProtocol
 from smtpcb.smtp._reply import Reply
-from smtpcb.smtp._sasl import Credentials
+from smtpcb.smtp.sasl import Credentials
 from smtpcb.transcript._record import TranscriptFolder
 
 Login = Callable[[Credentials], object]

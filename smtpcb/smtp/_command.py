@@ -1,10 +1,17 @@
-"""Verb and Command: what a client asked for, as a value."""
+"""Verb, Command and Introduction: what a client asks for, read from a line and written as one."""
 
 from __future__ import annotations
 
 import enum
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError
+from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._text import CONTROL
+
+SYNTAX_OF_HELLO = Reply(501, "Say who you are: a domain or an address literal", status="5.5.4")
 
 
 class Verb(enum.Flag):
@@ -44,17 +51,56 @@ VERBS: dict[bytes, Verb] = {
 @dataclass(frozen=True, slots=True)
 class Command:
     """
-    A command line as it was received, also one that will be refused.
+    A command line as a value: one that was received, also if it will be refused, or one to send.
 
     :ivar verb: which command; `Verb.UNKNOWN` for a line that is none.
-    :ivar argument: the text behind the verb, without blanks at either end; octets that are no
-        printable UTF-8 stand as ``\\xNN``.  Of AUTH only the mechanism: secrets never get here.
+    :ivar argument: the text behind the verb, without blanks at either end; in one that was
+        received, octets that are no printable UTF-8 stand as ``\\xNN``.  Of AUTH only the
+        mechanism, and no other secret: they never get here.
     :ivar name: the verb as the client wrote it; of an unknown one at most 16 characters.
     """
 
     verb: Verb
-    argument: str
-    name: str
+    argument: str = ""
+    name: str = ""
+
+    @property
+    def wire(self) -> bytes:
+        """
+        The line to send, with its CRLF.
+
+        :raises LocalProtocolError: a control character is in it, or there is no verb.
+        """
+        name = self.name or ("" if self.verb is Verb.UNKNOWN else self.verb.name or "")
+        return _line(f"{name} {self.argument}" if self.argument else name)
+
+
+class CommandLine(NamedTuple):
+    """
+    A line, divided.
+
+    :ivar verb: `Verb.UNKNOWN` also for a verb that only somebody's own extension knows.
+    :ivar word: the verb in upper case.
+    :ivar argument: what follows the blank behind it, without blanks at its end.
+    """
+
+    verb: Verb
+    word: bytes
+    argument: bytes
+
+
+def read_command(line: bytes) -> CommandLine:
+    """
+    Divide a line into verb and argument.
+
+    Blanks before the CRLF are tolerated (RFC 5321 §4.1.1); further blanks behind the verb belong
+    to the argument, whose reader knows what they mean.
+
+    :param line: without its CRLF.
+    """
+    word, _, argument = line.rstrip(b" \t").partition(b" ")
+    word = word.upper()
+    return CommandLine(VERBS.get(word, Verb.UNKNOWN), word, argument)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,77 +109,62 @@ class Introduction:
     Who the client says it is (RFC 5321 §4.1.1.1).
 
     :ivar verb: `Verb.HELO` or `Verb.EHLO`.
-    :ivar name: a domain or an address literal, as it was written; nobody has checked it.
+    :ivar name: whatever it says; it should be a domain or an address literal, and nobody has
+        checked it.  It has no control characters; octets that are no UTF-8 stand as ``\\xNN``.
     """
 
     verb: Verb
     name: str
 
+    @classmethod
+    def read(cls, verb: Verb, argument: bytes) -> Introduction:
+        """
+        Read the argument of EHLO or HELO.
 
-def printable(octets: bytes, most: int = 512) -> str:
+        A server must not refuse mail for the name (RFC 5321 §4.1.4), and honest clients say
+        ``(none)``, ``my laptop`` or something in Latin-1.
+
+        :raises PeerProtocolError: there is no name, or a control character is in it (501).
+        """
+        name = argument.strip(b" \t").decode("utf-8", "backslashreplace")
+        if not name or CONTROL.search(name):
+            raise PeerProtocolError(SYNTAX_OF_HELLO)
+        return cls(verb, name)
+
+    @property
+    def wire(self) -> bytes:
+        """The line to send, with its CRLF."""
+        return Command(self.verb, self.name).wire
+
+
+class Query(NamedTuple):
     """
-    Return octets of a stranger in a form that is safe in a log, a reply or a terminal.
+    The argument of VRFY or EXPN.
 
-    :param most: at most so many characters; three dots stand for the rest.
+    :ivar text: a mailbox, a name, or a list.
+    :ivar smtputf8: the client reads UTF-8 in the reply (RFC 6531 §3.7.4.2).
     """
-    text = octets[: 4 * most + 4].decode("utf-8", "backslashreplace")
-    if not text.isprintable():
-        text = "".join(
-            char
-            if char.isprintable()
-            else "".join(f"\\x{octet:02x}" for octet in char.encode("utf-8"))
-            for char in text
-        )
-    return text if len(text) <= most else text[:most] + "..."
+
+    text: str
+    smtputf8: bool
 
 
-def observed(line: bytes, *, secret: bool) -> Command:
-    """
-    Return the value that an observer of commands gets for a line.
-
-    :param secret: a line that is no command may be a password sent out of step.
-    """
-    verb = VERBS.get(line.rstrip(b" \t").partition(b" ")[0].upper(), Verb.UNKNOWN)
-    if verb is Verb.UNKNOWN and (secret or is_auth(line) or quotes_auth(line)):
-        return Command(verb, "", hidden(len(line)))
-    name, _, argument = masked(line).strip(b" \t").partition(b" ")
-    if verb is Verb.AUTH:
-        argument = argument.partition(b" <")[0]
-    return Command(verb, printable(argument.strip()), printable(name, 16))
+_SMTPUTF8 = re.compile(r"[ \t]SMTPUTF8\Z", re.IGNORECASE | re.ASCII)
 
 
-# Also behind a bare CR or LF: a client that ends lines so sends its secrets in one line with EHLO.
-# A tab is among the controls, so blanks alone may follow: two ways to read a run of tabs would make
-# a line of them cost its length squared.
-_AUTH = re.compile(rb"(?:\A|[\x00-\x1f\x7f-\xff]) *+AUTH", re.IGNORECASE)
-# Where it stands in a line that is no command: IMAP's habit, a quotation, a log that was pasted.
-_QUOTED_AUTH = re.compile(rb"\bAUTH\b", re.IGNORECASE)
-# The mechanisms that we know; what stands in their place otherwise may be a secret.
-_MECHANISM = re.compile(rb" (?:PLAIN|LOGIN)(?: |\Z)", re.IGNORECASE)
+def read_query(argument: str) -> Query:
+    """Read the argument of VRFY or EXPN; its last word may be a parameter (RFC 6531 §3.7.4.2)."""
+    text = argument.strip(" \t")
+    match = _SMTPUTF8.search(text)
+    if match is None:
+        return Query(text, smtputf8=False)
+    return Query(text[: match.start()].rstrip(" \t"), smtputf8=True)
 
 
-def is_auth(line: bytes) -> bool:
-    """Tell whether a line is an AUTH command, or was meant to be one: it may hold a secret."""
-    return _AUTH.search(line) is not None
-
-
-def quotes_auth(line: bytes) -> bool:
-    """Tell whether a line that is no command may be one for AUTH, written in a strange way."""
-    return _QUOTED_AUTH.search(line) is not None
-
-
-def masked(line: bytes) -> bytes:
-    """Return a command line without what AUTH, however it is written, sends along (RFC 4954 §4)."""
-    auth = _AUTH.search(line)
-    if auth is None or not line[auth.end() :].strip(b" \t"):
-        return line
-    mechanism = _MECHANISM.match(line, auth.end())
-    shown = mechanism.end() if mechanism else auth.end()
-    if shown == len(line) and mechanism:
-        return line
-    return line[:shown].rstrip() + b" " + hidden(len(line) - shown).encode("ascii")
-
-
-def hidden(octets: int) -> str:
-    """Return what stands in transcripts and logs in place of a secret."""
-    return f"<{octets} octets hidden>"
+def _line(text: str) -> bytes:
+    if not text or text[0] == " " or CONTROL.search(text):
+        raise LocalProtocolError("a command is a verb and text without control characters")
+    try:
+        return text.encode() + b"\r\n"
+    except UnicodeEncodeError:
+        raise LocalProtocolError("a command is text: a surrogate is none") from None

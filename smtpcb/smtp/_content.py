@@ -62,18 +62,18 @@ def _beginning_of_the_end(octets: bytes) -> bytes:
 class ChunkReader:
     """The mail data of one BDAT command: so many octets, whatever they are (RFC 3030 §2)."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("left",)
 
     def __init__(self, size_octets: int) -> None:
-        self._left = size_octets
+        self.left = size_octets
 
     def read(self, octets: bytes) -> tuple[bytes, bytes | None]:
         """Take the next octets; the same as `DotReader.read`."""
-        left = self._left
+        left = self.left
         if len(octets) < left:
-            self._left = left - len(octets)
+            self.left = left - len(octets)
             return octets, None
-        self._left = 0
+        self.left = 0
         return octets[:left], octets[left:]
 
 

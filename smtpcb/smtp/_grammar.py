@@ -6,11 +6,12 @@ import re
 
 # Possessive quantifiers (`++`) keep every match linear, whatever a client sends.
 
-# RFC 6531 §3.3: UTF8-non-ascii.  Controls among them never get here: command lines are printable.
-_WIDE = "\\u0080-\U0010ffff"
+# RFC 6531 §3.3: UTF8-non-ascii, but for C1, U+2028/9 and the surrogates.
+_WIDE = "\xa0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"
 
 # RFC 5322 §3.2.3: atext
-ATOM = rf"[A-Za-z0-9!#$%&'*+\-/=?^_`{{|}}~{_WIDE}]++"
+ATEXT = rf"A-Za-z0-9!#$%&'*+\-/=?^_`{{|}}~{_WIDE}"
+ATOM = rf"[{ATEXT}]++"
 DOT_STRING = rf"{ATOM}(?:\.{ATOM})*+"
 # qtextSMTP and quoted-pairSMTP
 QUOTED_STRING = rf'"(?:[\x20\x21\x23-\x5b\x5d-\x7e{_WIDE}]|\\[\x20-\x7e])*+"'
@@ -26,28 +27,32 @@ SOURCE_ROUTE = rf"@{DOMAIN}(?:,@{DOMAIN})*+:"
 
 MAILBOX = rf"(?P<local_part>{LOCAL_PART})@(?P<domain>{DOMAIN}|{ADDRESS_LITERAL})"
 MAILBOX_PATTERN = re.compile(MAILBOX)
-PATH = re.compile(rf"<(?:{SOURCE_ROUTE})?+{MAILBOX}>")
+# Blanks behind the colon annoy, and harm nobody.
+PATH = re.compile(rf"[ \t]*+<(?:{SOURCE_ROUTE})?+{MAILBOX}>")
+NULL_PATH = re.compile(r"[ \t]*+<>")
 
 # §4.1.1.3: RCPT TO:<Postmaster> needs no domain.
-POSTMASTER = re.compile(r"<(postmaster)>", re.IGNORECASE)
+POSTMASTER = re.compile(r"[ \t]*+<(postmaster)>", re.IGNORECASE | re.ASCII)
 
-# Forms that real clients get wrong, taken when `lenient_addresses` is set: no brackets, and
-# host names that DNS allows and RFC 5321 does not (an underscore, a dot at the end).
+# Forms that real clients get wrong, taken only where it is asked for: blanks in the brackets, no
+# brackets, dots anywhere, no domain, and host names that DNS allows and RFC 5321 does not.
+_LOOSE_LOCAL_PART = rf"(?:[{ATEXT}.]++|{QUOTED_STRING})"
 _LOOSE_DOMAIN = rf"[A-Za-z0-9_{_WIDE}-]++(?:\.[A-Za-z0-9_{_WIDE}-]++)*+\.?"
+_BLANKS_INSIDE = r"(?(open)[ \t]*+)"
 LENIENT_PATH = re.compile(
-    rf"(?P<open><)?(?:{SOURCE_ROUTE})?+"
-    rf"(?P<local_part>{LOCAL_PART})@(?P<domain>{_LOOSE_DOMAIN}|{ADDRESS_LITERAL})(?(open)>)"
+    rf"[ \t]*+(?P<open><)?+(?P<inner>{_BLANKS_INSIDE}(?:{SOURCE_ROUTE}{_BLANKS_INSIDE})?+"
+    rf"(?P<local_part>{_LOOSE_LOCAL_PART})"
+    rf"(?:{_BLANKS_INSIDE}@{_BLANKS_INSIDE}(?P<domain>{_LOOSE_DOMAIN}|{ADDRESS_LITERAL}))?+"
+    rf"{_BLANKS_INSIDE})(?(open)>)"
 )
+LENIENT_NULL_PATH = re.compile(r"[ \t]*+<[ \t]++>")
 
 # §4.1.2: esmtp-keyword ["=" esmtp-value]
-PARAMETER = re.compile(
-    rf"(?P<keyword>[A-Za-z0-9][A-Za-z0-9-]*+)(?:=(?P<value>[!-<>-~{_WIDE}]++))?+"
-)
-
-# What HELO and EHLO may name: a domain or an address literal; wider than the RFC, since a
-# message must not be refused for it (§4.1.4) and many honest hosts have such names.
-HELLO_NAME = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
+KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*+")
+PARAMETER = re.compile(rf"(?P<keyword>{KEYWORD.pattern})(?:=(?P<value>[!-<>-~{_WIDE}]++))?+")
 
 # RFC 3030 §2: chunk-size = 1*20DIGIT.  Wherever a size can be read at all, so many octets follow;
 # if there is a rest, the command is refused behind them.
-CHUNK = re.compile(r" *+(?P<size>[0-9]{1,20})(?:(?P<last> ++LAST)?+ *+\Z|(?P<rest>.*))", re.I)
+CHUNK = re.compile(
+    r" *+(?P<size>[0-9]{1,20})(?:(?P<last> ++LAST)?+ *+\Z|(?P<rest>.*))", re.IGNORECASE | re.ASCII
+)

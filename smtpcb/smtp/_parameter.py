@@ -1,163 +1,235 @@
-"""MAIL and RCPT parameters, one row per keyword: what it may say and what it means."""
+"""MailParameters and RcptParameters: what stands behind a path (RFC 5321 §4.1.1.11)."""
 
 from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from smtpcb.smtp import _dsn as dsn
 from smtpcb.smtp import _grammar as grammar
+from smtpcb.smtp._address import ReversePath, read_mailbox
+from smtpcb.smtp._dsn import OriginalRecipient, Ret
 from smtpcb.smtp._errors import PeerProtocolError
+from smtpcb.smtp._extension import NOTHING, Parameter
 from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._text import upper
 
-SYNTAX_OF_PATH = Reply(501, "5.5.4", "A blank stands between path and parameters")
-SYNTAX_OF_PARAMETERS = Reply(501, "5.5.4", "Syntax error in parameters")
-PARAMETER_UNKNOWN = Reply(555, "5.5.4", "Parameter not recognised")  # RFC 5321 §4.1.1.11
+SYNTAX_OF_PATH = Reply(501, "A blank stands between path and parameters", status="5.5.4")
+SYNTAX_OF_PARAMETERS = Reply(501, "Syntax error in parameters", status="5.5.4")
+PARAMETER_UNKNOWN = Reply(555, "Parameter not recognised", status="5.5.4")  # RFC 5321 §4.1.1.11
 
-Parameters = Mapping[str, object]
-"""Decoded values by keyword in upper case; a keyword that was not given is not there."""
-
-NO_PARAMETERS: Parameters = MappingProxyType({})
+_BLANKS = re.compile("[ \t]++")
 
 
-class BodyType(enum.Enum):
+class BodyType(enum.StrEnum):
     """What the octets of a message are, as the client declares it."""
 
     SEVEN_BIT = "7BIT"
     EIGHT_BIT_MIME = "8BITMIME"  # RFC 6152 §2
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """
-    One row.
+class _Parameters(Mapping[str, Any]):
+    """The parameters that were given, by keyword in upper case, and as attributes."""
 
-    :ivar extension: the EHLO keyword that must have been offered.
-    :ivar decode: makes the value of its text, ``None`` where no ``=`` stood; ValueError if it
-        cannot.
-    """
+    __slots__ = ()
+    ROWS: ClassVar[Mapping[str, Parameter]]
+    others: Mapping[str, Any]
 
-    extension: str
-    decode: Callable[[str | None], object]
+    @classmethod
+    def read(
+        cls, text: str, rows: Mapping[str, Parameter] | None = None, *, utf8: bool = True
+    ) -> Self:
+        """
+        Read what stands behind a path.
+
+        :param text: begins with a blank, unless it is empty.
+        :param rows: the parameters that are understood, those of extensions not offered left out;
+            by default the standard ones.
+        :param utf8: SMTPUTF8 is offered; without it nothing but ASCII is a value (RFC 6533 §3).
+        :raises PeerProtocolError: a parameter is unknown or not offered (555, RFC 5321
+            §4.1.1.11), stands twice, or has no such value (501).
+        """
+        if not text:
+            return cls._none()
+        if text[0] not in " \t":
+            raise PeerProtocolError(SYNTAX_OF_PATH)
+        rows = cls.ROWS if rows is None else rows
+        values: dict[str, Any] = {}
+        for word in _BLANKS.split(text.strip(" \t")) if text.strip(" \t") else ():
+            match = grammar.PARAMETER.fullmatch(word)
+            if match is None:
+                raise PeerProtocolError(SYNTAX_OF_PARAMETERS)
+            keyword, value = match.group("keyword", "value")
+            keyword = keyword.upper()
+            row = rows.get(keyword)
+            if row is None:
+                raise PeerProtocolError(PARAMETER_UNKNOWN)
+            if keyword in values:
+                raise PeerProtocolError(Reply(501, f"{keyword} given twice", status="5.5.4"))
+            try:
+                if not (utf8 or word.isascii()):
+                    raise ValueError("ASCII")
+                values[keyword] = row.read(value)
+            except ValueError:
+                raise PeerProtocolError(
+                    Reply(501, f"Bad value of {keyword}", status="5.5.4")
+                ) from None
+        return cls.of(values)
+
+    def write(self, rows: Mapping[str, Parameter] | None = None) -> str:
+        """
+        Return what to write behind a path: empty, or with a blank in front of each parameter.
+
+        :raises ValueError: a value cannot be written.
+        """
+        rows = self.ROWS if rows is None else rows
+        words = []
+        for keyword, value in self.items():
+            row = rows.get(keyword)
+            if row is None:
+                raise ValueError(f"nobody knows how to write {keyword}")
+            text = row.write(value)
+            word = keyword if text is None else f"{keyword}={text}"
+            if not grammar.PARAMETER.fullmatch(word):
+                raise ValueError(f"{keyword} cannot be written")
+            words.append(f" {word}")
+        return "".join(words)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Make parameters of values by keyword in upper case."""
+        if not values:
+            return cls._none()
+        own = {keyword.lower(): values[keyword] for keyword in cls.ROWS if keyword in values}
+        others = {keyword: value for keyword, value in values.items() if keyword not in cls.ROWS}
+        return cls(**own, others=MappingProxyType(others) if others else NOTHING)
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, others: Mapping[str, Any] = ..., **own: Any) -> None: ...
+
+        @classmethod
+        def _none(cls) -> Self: ...
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self))
+
+    def __getitem__(self, keyword: str) -> Any:
+        if keyword in self.ROWS:
+            value = getattr(self, keyword.lower())
+            if value is None or value is False:
+                raise KeyError(keyword)
+            return value
+        return self.others[keyword]
+
+    def __iter__(self) -> Iterator[str]:
+        for keyword in self.ROWS:
+            value = getattr(self, keyword.lower())
+            if value is not None and value is not False:
+                yield keyword
+        yield from self.others
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
-def octets(text: str | None) -> int:
-    """Decode a number of octets (RFC 1870 §3: 1*20DIGIT)."""
+def _octets(text: str | None) -> int:
+    """Read a number of octets (RFC 1870 §3: 1*20DIGIT)."""
     if text is None or not re.fullmatch("[0-9]{1,20}", text):
         raise ValueError("a number of octets")
     return int(text)
 
 
-def body_type(text: str | None) -> BodyType:
-    """Decode a body type."""
-    return BodyType((text or "").upper())
+def _body_type(text: str | None) -> BodyType:
+    return BodyType(upper(text or ""))
 
 
-def no_value(text: str | None) -> bool:
-    """Decode a keyword that stands alone."""
+def _no_value(text: str | None) -> bool:
+    """Read a keyword that stands alone."""
     if text is not None:
         raise ValueError("no value")
     return True
 
 
-_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
-_HEXCHAR = re.compile(r"\+([0-9A-F]{2})")
+def _submitter(text: str | None) -> ReversePath:
+    """Read who submitted a message first (RFC 4954 §5)."""
+    decoded = dsn.read_xtext(text)
+    return ReversePath.NULL if decoded == "<>" else read_mailbox(decoded)
 
 
-def xtext(text: str | None) -> str:
-    """Decode xtext (RFC 3461 §4); what it hides must be printable."""
-    if text is None or not _XTEXT.fullmatch(text):
-        raise ValueError("xtext")
-    decoded = _HEXCHAR.sub(lambda match: chr(int(match[1], 16)), text)
-    if not (decoded.isascii() and decoded.isprintable()):
-        raise ValueError("printable text in xtext")
-    return decoded
+def _write_submitter(path: ReversePath) -> str:
+    return "<>" if path == ReversePath.NULL else dsn.write_xtext(path.wire[1:-1])
 
 
-def submitter(text: str | None) -> str | None:
-    """Decode who submitted a message first (RFC 4954 §5); ``<>`` is ``None``: nobody known."""
-    decoded = xtext(text)
-    if decoded == "<>":
-        return None
-    if not grammar.MAILBOX_PATTERN.fullmatch(decoded):
-        raise ValueError("a mailbox or <>")
-    return decoded
-
-
-def _one_of(*words: str) -> Callable[[str | None], str]:
-    def decode(text: str | None) -> str:
-        word = (text or "").upper()
-        if word not in words:
-            raise ValueError(" or ".join(words))
-        return word
-
-    return decode
-
-
-def notify(text: str | None) -> frozenset[str]:
-    """Decode when to report on a recipient (RFC 3461 §4.1); NEVER stands alone."""
-    words = (text or "").upper().split(",")
-    events = frozenset(words)
-    if len(events) != len(words) or (
-        events != {"NEVER"} and not events <= {"SUCCESS", "FAILURE", "DELAY"}
-    ):
-        raise ValueError("NEVER, or SUCCESS, FAILURE and DELAY")
-    return events
-
-
-def original_recipient(text: str | None) -> tuple[str, str]:
-    """Decode address type and address (RFC 3461 §4.2)."""
-    kind, semicolon, address = (text or "").partition(";")
-    if not semicolon or not re.fullmatch("[A-Za-z0-9-]+", kind):
-        raise ValueError("type;address")
-    return kind, xtext(address)
-
-
-MAIL_PARAMETERS: Mapping[str, Parameter] = {
-    "SIZE": Parameter("SIZE", octets),  # RFC 1870 §6
-    "BODY": Parameter("8BITMIME", body_type),  # RFC 6152 §2
-    "SMTPUTF8": Parameter("SMTPUTF8", no_value),  # RFC 6531 §3.4
-    "AUTH": Parameter("AUTH", submitter),  # RFC 4954 §5
-    "RET": Parameter("DSN", _one_of("FULL", "HDRS")),  # RFC 3461 §4.3
-    "ENVID": Parameter("DSN", xtext),  # RFC 3461 §4.4
-}
-
-RCPT_PARAMETERS: Mapping[str, Parameter] = {
-    "NOTIFY": Parameter("DSN", notify),  # RFC 3461 §4.1
-    "ORCPT": Parameter("DSN", original_recipient),  # RFC 3461 §4.2
-}
-
-
-def read_parameters(
-    text: str, rows: Mapping[str, Parameter], offered: Collection[str]
-) -> Parameters:
+@dataclass(frozen=True, slots=True, eq=False)
+class MailParameters(_Parameters):
     """
-    Read what stands behind a path.
+    What MAIL says about the message.
 
-    :param text: begins with a blank, unless it is empty.
-    :param offered: the EHLO keywords in force.
-    :raises PeerProtocolError: a parameter is unknown or not offered (555, RFC 5321 §4.1.1.11),
-        stands twice, or has no such value (501).
+    A mapping too: ``parameters["SIZE"]``, ``"SMTPUTF8" in parameters``; it has the keywords that
+    were given, in upper case, those of your own extensions among them.
+
+    :ivar size: how long it will be, as the client expects (RFC 1870); ``None``: not given.
+    :ivar body: what its octets are (RFC 6152).
+    :ivar smtputf8: it needs SMTPUTF8 (RFC 6531).
+    :ivar auth: who submitted it first (RFC 4954 §5); `ReversePath.NULL` is ``<>``, nobody who
+        could be known, and ``None``: not given.
+    :ivar ret: how much of it a report returns (RFC 3461).
+    :ivar envid: the envelope's identifier, for reports (RFC 3461).
+    :ivar others: those of your own extensions.
     """
-    if not text:
-        return NO_PARAMETERS
-    if text[0] != " ":
-        raise PeerProtocolError(SYNTAX_OF_PATH)
-    values: dict[str, object] = {}
-    for word in text.split():
-        match = grammar.PARAMETER.fullmatch(word)
-        if match is None:
-            raise PeerProtocolError(SYNTAX_OF_PARAMETERS)
-        keyword = match["keyword"].upper()
-        row = rows.get(keyword)
-        if row is None or row.extension not in offered:
-            raise PeerProtocolError(PARAMETER_UNKNOWN)
-        if keyword in values:
-            raise PeerProtocolError(Reply(501, "5.5.4", f"{keyword} given twice"))
-        try:
-            values[keyword] = row.decode(match["value"])
-        except ValueError:
-            raise PeerProtocolError(Reply(501, "5.5.4", f"Bad value of {keyword}")) from None
-    return MappingProxyType(values) if values else NO_PARAMETERS
+
+    ROWS: ClassVar[Mapping[str, Parameter]] = {
+        "SIZE": Parameter(_octets),  # RFC 1870 §6
+        "BODY": Parameter(_body_type),  # RFC 6152 §2
+        "SMTPUTF8": Parameter(_no_value),  # RFC 6531 §3.4
+        "AUTH": Parameter(_submitter, _write_submitter),  # RFC 4954 §5
+        "RET": Parameter(dsn.read_ret),  # RFC 3461 §4.3
+        "ENVID": Parameter(dsn.read_envid, dsn.write_xtext),  # RFC 3461 §4.4
+    }
+
+    size: int | None = None
+    body: BodyType | None = None
+    smtputf8: bool = False
+    auth: ReversePath | None = None
+    ret: Ret | None = None
+    envid: str | None = None
+    others: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+
+    @classmethod
+    def _none(cls) -> MailParameters:
+        return NO_MAIL_PARAMETERS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RcptParameters(_Parameters):
+    """
+    What RCPT says about a recipient.
+
+    A mapping too, like `MailParameters`.
+
+    :ivar notify: when to report, `Notify` words (RFC 3461 §4.1); ``None``: not given.
+    :ivar orcpt: whom the first client meant (RFC 3461 §4.2).
+    :ivar others: those of your own extensions.
+    """
+
+    ROWS: ClassVar[Mapping[str, Parameter]] = {
+        "NOTIFY": Parameter(dsn.read_notify, dsn.write_notify),  # RFC 3461 §4.1
+        "ORCPT": Parameter(dsn.read_original_recipient, dsn.write_original_recipient),  # §4.2
+    }
+
+    notify: frozenset[str] | None = None
+    orcpt: OriginalRecipient | None = None
+    others: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+
+    @classmethod
+    def _none(cls) -> RcptParameters:
+        return NO_RCPT_PARAMETERS
+
+
+NO_MAIL_PARAMETERS = MailParameters()
+NO_RCPT_PARAMETERS = RcptParameters()

@@ -1,4 +1,4 @@
-"""Reply: what a server answers to one command (RFC 5321 §4.2)."""
+"""Reply: what a server answers to one command (RFC 5321 §4.2), and the grammar of verdicts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import EllipsisType
 
+from smtpcb.smtp._sendable import sendable
+from smtpcb.smtp._status import STATUS, default
+
 # RFC 5321 §4.2: Reply-code = %x32-35 %x30-35 %x30-39; a first digit of 1 is not used in SMTP.
 _CODE = re.compile(r"[2-5][0-5][0-9]\Z")
-# RFC 3463 §2: class "." subject "." detail.
-_STATUS = re.compile(r"[245]\.(?:0|[1-9][0-9]{0,2})\.(?:0|[1-9][0-9]{0,2})\Z")
-# RFC 5321 §4.2: textstring = 1*(%d09 / %d32-126); an empty text is allowed by Reply-line.
-_TEXT = re.compile(r"[\t\x20-\x7e]*\Z")
 
 # RFC 5321 §4.5.3.1.5, with the code and the CRLF.
 MAXIMUM_LINE_OCTETS = 512
@@ -23,19 +22,24 @@ class Reply:
     """
     A server's answer to one command (RFC 5321 §4.2).
 
-    A reply that exists is well formed: one that could add a line, a second reply or a wrong
-    class of status code to the dialogue cannot be made.
+    ``Reply(550, "No such mailbox", status="5.1.1")``.  A reply that exists is well formed.  Its
+    text is made sendable, whatever it holds: it never adds a second reply to the dialogue.  A code
+    or a status that is none is a mistake, and raises.
 
-    :ivar code: 200 to 559; its first digit decides what the client does next.
-    :ivar status: enhanced status code such as ``"5.7.1"`` (RFC 3463 §2), or ``None``
-        where RFC 2034 §4 has none: greeting, EHLO/HELO and every 3yz reply.  If it is not given, it
-        is the one that fits the code best.
-    :ivar lines: printable ASCII without CRLF, at least one line.  A single string is one line;
-        each line with its codes fits into 512 octets (§4.5.3.1.5).
-    :ivar closes: close the connection once this reply has been sent.  221 and 421 always do:
+    :param code: 200 to 559; its first digit decides what the client does next.
+    :param text: one string, or one a line; the standard text of the code if there is none.  A line
+        end begins another line of the same reply, other controls become blanks, and what does not
+        fit into 512 octets (§4.5.3.1.5) goes on in another line.  A status that it begins with is
+        the status.
+    :param status: enhanced status code such as ``"5.7.1"`` (RFC 3463 §2), or ``None`` where
+        RFC 2034 §4 has none: greeting, EHLO/HELO and every 3yz reply.  If it is not given, it is
+        the one that fits the event, or else the code.
+    :param closes: close the connection once this reply has been sent.  221 and 421 always do:
         that is what they say (§4.2.2, §4.2.3).
-    :ivar wire: the octets as sent, CRLF included.
-    :raises ValueError: the reply would not be well formed; the text says why.
+    :ivar lines: the text as it will be sent where UTF-8 may be sent.
+    :ivar wire: the octets as sent, CRLF included; a question mark for what is not ASCII.
+    :raises ValueError: such a code or status does not exist.
+    :raises TypeError: an argument is of another type.
     """
 
     code: int
@@ -43,49 +47,44 @@ class Reply:
     lines: tuple[str, ...]
     closes: bool
     wire: bytes = field(repr=False, compare=False)
+    _wide: bytes = field(repr=False, compare=False)
+    # What nobody said: `fitted` may choose better than the code alone can.
+    _status_assumed: bool = field(repr=False, compare=False)
+    _text_assumed: bool = field(repr=False, compare=False)
 
     def __init__(
         self,
         code: int,
+        text: str | Iterable[str] = (),
+        *,
         status: str | EllipsisType | None = ...,
-        lines: str | Iterable[str] = (),
         closes: bool = False,
     ) -> None:
+        code = _checked_code(code)
+        texts = _texts(text)
+        assumed = status is ...
         if status is ...:
-            status = DEFAULTS.get(code, _class_default(code))[0] if _is_code(code) else None
-        try:
-            lines = (lines,) if isinstance(lines, str) else tuple(lines)
-        except TypeError:
-            raise ValueError("the text of a reply is a string, or strings") from None
-        if not all(isinstance(line, str) for line in lines):
-            raise ValueError("the text of a reply is a string, or strings")
-        if not _is_code(code):
-            raise ValueError(f"{code!r} is no reply code (RFC 5321 §4.2)")
-        if not lines:
-            lines = (DEFAULTS.get(code, (None, ""))[1],)
-        if status is not None:
-            if not isinstance(status, str) or not _STATUS.match(status):
-                raise ValueError(f"{status!r} is no enhanced status code (RFC 3463 §2)")
-            if status[0] != str(code)[0]:
-                raise ValueError(f"status {status} is of another class than {code} (RFC 2034 §4)")
-        for line in lines:
-            if not _TEXT.match(line):
-                raise ValueError(
-                    f"reply text is printable ASCII on one line (RFC 5321 §4.2): {line!r}"
-                )
+            status, texts = _leading_status(code, texts)
+            assumed = status is None
+            if assumed:
+                status = default(code)[0]
+        elif status is not None:
+            _check_status(code, status)
         start = f"{status} " if status is not None else ""
+        lines = sendable(texts or (default(code)[1],), MAXIMUM_LINE_OCTETS - 6 - len(start))
         last = len(lines) - 1
-        texts = [
-            f"{code}{' ' if at == last else '-'}{start}{line}".encode("ascii")
-            for at, line in enumerate(lines)
-        ]
-        if any(len(text) + 2 > MAXIMUM_LINE_OCTETS for text in texts):
-            raise ValueError("a reply line is longer than 512 octets (RFC 5321 §4.5.3.1.5)")
-        object.__setattr__(self, "code", code)
-        object.__setattr__(self, "status", status)
-        object.__setattr__(self, "lines", lines)
-        object.__setattr__(self, "closes", bool(closes) or code in (221, 421))
-        object.__setattr__(self, "wire", b"\r\n".join(texts) + b"\r\n")
+        wide = "".join(
+            f"{code}{' ' if at == last else '-'}{start}{line}\r\n" for at, line in enumerate(lines)
+        )
+        put = object.__setattr__
+        put(self, "code", code)
+        put(self, "status", status)
+        put(self, "lines", lines)
+        put(self, "closes", bool(closes) or code in (221, 421))
+        put(self, "wire", wide.encode("ascii", "replace"))
+        put(self, "_wide", self.wire if wide.isascii() else wide.encode())
+        put(self, "_status_assumed", assumed)
+        put(self, "_text_assumed", not texts)
 
     @property
     def positive(self) -> bool:
@@ -98,79 +97,114 @@ class Reply:
         start = f"{self.code} {self.status}" if self.status is not None else str(self.code)
         return f"{start} {' '.join(self.lines)}"
 
+    def encoded(self, *, utf8: bool) -> bytes:
+        """
+        Return the octets to send.
+
+        :param utf8: the transaction has SMTPUTF8, so that the client reads UTF-8 in replies
+            (RFC 6531 §3.7.4.1, §3.7.4.2); otherwise the same as ``wire``.
+        """
+        return self._wide if utf8 else self.wire
+
     def closing(self) -> Reply:
         """Return the same reply, after which the connection is closed."""
-        return Reply(self.code, self.status, self.lines, closes=True)
+        return self if self.closes else self._with(self.status, self.lines, closes=True)
+
+    def fitted(self, refuse: Reply) -> Reply:
+        """
+        Return the same reply, with the status and text that fit an event where none were given.
+
+        :param refuse: the standard refusal of the event.  If it has no status, nothing said there
+            has one (RFC 2034 §4); one with the same code says what that code means there.
+        """
+        if refuse.status is None:
+            return self if self.status is None else self._with(None, self.lines, self.closes)
+        if self.code == refuse.code and self._status_assumed:
+            lines = refuse.lines if self._text_assumed else self.lines
+            return self._with(refuse.status, lines, self.closes)
+        return self
+
+    def _with(self, status: str | None, lines: tuple[str, ...], closes: bool) -> Reply:
+        reply = Reply(self.code, lines, status=status, closes=closes)
+        object.__setattr__(reply, "_status_assumed", self._status_assumed)
+        object.__setattr__(reply, "_text_assumed", self._text_assumed)
+        return reply
 
     @classmethod
-    def from_verdict(cls, verdict: object) -> Reply | bool:
+    def from_verdict(cls, answer: object, refuse: Reply | None = None) -> Reply | bool:
         """
         Turn what a handler answered into a reply, or into yes or no.
 
-        :param verdict: ``None`` or ``True`` (accept), ``False`` (refuse), a `Reply`, a code, or
-            ``(code, text)`` where text may be a sequence of lines.
+        :param answer: ``None`` or ``True`` (accept), ``False`` (refuse), ``550``,
+            ``(550, "text")``, ``(550, "5.1.1", "text")`` or a `Reply`; a text may be one string or
+            one a line.
+        :param refuse: the standard refusal of the event; see `fitted`.
         :return: a `Reply`, or ``True`` or ``False`` for the standard reply to that command.
         :raises TypeError: it is nothing of the kind.
-        :raises ValueError: it cannot be made a well formed reply.
+        :raises ValueError: its code or status does not exist.
         """
-        if verdict is None:
+        if answer is None:
             return True
-        if isinstance(verdict, (bool, Reply)):
-            return verdict
-        if isinstance(verdict, int):
-            return cls(int(verdict))
-        if isinstance(verdict, tuple) and len(verdict) == 2:
-            code, lines = verdict
-            if isinstance(code, int) and not isinstance(code, bool):
-                return cls(int(code), lines=lines)
-        raise TypeError(
-            "a verdict is None, True, False, a Reply, a code or (code, text), "
-            f"not {type(verdict).__name__}"
-        )
+        if isinstance(answer, bool):
+            return answer
+        if isinstance(answer, Reply):
+            reply = answer
+        elif isinstance(answer, int):
+            reply = cls(answer)
+        elif isinstance(answer, tuple) and len(answer) == 2:
+            reply = cls(answer[0], answer[1])
+        elif isinstance(answer, tuple) and len(answer) == 3:
+            reply = cls(answer[0], answer[2], status=answer[1])
+        else:
+            raise TypeError(
+                "a verdict is None, True, False, a code, (code, text), (code, status, text) "
+                f"or a Reply, not {_described(answer)}"
+            )
+        return reply if refuse is None else reply.fitted(refuse)
 
 
-def _is_code(code: object) -> bool:
-    return (
-        isinstance(code, int) and not isinstance(code, bool) and _CODE.match(str(code)) is not None
+def _described(answer: object) -> str:
+    if isinstance(answer, tuple):
+        return f"a tuple of {len(answer)}"
+    return type(answer).__name__
+
+
+def _checked_code(code: object) -> int:
+    if not isinstance(code, int) or isinstance(code, bool):
+        raise TypeError(f"a reply code is an int, not {type(code).__name__}")
+    if not 200 <= code < 600 or not _CODE.match(str(int(code))):
+        raise ValueError("a reply code is 200 to 559 (RFC 5321 §4.2)")
+    return int(code)
+
+
+def _check_status(code: int, status: object) -> None:
+    if not isinstance(status, str):
+        raise TypeError(f"an enhanced status code is a str, not {type(status).__name__}")
+    match = STATUS.fullmatch(status)
+    if match is None:
+        raise ValueError(f"{status!r:.80} is no enhanced status code (RFC 3463 §2)")
+    if match[1] != str(code)[0]:
+        raise ValueError(f"status {status} is of another class than {code} (RFC 2034 §4)")
+
+
+def _texts(text: object) -> tuple[str, ...]:
+    texts = (text,) if isinstance(text, str) else text
+    if isinstance(texts, Iterable):
+        texts = tuple(texts)
+        if all(isinstance(line, str) for line in texts):
+            return texts
+    raise TypeError("the text of a reply is a str, or one a line")
+
+
+def _leading_status(code: int, texts: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+    """Take a status off a text that begins with it: ``(550, "5.1.1 No such user")`` is a habit."""
+    match = STATUS.match(texts[0]) if texts else None
+    if match is None or match[1] != str(code)[0]:
+        return None, texts
+    status = match[0]
+    if texts[0] != status and not texts[0].startswith(status + " "):
+        return None, texts
+    rest = tuple(
+        line[len(status) :].lstrip(" ") if line.startswith(status) else line for line in texts
     )
-
-
-def _class_default(code: int) -> tuple[str | None, str]:
-    """Return the status that says nothing but the class (RFC 3463 §3.1)."""
-    digit = code // 100
-    return (f"{digit}.0.0", "") if digit in (2, 4, 5) else (None, "")
-
-
-# What a bare code says: RFC 5321 §4.2.3 in our words, with the status of RFC 5248 that fits.
-DEFAULTS: dict[int, tuple[str | None, str]] = {
-    211: ("2.0.0", "System status"),
-    214: ("2.0.0", "Help"),
-    220: (None, "Service ready"),
-    221: ("2.0.0", "Closing connection"),
-    235: ("2.7.0", "Authentication succeeded"),
-    250: ("2.0.0", "OK"),
-    251: ("2.1.5", "Recipient not local, will forward"),
-    252: ("2.5.0", "Cannot verify, but will take the message and try"),
-    354: (None, "Start mail input, end with <CRLF>.<CRLF>"),
-    421: ("4.3.0", "Service not available, closing connection"),
-    450: ("4.2.0", "Mailbox busy, try again later"),
-    451: ("4.3.0", "Local error in processing, try again later"),
-    452: ("4.3.1", "Not enough storage, try again later"),
-    454: ("4.7.0", "Temporary authentication failure"),
-    455: ("4.5.4", "Parameters cannot be accommodated now"),
-    500: ("5.5.2", "Command not recognised"),
-    501: ("5.5.4", "Syntax error in parameters"),
-    502: ("5.5.1", "Command not implemented"),
-    503: ("5.5.1", "Bad sequence of commands"),
-    504: ("5.5.4", "Parameter not implemented"),
-    521: ("5.3.2", "This host takes no mail"),
-    530: ("5.7.0", "Authentication required"),
-    535: ("5.7.8", "Authentication credentials invalid"),
-    550: ("5.7.1", "Refused by policy"),
-    551: ("5.1.6", "Recipient not local"),
-    552: ("5.3.4", "Message too big"),
-    553: ("5.1.3", "Mailbox name not allowed"),
-    554: ("5.7.1", "Transaction refused"),
-    555: ("5.5.4", "Parameter not recognised"),
-    556: ("5.1.10", "Domain takes no mail"),
-}
+    return status, rest if rest != ("",) else ()

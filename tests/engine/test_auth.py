@@ -10,10 +10,11 @@ from smtpcb.engine._connection import Connection
 from smtpcb.engine._questions import CommandSeen, Decision, Reason
 from smtpcb.engine._server import ServerDialogue, Wants
 from smtpcb.engine._settings import Abilities, Settings
-from smtpcb.smtp._command import Verb, observed
+from smtpcb.smtp._command import Verb
 from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import Reply
-from smtpcb.smtp._sasl import Authenticated, Credentials
+from smtpcb.smtp._secret import observed
+from smtpcb.smtp.sasl import Authenticated, Credentials
 from smtpcb.testing import Played, play
 from smtpcb.testing._play import TLS
 
@@ -130,9 +131,9 @@ def test_five_wrong_passwords_end_the_connection() -> None:
     [
         (True, 235, "anne"),
         (Authenticated(7), 235, 7),
-        (Reply(235, "2.7.0", "Hello, anne"), 235, "anne"),
+        (Reply(235, "Hello, anne", status="2.7.0"), 235, "anne"),
         (False, 535, None),
-        (Reply(454, "4.7.0", "Later"), 454, None),
+        (Reply(454, "Later", status="4.7.0"), 454, None),
         (550, 550, None),
         (None, 451, None),
         (250, 451, None),
@@ -237,7 +238,7 @@ def test_looking_for_secrets_takes_each_octet_once(piece: bytes) -> None:
     line = (piece * 400_000)[:400_000]
     dialogue = ServerDialogue(Connection("x"))
     dialogue.shown(line)
-    observed(line, secret=False)
+    observed(line)
 
 
 @pytest.mark.parametrize(
@@ -252,5 +253,5 @@ def test_a_login_written_in_a_strange_way_is_not_shown(line: bytes) -> None:
     """IMAP's habits, quotations and pasted logs hold real passwords (P14)."""
     dialogue = ServerDialogue(Connection("x"))
     assert dialogue.shown(line) == f"<{len(line)} octets hidden>".encode()
-    assert "AGF" not in repr(observed(line, secret=False))
+    assert "AGF" not in repr(observed(line))
     assert dialogue.shown(b"AGFubmUAb3BlbiBzZXNhbWU=") == b"<24 octets hidden>"

@@ -9,8 +9,7 @@ from smtpcb.engine._extensions import (
     EXTENSIONS,
     HANDLER_EXTENSIONS,
     Situation,
-    hello_reply,
-    offered,
+    offer,
 )
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.smtp._limits import Limits
@@ -28,10 +27,10 @@ def keywords(**changes: object) -> set[str]:
     given: dict[str, object] = {"secure": False, "authenticated": False, "abilities": Abilities()}
     given |= {"settings": Settings()} | changes
     situation = Situation(**given)  # type: ignore[arg-type]
-    assert {line.partition(" ")[0] for line in hello_reply(situation).lines[1:]} <= offered(
-        situation
-    )
-    return set(hello_reply(situation).lines[1:])
+    offered = offer(situation)
+    lines = offered.reply.lines[1:]
+    assert {line.partition(" ")[0] for line in lines} <= offered.keywords
+    return set(lines)
 
 
 ALWAYS = {
@@ -66,8 +65,8 @@ def test_passwords_are_asked_for_inside_tls_only() -> None:
 def test_auth_is_not_offered_to_whoever_has_logged_in() -> None:
     """RFC 4954 §4: but AUTH= goes on being understood."""
     situation = Situation(Settings(), ALL, secure=True, authenticated=True)
-    assert not any(line.startswith("AUTH") for line in hello_reply(situation).lines)
-    assert "AUTH" in offered(situation)
+    assert not any(line.startswith("AUTH") for line in offer(situation).reply.lines)
+    assert "AUTH" in offer(situation).mail
 
 
 def test_a_size_of_nought_is_no_limit() -> None:
@@ -79,7 +78,7 @@ def test_a_size_of_nought_is_no_limit() -> None:
 def test_no_line_passes_512_octets() -> None:
     """RFC 5321 §4.5.3.1.5, with the longest name (P18)."""
     name = ".".join(["x" * 50] * 5)
-    reply = hello_reply(Situation(Settings(hostname=name), ALL, False, False))
+    reply = offer(Situation(Settings(hostname=name), ALL, False, False)).reply
     assert max(map(len, reply.wire.splitlines(keepends=True))) <= MAXIMUM_LINE_OCTETS
 
 

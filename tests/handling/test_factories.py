@@ -33,7 +33,7 @@ from smtpcb.handling._factories import (
 )
 from smtpcb.interfaces import IAuthenticator, ISmtpEventHandler, ISmtpHandlerFactory
 from smtpcb.smtp._command import Verb
-from smtpcb.smtp._sasl import Authenticated, Credentials
+from smtpcb.smtp.sasl import Authenticated, Credentials
 from tests.server.client import HELLO, MESSAGE, Client, Recorder
 
 HERE = Connection("test")

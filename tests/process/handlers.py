@@ -57,7 +57,7 @@ class Told:
     def message(self, envelope: Envelope) -> Reply:
         Told.taken += 1
         note(f"{os.getpid()} {envelope.content.bytes()!r}")
-        return Reply(250, "2.0.0", (f"{os.getpid()} {Told.taken} {self.worker}",))
+        return Reply(250, (f"{os.getpid()} {Told.taken} {self.worker}",), status="2.0.0")
 
 
 class _Broken(Service):

@@ -321,7 +321,7 @@ class Refusing:
         self.text = text
 
     def mail(self, reverse_path, parameters):
-        return Reply(550, "5.7.1", self.text)
+        return Reply(550, self.text, status="5.7.1")
 
 @implementer(ISmtpHandlerPlugin, IPlugin)
 class Plugin:

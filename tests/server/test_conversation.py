@@ -318,7 +318,7 @@ def test_cancelling_one_lookup_may_answer_another(ending: str, connect: Connect)
     if ending == "leave":
         client.leave()
     elif ending == "closing":
-        handler.asked[0][1].callback(Reply(421, "4.3.0", "enough"))
+        handler.asked[0][1].callback(Reply(421, "enough", status="4.3.0"))
         assert client.replies() == ["421 4.3.0 enough"]
         assert client.closing
         assert handler.names()[-1] == "aborted"
@@ -646,7 +646,7 @@ def test_each_message_of_a_connection_is_looked_at(how: str, connect: Connect) -
         def refuse(self, text: str) -> None:
             seen.append(text)
             if "bad" in text:
-                raise Refusal(Reply(550, "5.7.1", "Bad"))
+                raise Refusal(Reply(550, "Bad", status="5.7.1"))
 
     class Headers(Looking):
         def header(self, name: str, value: str) -> None:

@@ -15,7 +15,7 @@ from smtpcb.engine._questions import Reason
 from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import Reply
-from smtpcb.smtp._sasl import Authenticated
+from smtpcb.smtp.sasl import Authenticated
 from tests.server.client import HELLO, MAIL, MESSAGE, RCPT, TEXT, Client, Observer, Recorder
 
 SECRET = "the text of an exception"
@@ -220,7 +220,7 @@ def test_a_fault_in_the_content_is_answered_at_its_end(
 
 @pytest.mark.parametrize("event", sorted(CONTENT))
 @pytest.mark.parametrize(
-    ("refusal", "code"), [(Refusal(Reply(554, "5.6.0", "No")), "554 5.6.0 No"), (False, "550")]
+    ("refusal", "code"), [(Refusal(Reply(554, "No", status="5.6.0")), "554 5.6.0 No"), (False, "550")]
 )
 def test_refusing_the_content_as_it_comes(
     event: str, refusal: Any, code: str, connect: Connect
@@ -411,9 +411,9 @@ def test_a_late_answer_is_never_taken_for_another_commands(
         (450, "450 4.2.0"),
         ((450, "Later"), "450 4.2.0 Later"),
         ((550, ("One", "Two")), "550 5.7.1 One|5.7.1 Two"),
-        (Reply(251, "2.1.5", "Will forward"), "251 2.1.5 Will forward"),
-        (Reply(450, "4.7.1", "Grey"), "450 4.7.1 Grey"),
-        (Reply(550, "5.7.1", "Bye").closing(), "550 5.7.1 Bye"),
+        (Reply(251, "Will forward", status="2.1.5"), "251 2.1.5 Will forward"),
+        (Reply(450, "Grey", status="4.7.1"), "450 4.7.1 Grey"),
+        (Reply(550, "Bye", status="5.7.1").closing(), "550 5.7.1 Bye"),
         (421, "421 4.3.0"),
     ],
 )
@@ -476,7 +476,7 @@ def test_refusal_may_be_raised(connect: Connect) -> None:
     """Raising Refusal(reply) is the same as returning its reply."""
 
     def refuse(*arguments: Any) -> None:
-        raise Refusal(Reply(550, "5.1.1", "Nobody"))
+        raise Refusal(Reply(550, "Nobody", status="5.1.1"))
 
     client = connect(Recorder(rcpt=refuse, mail=nonsense(fail(Refusal(Reply(450))))))
     client.send(HELLO)

@@ -28,7 +28,7 @@ from smtpcb.engine._questions import Reason
 from smtpcb.engine._settings import Settings
 from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import Reply
-from smtpcb.smtp._sasl import Authenticated
+from smtpcb.smtp.sasl import Authenticated
 from smtpcb.transcript._record import TranscriptFolder, TranscriptSettings
 from tests.server.client import (
     HELLO,
@@ -469,7 +469,7 @@ def test_after_quit(how: str, connect: Connect) -> None:
 
 def test_closing_lets_the_client_read_why(connect: Connect) -> None:
     """Closing with input unread resets the connection, and the 421 may be lost."""
-    client = connect(Recorder(hello=lambda _: Reply(421, "4.3.0", "Later")))
+    client = connect(Recorder(hello=lambda _: Reply(421, "Later", status="4.3.0")))
     assert client.codes(HELLO + b"NOOP\r\n" * 10) == [220, 421]
     assert client.transport.half_closed
     assert not client.transport.disconnecting
@@ -1010,7 +1010,7 @@ def test_a_client_that_closes_its_side_is_not_waited_for_otherwise(connect: Conn
 
 def test_what_was_answered_is_not_said_to_be_lost(connect: Connect, log: list[str]) -> None:
     """The line that explains duplicates must not stand where there is none (P46)."""
-    handler = Recorder(message=lambda _: Reply(250, "2.0.0", "Kept").closing())
+    handler = Recorder(message=lambda _: Reply(250, "Kept", status="2.0.0").closing())
     client = connect(handler)
     client.send(HELLO + MESSAGE)
     assert not any("not delivered" in line for line in log)

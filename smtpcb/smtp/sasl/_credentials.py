@@ -1,0 +1,40 @@
+"""Credentials, and what a yes to them may say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """
+    Who somebody says they are, and how they prove it.
+
+    :ivar mechanism: such as ``"PLAIN"``.
+    :ivar username: the authentication identity; it has no control characters.
+    :ivar password: the proof; it is in no repr, log or transcript.  Octets that are no UTF-8 stand
+        as surrogate escapes: ``password.encode("utf-8", "surrogateescape")`` has them again.
+    :ivar authorization_id: whom they want to act as (RFC 4616 §2), or ``""``: themselves.
+    :ivar proven: the mechanism has checked a proof against a stored secret already; there is no
+        password, and the question is only whether they may log in.
+    """
+
+    mechanism: str
+    username: str
+    password: str = field(repr=False)
+    authorization_id: str = ""
+    proven: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """
+    A yes from an authenticator that knows more than the name.
+
+    :ivar identity: becomes ``connection.identity``.
+    :ivar release: called when the login is over: at the end of the connection, or after STARTTLS.
+    """
+
+    identity: object
+    release: Callable[[], object] | None = None

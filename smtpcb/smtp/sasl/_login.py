@@ -1,0 +1,37 @@
+"""LOGIN: name and password one after the other; never became an RFC, and is spoken everywhere."""
+
+from __future__ import annotations
+
+from smtpcb.smtp._errors import PeerProtocolError
+from smtpcb.smtp.sasl._credentials import Credentials
+from smtpcb.smtp.sasl._exchange import (
+    MALFORMED,
+    Challenge,
+    ClientExchange,
+    Decide,
+    Mechanism,
+    ServerExchange,
+    read_identity,
+    read_password,
+    write_password,
+)
+
+
+def _server(initial: bytes | None) -> ServerExchange:
+    # Clients wait for just these two prompts.
+    username = (yield Challenge(b"Username:")) if initial is None else initial
+    if not username:
+        raise PeerProtocolError(MALFORMED)
+    identity = read_identity(username)
+    password = yield Challenge(b"Password:")
+    yield Decide(Credentials("LOGIN", identity, read_password(password)))
+
+
+def _client(credentials: Credentials) -> ClientExchange:
+    # Whatever the prompts say: they are in any language, and always in this order.
+    yield None
+    yield credentials.username.encode()
+    yield write_password(credentials.password)
+
+
+LOGIN = Mechanism("LOGIN", _server, _client, plaintext=True)
