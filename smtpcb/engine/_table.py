@@ -153,7 +153,7 @@ TRANSITIONS: Mapping[State, Moves] = {
         Step.ENDED: State.OVER,
     },
     State.INSECURE: {Verb.QUIT: State.OVER, Step.ENDED: State.OVER},
-    State.OVER: {},
+    State.OVER: {Step.ENDED: State.OVER},
 }
 
 # Where a policy wants TLS or a login first: what is taken until then (RFC 3207 §4, RFC 4954 §6).
