@@ -348,8 +348,6 @@ class Conversation:
         if kind is AUTHENTICATE and isinstance(answer, Authenticated):
             self.dialogue.connection.identity = answer.identity
             self.release = answer.release
-        if kind is MESSAGE:
-            self.forget_content(keep=reply.positive)
         return reply
 
     def _later(self, answer: object) -> object:
@@ -466,23 +464,20 @@ class Conversation:
         """Call the handler for one piece after the other, up to one that needs time."""
         dialogue = self.dialogue
         for kind, arguments in pieces:
-            intake = dialogue.intake
-            if intake is None or intake.refusal is not None:
-                return
             answer = self._call(kind.method, arguments)
             if isinstance(answer, Pending):
                 limit = dialogue.settings.limits.decision_seconds
 
                 def came(outcome: object, kind: Kind = kind) -> None:
-                    self._judge(kind, outcome)
-                    self._feed(pieces)
+                    if outcome is None or self._judge(kind, outcome):
+                        self._feed(pieces)
 
                 self._wait(kind.method, answer, came, limit)
                 return
-            if answer is not None:
-                self._judge(kind, answer)
+            if answer is not None and not self._judge(kind, answer):
+                return
 
-    def _judge(self, kind: Kind, answer: object) -> None:
+    def _judge(self, kind: Kind, answer: object) -> bool:
         """Go on with the message, or have it read to its end and refused."""
         reason = Reason.REFUSED
         try:
@@ -496,6 +491,7 @@ class Conversation:
             reply, reason = self._incident(kind, kind.method, error), Reason.FAILED
         if not reply.positive:
             self.dialogue.refuse_content(reply, reason)
+        return reply.positive
 
     def _keep(self, octets: bytes) -> None:
         if self.content is None:
@@ -510,19 +506,15 @@ class Conversation:
             self.dialogue.refuse_content(replies.NO_STORAGE, Reason.FAILED)
 
     def _hand_over(self, envelope: Envelope) -> None:
-        if self.handler.keeps_content:
-            if self.content is None:
-                self.content = self.platform.make_content()
-            envelope.kept = self.content
-
-    def forget_content(self, *, keep: bool = False) -> None:
-        """
-        Let the content go.
-
-        :param keep: it has been accepted: it lives as long as somebody holds it.
-        """
         content, self.content, self.headers = self.content, None, None
-        if content is not None and not keep:
+        if self.handler.keeps_content:
+            # From here on it lives as long as somebody holds it.
+            envelope.kept = self.platform.make_content() if content is None else content
+
+    def forget_content(self) -> None:
+        """Throw away what has come in of a message that will not be."""
+        content, self.content, self.headers = self.content, None, None
+        if content is not None:
             content.close()
 
     # What the handler is told.
