@@ -19,13 +19,12 @@ from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.engine._login import auth
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._table import State
+from smtpcb.smtp._address import ForwardPath, ReversePath
 from smtpcb.smtp._argument import (
     USUAL_MAIL,
     USUAL_RCPT,
     read_mail,
     read_rcpt,
-    usual_forward_path,
-    usual_reverse_path,
 )
 from smtpcb.smtp._command import Introduction, Query, Verb, read_query
 from smtpcb.smtp._parameter import (
@@ -79,9 +78,13 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """MAIL."""
     match = USUAL_MAIL.match(argument)
     if match is not None:
-        path = usual_reverse_path(match)
-        rest = match[3].decode("ascii")
-        wide = False
+        local_part, domain, after = match.groups()
+        path = (
+            ReversePath.NULL
+            if domain is None
+            else ReversePath(local_part.decode("ascii"), domain.lower().decode("ascii"))
+        )
+        rest, wide = after.decode("ascii"), False
     else:
         text, refusal = _text_of(argument)
         if refusal is not None:
@@ -115,8 +118,9 @@ def rcpt(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     assert envelope is not None
     match = USUAL_RCPT.match(argument)
     if match is not None:
-        path = usual_forward_path(match)
-        rest = match[3].decode("ascii")
+        local_part, domain, after = match.groups()
+        path = ForwardPath(local_part.decode("ascii"), domain.lower().decode("ascii"))
+        rest = after.decode("ascii")
     else:
         text, refusal = _text_of(argument)
         if refusal is not None:

@@ -202,13 +202,13 @@ class Conversation:
             dialogue.put(question)
         elif dialogue.finished is None or kind is MESSAGE:
             kind.settle(dialogue, subject, accept)
-        if self.observer is not None:
-            self.observer.decided(kind.method, subject, accept, seconds)
+        observer = self.observer
+        if observer is not None and (kind is MESSAGE or observer.sees_plain_answers):
+            observer.decided(kind.method, subject, accept, seconds)
 
     def take(self, envelope: Envelope, octets: bytes) -> None:
         """Keep a piece of content, or pass it on."""
-        handler = self.handler
-        if handler.keeps_content and not handler.reads_headers:
+        if self.handler.only_keeps:
             self._keep(octets)
         else:
             self._feed(self._pieces(envelope, octets))

@@ -65,7 +65,7 @@ class Intake:
         newlines = self.newlines
         if isinstance(newlines, NewlineRepair):
             data = newlines.repair(data)
-        limit = dialogue.settings.limits.message_octets
+        limit = dialogue.offer.settings.limits.message_octets
         # What fits is looked at first, so that the reply does not depend on how data was cut.
         too_big = limit is not None and envelope.size_octets + len(data) > limit
         if too_big:
@@ -80,15 +80,11 @@ class Intake:
         if too_big:
             refuse_content(dialogue, replies.MESSAGE_TOO_BIG, Reason.TOO_BIG, ours=True)
 
-    def endless(self, limit: int | None) -> bool:
-        """Whether it goes on so far behind the limit that nobody means it."""
-        return limit is not None and not self.ended and self.octets > 2 * limit + SLACK_OCTETS
-
 
 def begin_content(dialogue: ServerDialogue) -> None:
     """Read what stands behind DATA."""
     intake = dialogue.intake = Intake(DotReader(), last=True)
-    if dialogue.settings.bare_newline == "refuse":
+    if dialogue.offer.settings.bare_newline == "refuse":
         intake.newlines = NewlineCheck()
     else:
         intake.newlines = NewlineRepair()

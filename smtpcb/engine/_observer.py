@@ -16,9 +16,15 @@ class Observer:
 
     It is called in the order of what happens, between octets and answers, so it must not block; what
     it raises ends the connection as a fault of ours.
+
+    :cvar sees_octets: whether `client`, `server`, `content` and `end_of_content` are called.
+    :cvar sees_plain_answers: whether `decided` is called for a plain yes at once, which most answers
+        are, to anything but a message.
     """
 
     __slots__ = ()
+    sees_octets = True
+    sees_plain_answers = True
 
     def client(self, octets: bytes) -> None:
         """A line has come, CRLF included; no octet of a secret is in it."""

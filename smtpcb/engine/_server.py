@@ -8,7 +8,7 @@ from smtpcb.engine import _replies as replies
 from smtpcb.engine._commands import Row, too_long, unknown
 from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._envelope import Envelope
-from smtpcb.engine._intake import Intake, refuse_content
+from smtpcb.engine._intake import SLACK_OCTETS, Intake, refuse_content
 from smtpcb.engine._login import give_up, respond
 from smtpcb.engine._offer import Offer, offer_for
 from smtpcb.engine._pipeline import Pipeline
@@ -224,16 +224,19 @@ class ServerDialogue:
         if intake is None or self.wants is not Wants.CONTENT:
             raise LocalProtocolError(f"mail data, where {self.wants.value} is wanted")
         data, rest = intake.reader.read(octets)
-        intake.ended = rest is not None
         if data:
             intake.take(self, data)
-            if intake.endless(self.offer.settings.limits.message_octets):
+        if rest is None:
+            limit = self.offer.settings.limits.message_octets
+            if limit is not None and intake.octets > 2 * limit + SLACK_OCTETS:
                 # It has been told nothing yet, and does not stop: hang up.
-                refusal = intake.refusal or replies.MESSAGE_TOO_BIG
-                self.close(refusal, Reason.LIMIT)
-                return b""
+                self.close(intake.refusal or replies.MESSAGE_TOO_BIG, Reason.LIMIT)
+            elif self.owner.busy:
+                self.wants = Wants.ANSWER
+            return b""
+        intake.ended = True
         self.resume()
-        return b"" if rest is None or self.finished is not None else rest
+        return b"" if self.finished is not None else rest
 
     def resume(self) -> None:
         """Go on when nothing is waited for any more; its owner says so when it was `busy`."""
@@ -242,7 +245,8 @@ class ServerDialogue:
             self._finish(intake)
             if self.stopping:
                 self._stop_if_idle()
-        self.look_ahead()
+        if self.intake is not None or self.finished is not None or self.wants is Wants.ANSWER:
+            self.look_ahead()
 
     def refuse_content(self, reply: Reply, reason: Reason) -> None:
         """
@@ -336,6 +340,10 @@ class ServerDialogue:
         if not kept:
             self.intake = None
             self.abort(reason)
+
+    def release(self) -> None:
+        """Forget the owner, which knows us: nothing more will happen, and both are freed at once."""
+        del self.ask, self.owner
 
     # What its commands and questions do.
 
@@ -555,26 +563,24 @@ class ServerDialogue:
                 return
         refusal = intake.refusal
         self.intake = None
+        if intake.last and refusal is None:
+            envelope, self.envelope = self.envelope, None
+            self.ask(MESSAGE, envelope, envelope)
+            return
         if intake.stray:
             if intake.last and self.state is State.CHUNKS_FAILED:
                 self.why = None
                 self.move(Step.DISCARDED)
         elif intake.last:
-            self.move(Step.MESSAGE_ENDED) if refusal is not None else None
+            self.move(Step.MESSAGE_ENDED)
         elif refusal is not None:
             # Chunks that are under way behind this one must fail too (RFC 3030 §4.2), and alike.
             self.why = refusal
             self.move(Step.CHUNK_REFUSED)
         else:
             self.move(Step.CHUNK_TAKEN)
-        if refusal is not None:
-            self.send(refusal, own=intake.ours)
-        elif not intake.last:
-            self.send(replies.CHUNK_OK)
-        else:
-            envelope, self.envelope = self.envelope, None
-            assert envelope is not None
-            self.ask(MESSAGE, envelope, envelope)
+        self.look_ahead()
+        self.send(replies.CHUNK_OK if refusal is None else refusal, own=intake.ours)
 
     def _stop_if_idle(self) -> None:
         if (

@@ -1,5 +1,4 @@
-"""What an application gives becomes a handler."""
-
-from smtpcb.handling._factories import SmtpEventHandler, callbacks, handler_factory, threaded
-
-__all__ = ["SmtpEventHandler", "callbacks", "handler_factory", "threaded"]
+def handler_factory(given):
+    if isinstance(given, type): return lambda connection: given()
+    return lambda connection: given
+SmtpEventHandler = callbacks = threaded = None

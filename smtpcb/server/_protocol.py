@@ -1,14 +1,11 @@
-"""SmtpServerProtocol: the octets, the time and the TLS of one connection; no rule of SMTP."""
+"""SmtpServerProtocol: the octets and the TLS of one connection; no rule of SMTP."""
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL.SSL import Error as SslError
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IHalfCloseableProtocol,
     IHandshakeListener,
     IPushProducer,
@@ -22,52 +19,36 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smtpcb import tls
-from smtpcb.engine import _replies as replies
-from smtpcb.engine._connection import Connection, TlsInformation
-from smtpcb.engine._questions import Decision, Reason, StartTls
-from smtpcb.engine._server import ServerDialogue, Wants
-from smtpcb.engine._settings import Abilities
-from smtpcb.handling._factories import Method
-from smtpcb.server import _decisions as decisions
-from smtpcb.server._conversation import Conversation
-from smtpcb.smtp._reply import Reply
+from smtpcb.engine import Connection, Conversation, Reason, ServerDialogue, Wants, replies
+from smtpcb.engine._lines import Discarded, has_lone_lf
+from smtpcb.server._farewell import CUT_SECONDS, LINGER_SECONDS, close_gently
+from smtpcb.server._flow import SLICE_SECONDS
+from smtpcb.server._pace import Pace
+from smtpcb.smtp import Reply
 
 if TYPE_CHECKING:
-    from smtpcb.server._factory import SmtpServerFactory
-    from smtpcb.transcript._record import Transcript
+    from collections.abc import Callable
 
-# How much input may wait while a decision is open; past it the client is not read any more.
+    from smtpcb.engine import Observer, TlsInformation
+    from smtpcb.server._admission import Ticket
+    from smtpcb.server._factory import SmtpServerFactory
+
+# How much input may wait while a question is open; past it the client is not read any more.
 # Up to it it is read, since only a reader learns that a client has left.  With what one read
 # brings, that makes 96 KiB at most.
 MOST_WAITING_OCTETS = 32_768
 # Replies that are gathered for one write: some commands get fifty times their octets back.
 MOST_REPLIES = 64
-# A line that goes on for longer is no mistake (P24).
-MOST_LINE_OCTETS = 1_048_576
-# How long one connection may keep all others waiting (P30).
-SLICE_SECONDS = 0.01
-# The pace of mail data is looked at this often.
-PACE_SECONDS = 60.0
-# How long a client that has been told to go may take to go; and in a hurry.
-LINGER_SECONDS = 5.0
-CUT_SECONDS = 1.0
+# The clock is looked at after so many lines of one read.
+LINES_A_LOOK = 32
 # How long the answer to one error too many, or to a wrong password, is held back.
 PENALTY_SECONDS = 1.0
 
 # What is said, without asking the dialogue, when it is us who are broken.
 BROKEN = Reply(421)
+_NEVER = float("inf")
 
 _log = Logger(namespace="smtpcb.server")
-
-
-class Phase(enum.Enum):
-    """What the one timer of a connection is about."""
-
-    HANDSHAKE = enum.auto()
-    COMMAND = enum.auto()
-    CONTENT = enum.auto()
-    DECISION = enum.auto()
-    LINGER = enum.auto()
 
 
 @implementer(IHandshakeListener, IHalfCloseableProtocol, IPushProducer)
@@ -75,67 +56,64 @@ class SmtpServerProtocol(LineReceiver):
     """
     One client, from its arrival to its end; `SmtpServerFactory` makes it.
 
-    It cuts lines and hands them to a `ServerDialogue`, lets a `Conversation` ask the handler what
-    that wants to know, and writes what it says.
+    It cuts lines and hands them to a `ServerDialogue`, writes what that says, and holds the client to
+    its deadlines.
+
+    :ivar deadline: when something about this connection is late; see `late`.
     """
 
     delimiter = b"\r\n"
     transport: Any
 
-    # What most connections never change stands here and not in each of them: it is less work for
-    # each, and thirty attributes are as many as instances can share the names of.
-    _dialogue: ServerDialogue | None = None
+    # What most connections never change stands here and not in each of them.
     _conversation: Conversation | None = None
-    _transcript: Transcript | None = None
-    # An overlong line is being thrown away.
-    _skipping = False
-    _skipped_start = b""
-    _skipped_octets = 0
-    _skipped_cr = False
+    _dialogue: ServerDialogue | None = None
+    _observer: Observer | None = None
+    _recorder: Observer | None = None  # the same, if it sees octets
+    _discarded: Discarded | None = None
+    _pace: Pace | None = None
     # Why we do not read, each for itself.
     _choked = False
-    _yielded: IDelayedCall | None = None
-    _penalty: IDelayedCall | None = None
+    _yielded = False
+    _penalty: Any = None
     _reading = True
-    # Mail data so far, at the start of the minute that is being looked at, and what is left of
-    # that minute; it stands still while the client waits for the handler.
-    _octets = 0
-    _octets_before = 0
-    _pace_left = PACE_SECONDS
-    _timer: IDelayedCall | None = None
-    _timer_due = float("inf")
-    _phase = Phase.COMMAND
-    _deadline = 0.0
-    _session_end = float("inf")
+    # What is being waited for; a phase has its own deadline.
+    _waits_for = Wants.NOTHING
+    # Lines taken, and how many of them when the client's time began to run; when this turn began, if
+    # it is a long one.
+    _lines = 0
+    _lines_before = -1
+    _began = 0.0
     # The client has closed its side.
     _at_end = False
     # We take no more from the client.
     _hung_up = False
     _lost = False
+    deadline = _NEVER
+    _session_end = _NEVER
 
-    def __init__(self, factory: SmtpServerFactory, connection: Connection) -> None:
+    def __init__(self, factory: SmtpServerFactory, connection: Connection, ticket: Ticket) -> None:
         self._factory = factory
-        self._clock: Any = factory.reactor
+        self._ticket = ticket
         self.connection = connection
-        limits = self._limits = factory.settings.limits
         # MAX_LENGTH does not count the CRLF.  The dialogue knows which lines may be so long.
-        self.MAX_LENGTH = max(limits.command_octets, limits.auth_octets) - 2
-        self._turn_began = 0.0
+        self.MAX_LENGTH = factory.most_line_octets
 
     # Twisted's hooks.
 
     def connectionMade(self) -> None:
         """Begin, or wait for TLS if the port has it."""
-        transport, connection = self.transport, self.connection
+        transport, connection, factory = self.transport, self.connection, self._factory
         host = transport.getHost()
-        connection.host_address = getattr(host, "host", "")
+        connection.host_address = getattr(host, "host", "") or _path_of(host)
         connection.host_port = getattr(host, "port", 0)
-        now = self._clock.seconds()
-        if self._limits.session_seconds is not None:
-            self._session_end = now + self._limits.session_seconds
+        limits = factory.settings.limits
+        now = factory.seconds()
+        if limits.session_seconds is not None:
+            self._session_end = now + limits.session_seconds
         transport.registerProducer(self, True)
         if ISSLTransport.providedBy(transport):
-            self._expect(Phase.HANDSHAKE, now + self._limits.handshake_seconds)
+            self._expect(Wants.HANDSHAKE, now + limits.handshake_seconds)
         else:
             self._turn(self._begin)
 
@@ -148,10 +126,12 @@ class SmtpServerProtocol(LineReceiver):
         """Take what the client sends."""
         if self._hung_up:
             return
-        self._turn_began = self._clock.seconds()
         try:
             super().dataReceived(data)
-            self._read_on()
+            if self._buffer and not self.paused:
+                self._read_on()
+            elif not self._busyReceiving:
+                self._end_of_turn()
         except Exception:
             self._break()
 
@@ -159,338 +139,320 @@ class SmtpServerProtocol(LineReceiver):
         """Take a command, or a response of AUTH."""
         dialogue = self._dialogue
         assert dialogue is not None
-        conversation = self._conversation
-        assert conversation is not None
-        if self._transcript is not None:
-            self._transcript.client(dialogue.shown(line) + b"\r\n")
-        dialogue.receive_line(line)
-        conversation.run()
-        if (
-            self.paused
-            or dialogue.penalized
-            or conversation.calls
-            or self._phase is not Phase.COMMAND
-            or dialogue.wants is not Wants.LINE
-        ):
-            self._follow()
-        else:
-            # One more command and nothing else: the timer looks at the deadline when it fires.
-            self._deadline = self._turn_began + self._limits.idle_seconds
-        if self._buffer and not self.paused:
-            if dialogue.replies_due > MOST_REPLIES:
-                self._flush()  # the transport says if that is enough
-            if self._clock.seconds() - self._turn_began > SLICE_SECONDS:
-                # Let the reactor serve the others before the next line.
-                self.paused = True
-                self._yielded = self._clock.callLater(0, self._take_turn)
+        if self._recorder is not None:
+            self._recorder.client(dialogue.shown(line) + b"\r\n")
+        dialogue.line(line)
+        lines = self._lines = self._lines + 1
+        if dialogue.wants is not Wants.LINE or dialogue.late is not None:
+            self._look_ahead(dialogue)
+        elif not lines % LINES_A_LOOK and self._buffer:
+            self._let_others(dialogue)
 
     def rawDataReceived(self, data: bytes) -> None:
-        """Take mail data, or more of a line that is too long."""
-        if self._skipping:
-            self._skip(data)
+        """Take mail data, or more of a line that is thrown away."""
+        if self._discarded is not None:
+            self._discard(self._discarded, data)
             return
         dialogue = self._dialogue
         assert dialogue is not None
-        rest = dialogue.receive_content(data)
-        taken = len(data) - len(rest)
-        self._octets += taken
-        if self._transcript is not None:
-            self._transcript.content(data[:taken])
+        rest = dialogue.content(data)
+        if self._pace is not None:
+            self._pace.octets += len(data) - len(rest)
+        if self._recorder is not None:
+            self._recorder.content(data[: len(data) - len(rest)])
             if dialogue.wants is not Wants.CONTENT:
-                self._transcript.end_of_content()
+                self._recorder.end_of_content()
         # LineReceiver has emptied its buffer for us, and goes on with what it finds there.
         self._buffer = rest
-        self._run()
+        self._look_ahead(dialogue)
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Throw away a line without taking it for commands (RFC 5321 §4.5.3.1.9)."""
-        self._skipping = True
-        self._skipped_start = line[:16]
-        self._skipped_octets = 0
-        self._skipped_cr = False
-        self.setRawMode()
-        self._skip(line)
+        self._throw_away(line, replies.LINE_TOO_LONG)
 
     def pauseProducing(self) -> None:
         """Stop reading: the client does not take our replies.  The transport calls it."""
         if not self._choked:
-            self._choked = True
-            self._follow()
+            self._choked = self.paused = True
             self._set_flow()
 
     def resumeProducing(self) -> None:
         """Read on: the client has taken them.  The transport calls it."""
         if self._choked:
             self._choked = False
-            self._advance()
+            self._go_on()
 
     def stopProducing(self) -> None:
         """Do nothing: the transport calls it when the connection is lost, and says so itself."""
 
     def readConnectionLost(self) -> None:
         """
-        Treat a client that will say nothing more as gone, once what it has sent is answered.
+        The client has closed its side: answer what it has sent to its end, then close.
 
-        Whether it still reads cannot be known.  So no answer of the handler's is waited for,
-        except on a message that has been read to its end: its client should hear that it is safe.
+        It has sent everything it wants an answer to, and may well read on (RFC 9293 §3.6).
         """
         if self._hung_up or self._conversation is None:
             self.transport.loseConnection()
         else:
-            self._at_end = self._conversation.leaving = True
-            self._advance()
+            self._at_end = True
+            self._go_on()
 
     def writeConnectionLost(self) -> None:
         """Do nothing: it was us who closed that side."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Cancel what nobody waits for any more, and tell the handler."""
+        handshaking = self._waits_for is Wants.HANDSHAKE
         self._hung_up = self._lost = self.paused = True
         self._stop_waiting()
-        self._stop_timer()
-        if self._dialogue is None:
-            self._factory.concluded(self)
-        elif self._phase is Phase.HANDSHAKE or reason.check(SslError) is not None:
-            self._turn(self._say_farewell, Reason.TLS_FAILED)
+        if self._conversation is None:
+            self._concluded()
+        elif handshaking or reason.check(SslError) is not None:
+            self._turn(self._conversation.farewell, Reason.TLS_FAILED)
         else:
-            self._turn(self._say_farewell, Reason.DISCONNECTED)
+            self._turn(self._conversation.farewell, Reason.DISCONNECTED)
+
+    # What the conversation calls.
+
+    def changed(self) -> None:
+        """A late answer has been taken: say what is due, and read on."""
+        if not self._busyReceiving:
+            self._go_on()
+
+    def start_tls(self) -> Reply:
+        """Answer STARTTLS: whatever stands behind it in the clear may be anybody's (RFC 3207 §6)."""
+        return replies.DATA_BEHIND_STARTTLS if self._buffer else replies.READY_FOR_TLS
 
     # What the factory calls.
 
+    def late(self, now: float) -> None:
+        """Its deadline has passed."""
+        self._turn(self._late, now)
+
+    def take_turn(self) -> None:
+        """Go on after having yielded."""
+        self._yielded = False
+        self._go_on()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way that somebody would miss."""
+        dialogue = self._dialogue
+        return (
+            dialogue is not None
+            and not self._hung_up
+            and dialogue.wants is Wants.LINE
+            and not dialogue.in_transaction
+            and dialogue.open is None
+            and not self._buffer
+        )
+
+    def send_away(self, reply: Reply) -> None:
+        """End an idle connection: its place is needed."""
+        if self._dialogue is not None:
+            self._dialogue.close(reply, Reason.LIMIT)
+            self._go_on()
+
     def shut_down(self) -> None:
         """End as soon as no mail transaction is under way (RFC 5321 §3.8)."""
-        if self._phase is Phase.HANDSHAKE:
+        if self._waits_for is Wants.HANDSHAKE:
             self._abort()
         elif self._dialogue is not None:
             self._dialogue.shut_down()
-            self._advance()
+            self._go_on()
 
     def cut_short(self) -> None:
         """End now, whatever is under way; a complete message is not waited for either."""
-        dialogue, conversation = self._dialogue, self._conversation
-        if self._phase is Phase.HANDSHAKE or (self._hung_up and not self._lost):
+        if self._waits_for is Wants.HANDSHAKE or (self._hung_up and not self._lost):
             self._abort()
-        if dialogue is not None and conversation is not None:
-            dialogue.close(replies.SHUTTING_DOWN, Reason.SHUTDOWN)
-            conversation.cut()
-            self._advance()
-            if not self._lost and self._phase is Phase.LINGER:
+        if self._conversation is not None:
+            self._conversation.cut()
+            self._go_on()
+            if not self._lost and self._hung_up:
                 # Long enough to send the reply, which an abort at once would throw away.
-                self._expect(Phase.LINGER, self._clock.seconds() + CUT_SECONDS)
+                self._expect(Wants.NOTHING, self._factory.seconds() + CUT_SECONDS)
 
     # Beginning and end.
 
     def _begin(self) -> None:
         factory, connection = self._factory, self.connection
-        if factory.transcripts is not None:
-            self._transcript = factory.transcripts.open(connection)
-        if connection.tls is not None:
-            self._note_tls(connection.tls)
-        methods: dict[str, Method] = {}
-        abilities = Abilities()
-        failure: Failure | None = None
-        try:
-            methods, abilities = factory.understand(
-                factory.handler_factory(connection),
-                tls=factory.tls is not None and ITLSTransport.providedBy(self.transport),
-            )
-        except KeyboardInterrupt:
-            raise
-        except BaseException:
-            failure = Failure()
-            methods = {}
-        dialogue = self._dialogue = ServerDialogue(connection, factory.settings, abilities)
-        self._conversation = Conversation(
-            dialogue,
-            methods,
-            self._clock,
-            start_tls=self._start_tls,
-            changed=self._advance,
-            make_content=factory.make_content,
+        observer = self._observer = factory.observe(connection)
+        if observer is not None:
+            self._recorder = observer if observer.sees_octets else None
+            if connection.tls is not None:
+                observer.note(_described(connection.tls))
+        with_tls = factory.tls is not None and ITLSTransport.providedBy(self.transport)
+        handler, refusal = factory.handler_of(connection, tls=with_tls)
+        conversation = self._conversation = Conversation(
+            connection, factory.settings, handler, factory.platform, self, observer
         )
-        dialogue.greet()
-        if failure is not None:
-            event = dialogue.next_event()
-            assert isinstance(event, Decision)
-            dialogue.answer(
-                event, decisions.incident(event, "the handler factory", failure, connection.id)
-            )
-        self._run()
+        dialogue = self._dialogue = conversation.dialogue
+        if refusal is None:
+            dialogue.greet()
+        else:
+            dialogue.send(refusal)
 
-    def _hang_up(self) -> None:
+    def _hang_up(self, dialogue: ServerDialogue) -> None:
         """Close, but so that the client can still read why."""
-        dialogue, transport = self._dialogue, self.transport
-        assert dialogue is not None
+        unread = bool(self._buffer)
         self._stop_waiting()
-        self._flush()
         self._hung_up = self.paused = True
         self.clearLineBuffer()
-        self._expect(Phase.LINGER, self._clock.seconds() + LINGER_SECONDS)
-        transport.unregisterProducer()
+        self._expect(Wants.NOTHING, self._factory.seconds() + LINGER_SECONDS)
+        self.transport.unregisterProducer()
         if not self._reading:
             self._reading = True
-            transport.resumeProducing()
-        half_close = getattr(transport, "loseWriteConnection", None)
-        if (
-            half_close is None
-            or self.connection.tls is not None
-            or dialogue.ended in (Reason.QUIT, Reason.DISCONNECTED)
-        ):
-            transport.loseConnection()
+            self.transport.resumeProducing()
+        if self._at_end or dialogue.finished in (Reason.QUIT, Reason.DISCONNECTED):
+            self.transport.loseConnection()
         else:
-            # Closing at once with input unread resets the connection, and the reply that says
-            # why may never be seen.  What still comes is read and thrown away.
-            half_close()
-
-    def _say_farewell(self, reason: Reason) -> None:
-        dialogue, conversation = self._dialogue, self._conversation
-        assert dialogue is not None
-        assert conversation is not None
-        dialogue.disconnect(reason)
-        assert dialogue.ended is not None
-        conversation.farewell(dialogue.ended)
-        self._run()
+            close_gently(self.transport, unread=unread, tls=self.connection.tls is not None)
 
     def _abort(self) -> None:
         """Close without a word; what is waiting to be sent is thrown away."""
         self._hung_up = self.paused = True
         self.transport.abortConnection()
 
-    def _conclude(self) -> None:
+    def _concluded(self) -> None:
         """Nothing more will happen."""
-        self._stop_timer()
-        if self._transcript is not None:
-            assert self._dialogue is not None
-            assert self._dialogue.ended is not None
-            self._transcript.close(self._dialogue.ended.value)
-        # They know us and we know them; apart, they are freed at once, for the next connection.
-        self._dialogue = self._conversation = None
-        self._factory.concluded(self)
+        self.deadline = _NEVER
+        dialogue = self._dialogue
+        if self._observer is not None and dialogue is not None and dialogue.finished is not None:
+            self._observer.ended(dialogue.finished)
+        if dialogue is not None:
+            # They know each other and us; apart, they are freed at once.
+            dialogue.release()
+        self._dialogue = self._conversation = self._pace = None
+        self._observer = self._recorder = None
+        self._ticket.give_back()
+        self._factory.left(self)
+
+    def _break(self) -> None:
+        """End a connection on which we have failed: no handler has, those are caught."""
+        _log.failure("a fault of smtpcb on {id}", id=self.connection.id)
+        self._stop_waiting()
+        if self._lost:
+            self._concluded()
+            return
+        self._hung_up = self.paused = True
+        self.transport.write(BROKEN.wire)
+        self._expect(Wants.NOTHING, self._factory.seconds() + LINGER_SECONDS)
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
 
     # Each turn.
 
     def _turn(self, step: Callable[..., object], *arguments: object) -> None:
         """Do one thing, then write what is due and read what has been waiting."""
-        self._turn_began = self._clock.seconds()
         try:
             step(*arguments)
             self._read_on()
         except Exception:
             self._break()
 
-    def _advance(self) -> None:
+    def _go_on(self) -> None:
         """Go on from outside `dataReceived`: the handler has answered, or we may read again."""
-        self._turn(self._run)
+        try:
+            self._read_on()
+        except Exception:
+            self._break()
 
-    def _run(self) -> None:
-        """Run what has happened, and see what comes next."""
-        assert self._conversation is not None
-        self._conversation.run()
-        self._follow()
+    def _read_on(self) -> None:
+        """Read what has been waiting; then it is the end of a turn."""
+        if self._busyReceiving:
+            return
+        dialogue = self._dialogue
+        if dialogue is not None and not self._hung_up:
+            self._look_ahead(dialogue)
+            while self._buffer and not self.paused:
+                waiting = len(self._buffer)
+                super().dataReceived(b"")
+                if len(self._buffer) == waiting:
+                    break  # the beginning of a line
+        self._end_of_turn()
 
-    def _break(self) -> None:
-        """End a connection on which we have failed: no handler has, those are caught (P59)."""
-        _log.failure("a fault of smtpcb on {id}", id=self.connection.id)
-        self._stop_waiting()
-        if self._lost:
-            self._stop_timer()
-            self._factory.concluded(self)
-        else:
-            self.transport.write(BROKEN.wire)
-            self._hung_up = self.paused = True
-            self._expect(Phase.LINGER, self._clock.seconds() + LINGER_SECONDS)
-            self.transport.unregisterProducer()
-            self.transport.loseConnection()
-
-    def _follow(self) -> None:
-        """Set mode, pause and timer by what the dialogue wants next."""
+    def _end_of_turn(self) -> None:
+        """Write what is due, and see what comes next and until when."""
         dialogue, conversation = self._dialogue, self._conversation
         if dialogue is None or conversation is None:
             return
-        deadline = conversation.deadline if conversation.calls else None
         if self._lost:
             if conversation.over:
-                self._conclude()
-            elif deadline is not None:
-                self._expect(Phase.DECISION, deadline)
+                self._concluded()
+            else:
+                self._expect(Wants.ANSWER, conversation.deadline)
             return
-        if dialogue.penalized:
-            dialogue.penalized = False
-            if dialogue.ended is None and self._penalty is None:
-                self._penalty = self._clock.callLater(PENALTY_SECONDS, self._penalty_over)
+        if self._hung_up:
+            return
+        self._began = 0.0
+        if self._buffer and self.line_mode and not self.paused and has_lone_lf(self._buffer):
+            start, self._buffer = self._buffer, b""
+            self._throw_away(start, replies.LINES_END_IN_CRLF)
+        out = dialogue.out
+        if out:
+            octets = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            if self._recorder is not None:
+                self._recorder.server(octets)
+            self.transport.write(octets)
+            if self._hung_up:
+                return  # a transport may end us while it writes
+        if self._at_end and not self.paused and not conversation.calls:
+            # All that it has sent is answered, up to what is no whole line or message.
+            dialogue.end()
+        if dialogue.finished is not None:
+            self._hang_up(dialogue)
+            return
+        if self._waits_for is dialogue.wants is Wants.LINE and not conversation.calls:
+            if self._lines != self._lines_before:
+                # Later than what the clock knows of: it will look again then.  Single octets of a
+                # line do not make it come in time.
+                self._lines_before = self._lines
+                deadline = self._factory.seconds() + self._factory.idle_seconds
+                self.deadline = deadline if deadline < self._session_end else self._session_end
+        else:
+            self._set_deadline(dialogue, conversation)
+        if self.paused or not self._reading:
+            self._set_flow()
+        if dialogue.wants is Wants.HANDSHAKE and self._waits_for is not Wants.HANDSHAKE:
+            self._shake_hands()
+
+    def _look_ahead(self, dialogue: ServerDialogue) -> None:
+        """Set mode and pause by what the dialogue wants next."""
         wants = dialogue.wants
-        if not self._hung_up:
-            now = self._clock.seconds()
-            if deadline is not None:
-                if self._phase is Phase.CONTENT:
-                    self._pace_left = self._deadline - now
-                self._expect(Phase.DECISION, deadline)
-            elif wants is Wants.LINE:
-                self._expect(Phase.COMMAND, now + self._limits.idle_seconds)
-            elif wants is Wants.CONTENT:
-                if self.line_mode:
-                    self._octets_before = self._octets
-                    self._expect(Phase.CONTENT, now + PACE_SECONDS)
-                elif self._phase is not Phase.CONTENT:
-                    self._expect(Phase.CONTENT, now + self._pace_left)
-        if not self._skipping:
+        if self._discarded is None:
             self.line_mode = 0 if wants is Wants.CONTENT else 1
+        if dialogue.late is not None and self._penalty is None and dialogue.finished is None:
+            self._penalty = self._factory.reactor.callLater(PENALTY_SECONDS, self._absolve)
         self.paused = (
-            conversation.blocked
+            (wants is not Wants.LINE and wants is not Wants.CONTENT)
             or self._choked
             or self._hung_up
+            or self._yielded
             or self._penalty is not None
-            or self._yielded is not None
-            or (wants is not Wants.LINE and wants is not Wants.CONTENT)
         )
 
-    def _read_on(self) -> None:
-        """Write what is due, and read what has been waiting; the end of each turn."""
-        dialogue = self._dialogue
-        if dialogue is None or self._hung_up or self._busyReceiving:
-            return
-        while self._buffer and not self.paused:
-            waiting = len(self._buffer)
-            super().dataReceived(b"")
-            if len(self._buffer) == waiting:
-                break  # the beginning of a line
-        self._flush()
-        if self._hung_up:
-            return  # a transport may resume us while it writes
-        if self._at_end and not self._worth_waiting():
-            dialogue.disconnect()
-            self._run()
-        if dialogue.ended is not None:
-            self._hang_up()
-        elif self.paused or not self._reading:
-            self._set_flow()
-
-    def _worth_waiting(self) -> bool:
-        """Tell whether a client that has closed its side may yet hear something."""
-        dialogue, conversation = self._dialogue, self._conversation
-        assert dialogue is not None
-        assert conversation is not None
-        return (
-            conversation.completing
-            or dialogue.message_follows
-            or self._penalty is not None
-            or self._yielded is not None
-            or self._choked
-        )
-
-    def _flush(self) -> None:
-        """Write the replies of one turn together."""
-        dialogue = self._dialogue
-        if self._penalty is not None or dialogue is None or self._lost:
-            return
+    def _flush(self, dialogue: ServerDialogue) -> None:
+        """Write replies before the turn is at its end."""
         octets = dialogue.take_output()
-        if octets:
-            if self._transcript is not None:
-                self._transcript.server(octets)
-            self.transport.write(octets)
+        if self._recorder is not None:
+            self._recorder.server(octets)
+        self.transport.write(octets)
+
+    def _let_others(self, dialogue: ServerDialogue) -> None:
+        """After some lines, send what is due; after some time, let others have their turn."""
+        if len(dialogue.out) > MOST_REPLIES:
+            self._flush(dialogue)  # the transport says if that is enough
+        factory = self._factory
+        now = factory.seconds()
+        if not self._began:
+            self._began = now
+        elif now - self._began > SLICE_SECONDS:
+            self._yielded = self.paused = True
+            factory.turns.join(self)
 
     def _set_flow(self) -> None:
-        if self._at_end:
+        if self._at_end or self._lost:
             return  # there is nothing more to read
         reading = not self._choked and (not self.paused or len(self._buffer) < MOST_WAITING_OCTETS)
         if reading is not self._reading:
@@ -500,142 +462,129 @@ class SmtpServerProtocol(LineReceiver):
             else:
                 self.transport.pauseProducing()
 
-    def _take_turn(self) -> None:
-        self._yielded = None
-        self._advance()
-
-    def _penalty_over(self) -> None:
+    def _absolve(self) -> None:
         self._penalty = None
-        self._advance()
+        if self._dialogue is not None:
+            self._dialogue.absolve()
+        self._go_on()
 
     def _stop_waiting(self) -> None:
-        for call in (self._yielded, self._penalty):
-            if call is not None:
-                call.cancel()
-        self._yielded = self._penalty = None
+        if self._penalty is not None:
+            self._penalty.cancel()
+            self._penalty = None
+        if self._yielded:
+            self._yielded = False
+            self._factory.turns.leave(self)
 
-    def _skip(self, data: bytes) -> None:
+    # Lines that are thrown away.
+
+    def _throw_away(self, start: bytes, reply: Reply) -> None:
         dialogue = self._dialogue
         assert dialogue is not None
-        if self._skipped_cr and data.startswith(b"\n"):
-            line, found, rest = b"", True, data[1:]
-        else:
-            line, crlf, rest = data.partition(b"\r\n")
-            found = bool(crlf)
-        self._skipped_octets += len(line)
-        self._skipped_cr = data.endswith(b"\r")
-        if found:
-            self._skipping = False
-            if self._transcript is not None:
-                self._transcript.note(f"too long a line: {self._skipped_octets} octets")
-            dialogue.line_too_long(self._skipped_start)
-            self._buffer = rest
-            self._run()
-        elif self._skipped_octets > MOST_LINE_OCTETS:
-            self._skipping = False
+        dialogue.broken_line(start[:64], reply)
+        discarded = self._discarded = Discarded()
+        self.setRawMode()
+        self._discard(discarded, start)
+
+    def _discard(self, discarded: Discarded, data: bytes) -> None:
+        dialogue = self._dialogue
+        assert dialogue is not None
+        rest = discarded.take(data)
+        if discarded.endless:
             dialogue.close(replies.LINE_ENDLESS, Reason.LIMIT)
-            self._run()
+        if rest is not None:
+            self._discarded = None
+            if self._observer is not None:
+                self._observer.note(f"a line of {discarded.octets} octets was thrown away")
+            self._buffer = rest
+        self._look_ahead(dialogue)
 
     # TLS.
 
-    def _start_tls(self, event: StartTls) -> None:
-        dialogue = self._dialogue
-        assert dialogue is not None
-        if self._buffer:
-            # Whoever sends before the handshake may be anybody on the path (RFC 3207 §4.2).
-            self.clearLineBuffer()
-            dialogue.answer(event, replies.DATA_BEHIND_STARTTLS)
-            return
-        dialogue.answer(event, True)
-        self._flush()
-        self._expect(Phase.HANDSHAKE, self._clock.seconds() + self._limits.handshake_seconds)
+    def _shake_hands(self) -> None:
+        seconds = self._factory.settings.limits.handshake_seconds
+        self._expect(Wants.HANDSHAKE, self._factory.seconds() + seconds)
         self.transport.startTLS(self._factory.tls)
         # If the client has been slow to take our replies, nobody else will say that it has.
         self._choked = False
 
     def _secured(self) -> None:
         information = tls.describe(self.transport.getHandle())
-        dialogue = self._dialogue
-        if dialogue is None:
+        conversation = self._conversation
+        self._waits_for = Wants.NOTHING
+        if conversation is None:
             self.connection.tls = information
             self._begin()
-        elif dialogue.wants is Wants.HANDSHAKE:
-            assert self._conversation is not None
-            self._conversation.release_login()
-            self._note_tls(information)
-            dialogue.tls_established(information)
-            self._run()
+        elif conversation.dialogue.wants is Wants.HANDSHAKE:
+            conversation.release_login()
+            if self._observer is not None:
+                self._observer.note(_described(information))
+            conversation.dialogue.secured(information)
 
-    def _note_tls(self, information: TlsInformation) -> None:
-        if self._transcript is not None:
-            self._transcript.note(f"TLS {information.version} {information.cipher}")
+    # Time.
 
-    # Time: one timer, set for the first thing that could be late.
+    def _set_deadline(self, dialogue: ServerDialogue, conversation: Conversation) -> None:
+        """See what would be late, and when."""
+        wants = dialogue.wants
+        factory = self._factory
+        limits = factory.settings.limits
+        now = factory.seconds()
+        if conversation.calls:
+            if self._pace is not None:
+                self._pace.stop(now)
+            self._expect(Wants.ANSWER, conversation.deadline)
+        elif wants is Wants.CONTENT:
+            if self._pace is None:
+                self._pace = Pace(limits.content_octets_per_second)
+            self._expect(Wants.CONTENT, self._pace.go_on(now))
+        elif wants is not Wants.HANDSHAKE:
+            self._lines_before = self._lines
+            self._pace = None
+            self._expect(Wants.LINE, now + limits.idle_seconds)
 
-    def _expect(self, phase: Phase, deadline: float) -> None:
-        self._phase = phase
-        self._deadline = deadline
-        due = deadline if self._hung_up else min(deadline, self._session_end)
-        if due >= self._timer_due:
-            return  # when the timer fires it will look again
-        self._timer_due = due
-        seconds = max(0.0, due - self._clock.seconds())
-        if self._timer is not None:
-            # Not reset: to move a call forward, Twisted looks at all calls there are.
-            self._timer.cancel()
-        self._timer = self._clock.callLater(seconds, self._tick)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._forget_timer()
-
-    def _forget_timer(self) -> None:
-        self._timer = None
-        self._timer_due = float("inf")
-
-    def _tick(self) -> None:
-        self._forget_timer()
-        now = self._clock.seconds()
-        if now >= self._session_end and not self._hung_up:
-            self._turn(self._session_over)
-        elif now < self._deadline:
-            self._expect(self._phase, self._deadline)
-        else:
-            self._turn(self._late, now)
-
-    def _session_over(self) -> None:
-        conversation = self._conversation
-        if self._phase is Phase.HANDSHAKE or conversation is None:
-            self._abort()
-        elif conversation.completing:
-            # Its sender is about to hear that the message is safe.
-            self._session_end = self._clock.seconds() + PACE_SECONDS
-            self._follow()
-        else:
-            self._close(replies.SESSION_TOO_LONG)
+    def _expect(self, what: Wants, deadline: float) -> None:
+        self._waits_for = what
+        if not self._hung_up and deadline > self._session_end:
+            deadline = self._session_end
+        self.deadline = deadline
+        self._factory.deadlines.by(deadline)
 
     def _late(self, now: float) -> None:
-        phase = self._phase
-        if phase is Phase.DECISION:
-            assert self._conversation is not None
-            self._conversation.expire(now)
-            self._run()
-        elif phase is Phase.CONTENT:
-            pace = self._limits.content_octets_per_second
-            if pace is not None and self._octets - self._octets_before < pace * PACE_SECONDS:
-                self._close(replies.TOO_SLOW)
+        conversation = self._conversation
+        what = self._waits_for
+        if what is Wants.HANDSHAKE or conversation is None:
+            self._abort()
+        elif self._lost:
+            conversation.expire(now)
+        elif self._hung_up:
+            self._abort()  # it does not go
+        elif now >= self._session_end:
+            if conversation.completing:
+                # Its sender is about to hear that the message is safe.
+                self._session_end = now + self._factory.settings.limits.message_seconds
             else:
-                self._octets_before = self._octets
-                self._expect(Phase.CONTENT, now + PACE_SECONDS)
-        elif phase is Phase.COMMAND:
-            self._close(replies.TIMED_OUT)
+                self._close(replies.SESSION_TOO_LONG)
+        elif what is Wants.ANSWER:
+            conversation.expire(now)
+        elif what is Wants.CONTENT:
+            if self._pace is not None and self._pace.is_too_slow(now):
+                self._close(replies.TOO_SLOW)
+        else:
+            lone_lf = self._discarded is not None or has_lone_lf(self._buffer)
+            self._close(replies.timed_out(lone_lf=lone_lf))
             if self._choked:  # it does not read that either
                 self._abort()
-        else:
-            self._abort()  # it does not shake hands, or does not go
 
     def _close(self, reply: Reply) -> None:
         assert self._dialogue is not None
         self._dialogue.close(reply, Reason.TIMEOUT)
-        self._run()
+
+
+def _described(information: TlsInformation) -> str:
+    return f"TLS {information.version} {information.cipher}"
+
+
+def _path_of(host: object) -> str:
+    """Return the path of a UNIX socket."""
+    name = getattr(host, "name", b"") or b""
+    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)

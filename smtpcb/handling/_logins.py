@@ -1,0 +1,1 @@
+def authenticator(given): return given.authenticate

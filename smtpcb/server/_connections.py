@@ -1,0 +1,76 @@
+"""The connections of one service, and how they end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory, Protocol
+
+if TYPE_CHECKING:
+    from smtpcb.server._factory import SmtpServerFactory
+    from smtpcb.server._protocol import SmtpServerProtocol
+
+
+class Doorway(Factory):
+    """
+    A factory for the ports of one service; several services may share a server.
+
+    :param server: makes the protocols.
+    :ivar protocols: the connections that are there, or whose handlers are still at work.
+    """
+
+    noisy = False
+
+    def __init__(self, server: SmtpServerFactory) -> None:
+        self.server = server
+        # Ordered: the oldest first.
+        self.protocols: dict[SmtpServerProtocol, None] = {}
+        self.stopping = False
+        self._all_gone: list[Deferred[None]] = []
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
+        """Return the protocol of a new connection; one that is too many is told so and closed."""
+        return self.server.protocol_for(addr, self)
+
+    def concluded(self, protocol: SmtpServerProtocol) -> None:
+        """Forget a connection.  Its protocol says so when its handler has heard all."""
+        if self.protocols.pop(protocol, self) is self or self.protocols:
+            return
+        waiting, self._all_gone = self._all_gone, []
+        for gone in waiting:
+            gone.callback(None)
+
+    def drain(self) -> Deferred[None]:
+        """
+        End all connections: let transactions finish, then 421 (RFC 5321 §3.8).
+
+        :return: fires when the last one is gone.  What is not, after ``grace_seconds``, is cut.
+        """
+        self.stopping = True
+        gone: Deferred[None] = Deferred()
+        if not self.protocols:
+            gone.callback(None)
+            return gone
+        self._all_gone.append(gone)
+        reactor: Any = self.server.reactor
+        cut = reactor.callLater(self.server.settings.limits.grace_seconds, self.cut)
+
+        def in_time(result: None) -> None:
+            if cut.active():
+                cut.cancel()
+
+        gone.addCallback(in_time)
+        for protocol in list(self.protocols):
+            protocol.shut_down()
+        return gone
+
+    def cut(self) -> None:
+        """End all connections now."""
+        for protocol in list(self.protocols):
+            protocol.cut_short()
+
+    def resume(self) -> None:
+        """Take connections again after `drain`."""
+        self.stopping = False

@@ -1,0 +1,43 @@
+"""How fast mail data comes in: looked at once a minute, while nothing but the client is waited for."""
+
+from __future__ import annotations
+
+SECONDS = 60.0
+
+
+class Pace:
+    """
+    The pace of one message.
+
+    :param octets_per_second: the slowest that is taken; ``None``: any.
+    :ivar octets: how many have come.
+    """
+
+    __slots__ = ("_before", "_end", "_left", "_least", "octets")
+
+    def __init__(self, octets_per_second: float | None) -> None:
+        self._least = 0.0 if octets_per_second is None else octets_per_second * SECONDS
+        self.octets = 0
+        self._before = 0
+        self._left = SECONDS
+        self._end: float | None = None
+
+    def go_on(self, now: float) -> float:
+        """Let the client's time run; return when this minute is over."""
+        if self._end is None:
+            self._end = now + self._left
+        return self._end
+
+    def stop(self, now: float) -> None:
+        """Let it stand still: somebody else is being waited for."""
+        if self._end is not None:
+            self._left = self._end - now
+            self._end = None
+
+    def is_too_slow(self, now: float) -> bool:
+        """Judge a minute that is over, and begin the next one."""
+        slow = self.octets - self._before < self._least
+        self._before = self.octets
+        self._left = SECONDS
+        self._end = None
+        return slow
