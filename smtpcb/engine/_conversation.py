@@ -140,6 +140,7 @@ class Conversation:
         "over",
         "platform",
         "release",
+        "told",
     )
 
     def __init__(
@@ -160,6 +161,7 @@ class Conversation:
         self.deadline = float("inf")
         self.over = False
         self.leaving = False
+        self.told = False
         # None is shared by all who have none: most connections never have any of these.
         self.calls: list[_Call] | tuple[()] = ()
         self.notices: list[tuple[str, tuple[object, ...]]] | tuple[()] = ()
@@ -242,6 +244,12 @@ class Conversation:
             if unwanted:
                 self._cancel(call)
 
+    def undelivered(self, envelope: Envelope, reply: Reply) -> None:
+        """A message was accepted, and its client does not hear of it: this explains a second copy."""
+        self.platform.log.info(
+            "accepted, reply not delivered on {id}: {reply}", id=envelope.id, reply=reply.text
+        )
+
     def note(self, text: str) -> None:
         """Tell who observes."""
         if self.observer is not None:
@@ -321,12 +329,6 @@ class Conversation:
         """Take a method's late answer."""
         dialogue = self.dialogue
         reply = self._reply_of(question, outcome)
-        if question.kind is MESSAGE and reply.positive and dialogue.finished is not None:
-            self.platform.log.info(
-                "accepted, reply not delivered on {id}: {reply}",
-                id=dialogue.connection.id,
-                reply=reply.text,
-            )
         if self.observer is not None:
             self.observer.decided(question.kind.method, question.subject, reply, seconds)
         dialogue.answer(question, reply)
@@ -431,10 +433,11 @@ class Conversation:
         if not self.busy:
             dialogue.resume()
         if self.leaving and not self.calls and not self.notices and dialogue.intake is None:
-            self.leaving = False
-            reason = dialogue.finished
-            assert reason is not None
-            if not self._tell("disconnected", (reason, dialogue.connection)):
+            if not self.told:
+                self.told = True
+                assert dialogue.finished is not None
+                self._tell("disconnected", (dialogue.finished, dialogue.connection))
+            if not self.calls:
                 self._conclude()
 
     # Content.
@@ -519,26 +522,20 @@ class Conversation:
 
     # What the handler is told.
 
-    def _tell(self, name: str, arguments: tuple[object, ...]) -> bool:
-        """Call what nobody answers; return whether the handler has it."""
+    def _tell(self, name: str, arguments: tuple[object, ...]) -> None:
+        """Call what nobody answers, if the handler has it."""
         if name not in self.methods:
-            return False
+            return
         if self.calls:
             self.notices = [*self.notices, (name, arguments)]
             self._look()
-            return True
+            return
         answer = self._call(name, arguments)
-
-        def came(outcome: object) -> None:
-            self._expect_nothing(name, outcome)
-            if name == "disconnected":
-                self._conclude()
-
         if isinstance(answer, Pending):
-            self._wait(name, answer, came, self.dialogue.settings.limits.decision_seconds)
+            limit = self.dialogue.settings.limits.decision_seconds
+            self._wait(name, answer, lambda outcome: self._expect_nothing(name, outcome), limit)
         else:
-            came(answer)
-        return True
+            self._expect_nothing(name, answer)
 
     def _expect_nothing(self, name: str, answer: object) -> None:
         if isinstance(answer, Failed):

@@ -222,10 +222,8 @@ class Driver:
         # A CR that is last may belong to the CRLF.
         length = end if end >= 0 else len(waiting) - waiting.endswith(b"\r")
         if length > self._most_octets or (end < 0 and has_lone_lf(waiting)):
-            lone = length <= self._most_octets
-            reply = replies.LINES_END_IN_CRLF if lone else replies.LINE_TOO_LONG
-            self._discarded = Discarded()
-            dialogue.broken_line(bytes(waiting[:64]), reply)
+            lone_lf = length <= self._most_octets
+            self._discarded = Discarded(dialogue, bytes(waiting[:64]), lone_lf=lone_lf)
             return True
         if end < 0:
             self._searched = length
@@ -240,8 +238,6 @@ class Driver:
         rest = discarded.take(bytes(self._waiting))
         self._searched = 0
         self._waiting = bytearray(rest or b"")
-        if discarded.endless:
-            self._dialogue.close(replies.LINE_ENDLESS, Reason.LIMIT)
         if rest is None:
             return False
         self._discarded = None

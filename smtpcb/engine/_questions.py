@@ -172,6 +172,8 @@ def _settle_bdat(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> 
 def _settle_message(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
     dialogue.move(Step.MESSAGE_ENDED)
     if reply.positive:
+        if dialogue.finished is not None:
+            dialogue.owner.undelivered(envelope, reply)
         # What has been accepted pays for mistakes and idle commands before it.
         dialogue.connection.budget.forgive()
     dialogue.send(reply, utf8=envelope.parameters.smtputf8)

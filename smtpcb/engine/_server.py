@@ -63,6 +63,9 @@ class Owner(Protocol):
     def note(self, text: str) -> None:
         """Remark something for who observes."""
 
+    def undelivered(self, envelope: Envelope, reply: Reply) -> None:
+        """A message was accepted, and its client has gone."""
+
     def start_tls(self) -> Reply:
         """Answer STARTTLS: 220, or why not."""
 
@@ -151,6 +154,9 @@ class ServerDialogue:
         """
         if self.wants is not Wants.LINE:
             raise LocalProtocolError(f"a line, where {self.wants.value} is wanted")
+        if b"\n" in line:
+            self.broken_line(line, replies.LINES_END_IN_CRLF)
+            return
         if self.open is not None and not self._overlaps(line):
             return
         if self.state is State.RESPONSE:
@@ -288,7 +294,13 @@ class ServerDialogue:
             self.open = None
             self._settle(question, reply)
         elif isinstance(waiting, Pipeline):
-            self._drain(waiting)
+            if question.kind is COMMAND:
+                # It only held back its own command, which nothing has overtaken.
+                waiting.entries.remove(question)
+                self.open = waiting if waiting.entries else None
+                self._settle(question, reply)
+            else:
+                self._drain(waiting)
         elif self.finished is not None and question.kind is MESSAGE:
             self._settle(question, reply)
         if self.stopping:

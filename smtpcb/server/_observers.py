@@ -123,26 +123,27 @@ class MessageLog(Observer):
         elif reply.positive and method != "authenticate":
             return
         elif isinstance(subject, Recipient):
-            self._line("recipient {subject} refused: {reply}", str(subject), reply)
+            self._line("recipient {subject} refused: {reply}", str(subject), reply.text)
         elif isinstance(subject, Envelope):
             sender = str(subject.reverse_path)
-            self._line("mail from <{subject}> refused: {reply}", sender, reply)
+            self._line("mail from <{subject}> refused: {reply}", sender, reply.text)
         elif method == "authenticate":
             credentials = getattr(subject, "credentials", None)
             if isinstance(credentials, Credentials):
-                self._line("login of {subject}: {reply}", credentials.username, reply)
+                # Not with the words of the reply: they may quote the password.
+                self._line("login of {subject}: {reply}", credentials.username, reply.code)
 
     def aborted(self, reason: Reason, envelope: Envelope, reply: Reply | None) -> None:
         """Write why there will be no message, where content was on its way."""
         if reply is not None:
             self._message(envelope, reply, 0.0)
 
-    def _line(self, text: str, subject: str, reply: Reply) -> None:
+    def _line(self, text: str, subject: str, reply: str | int) -> None:
         _log.info(
             "{id}: " + text + " (client {peer})",
             id=self._connection.id,
             subject=printable(subject, 256),
-            reply=printable(reply.text, 256),
+            reply=printable(str(reply), 256),
             peer=printable(self._connection.peer_address, 64),
         )
 

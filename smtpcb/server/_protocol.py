@@ -23,7 +23,7 @@ from smtpcb.engine import Connection, Conversation, Reason, ServerDialogue, Want
 from smtpcb.engine._lines import Discarded, has_lone_lf
 from smtpcb.server._farewell import CUT_SECONDS, LINGER_SECONDS, close_gently
 from smtpcb.server._flow import SLICE_SECONDS
-from smtpcb.server._pace import Pace
+from smtpcb.server._pace import SECONDS, Pace
 from smtpcb.smtp import Reply
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class SmtpServerProtocol(LineReceiver):
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Throw away a line without taking it for commands (RFC 5321 §4.5.3.1.9)."""
-        self._throw_away(line, replies.LINE_TOO_LONG)
+        self._throw_away(line, lone_lf=False)
 
     def pauseProducing(self) -> None:
         """Stop reading: the client does not take our replies.  The transport calls it."""
@@ -387,7 +387,7 @@ class SmtpServerProtocol(LineReceiver):
         self._began = 0.0
         if self._buffer and self.line_mode and not self.paused and has_lone_lf(self._buffer):
             start, self._buffer = self._buffer, b""
-            self._throw_away(start, replies.LINES_END_IN_CRLF)
+            self._throw_away(start, lone_lf=True)
         out = dialogue.out
         if out:
             octets = out[0] if len(out) == 1 else b"".join(out)
@@ -412,10 +412,10 @@ class SmtpServerProtocol(LineReceiver):
                 self.deadline = deadline if deadline < self._session_end else self._session_end
         else:
             self._set_deadline(dialogue, conversation)
-        if self.paused or not self._reading:
-            self._set_flow()
         if dialogue.wants is Wants.HANDSHAKE and self._waits_for is not Wants.HANDSHAKE:
             self._shake_hands()
+        if self.paused or not self._reading:
+            self._set_flow()
 
     def _look_ahead(self, dialogue: ServerDialogue) -> None:
         """Set mode and pause by what the dialogue wants next."""
@@ -478,11 +478,10 @@ class SmtpServerProtocol(LineReceiver):
 
     # Lines that are thrown away.
 
-    def _throw_away(self, start: bytes, reply: Reply) -> None:
+    def _throw_away(self, start: bytes, *, lone_lf: bool) -> None:
         dialogue = self._dialogue
         assert dialogue is not None
-        dialogue.broken_line(start[:64], reply)
-        discarded = self._discarded = Discarded()
+        discarded = self._discarded = Discarded(dialogue, start, lone_lf=lone_lf)
         self.setRawMode()
         self._discard(discarded, start)
 
@@ -490,12 +489,10 @@ class SmtpServerProtocol(LineReceiver):
         dialogue = self._dialogue
         assert dialogue is not None
         rest = discarded.take(data)
-        if discarded.endless:
-            dialogue.close(replies.LINE_ENDLESS, Reason.LIMIT)
         if rest is not None:
             self._discarded = None
             if self._observer is not None:
-                self._observer.note(f"a line of {discarded.octets} octets was thrown away")
+                self._observer.note(f"too long a line: {discarded.octets} octets")
             self._buffer = rest
         self._look_ahead(dialogue)
 
@@ -561,7 +558,8 @@ class SmtpServerProtocol(LineReceiver):
         elif now >= self._session_end:
             if conversation.completing:
                 # Its sender is about to hear that the message is safe.
-                self._session_end = now + self._factory.settings.limits.message_seconds
+                self._session_end = now + SECONDS
+                self._set_deadline(conversation.dialogue, conversation)
             else:
                 self._close(replies.SESSION_TOO_LONG)
         elif what is Wants.ANSWER:

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import ITLSTransport
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, ITLSTransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -18,6 +18,12 @@ from smtpcb.engine._settings import Settings
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._protocol import SmtpServerProtocol
 from smtpcb.smtp._limits import Limits
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class Secure:
+    """Would make TLS connections."""
+
 
 HELLO = b"EHLO client.example\r\n"
 MAIL = b"MAIL FROM:<a@example.org>\r\n"
@@ -125,7 +131,7 @@ class Client:
         """Leave, and see that nothing stays behind (P60)."""
         self.leave()
         assert self.clock.getDelayedCalls() == []
-        assert self.factory.protocols == set()
+        assert self.factory.protocols == {}
         if isinstance(self.protocol, SmtpServerProtocol):
             assert self.protocol.connection is not None
 
@@ -153,17 +159,17 @@ class Recorder:
     def connected(self, connection: Any) -> Any:
         return self._hear("connected", connection)
 
-    def hello(self, introduction: Any) -> Any:
+    def hello(self, introduction: Any, connection: Any) -> Any:
         return self._hear("hello", introduction)
 
-    def secured(self, tls: Any) -> Any:
+    def secured(self, tls: Any, connection: Any) -> Any:
         return self._hear("secured", tls)
 
-    def mail(self, reverse_path: Any, parameters: Any) -> Any:
-        return self._hear("mail", reverse_path, parameters)
+    def mail(self, envelope: Any) -> Any:
+        return self._hear("mail", envelope)
 
-    def rcpt(self, forward_path: Any, parameters: Any) -> Any:
-        return self._hear("rcpt", forward_path, parameters)
+    def rcpt(self, recipient: Any, envelope: Any) -> Any:
+        return self._hear("rcpt", recipient, envelope)
 
     def data(self, envelope: Any) -> Any:
         return self._hear("data", envelope)
@@ -173,36 +179,36 @@ class Recorder:
         self.calls.append(("content", kept.bytes() if kept is not None else None))
         return self._hear("message", envelope)
 
-    def verify(self, text: Any) -> Any:
+    def verify(self, text: Any, connection: Any) -> Any:
         return self._hear("verify", text)
 
-    def aborted(self, reason: Any) -> Any:
+    def aborted(self, reason: Any, envelope: Any) -> Any:
         return self._hear("aborted", reason)
 
-    def disconnected(self, reason: Any) -> Any:
+    def disconnected(self, reason: Any, connection: Any) -> Any:
         return self._hear("disconnected", reason)
 
 
 class Observer(Recorder):
     """One that has all methods, and so takes the content as it comes."""
 
-    def command(self, command: Any) -> Any:
+    def command(self, command: Any, connection: Any) -> Any:
         return self._hear("command", command)
 
-    def header(self, name: str, value: str) -> Any:
+    def header(self, name: str, value: str, envelope: Any) -> Any:
         return self._hear("header", name, value)
 
-    def chunk(self, octets: bytes) -> Any:
+    def chunk(self, octets: bytes, envelope: Any) -> Any:
         return self._hear("chunk", octets)
 
-    def expand(self, text: Any) -> Any:
+    def expand(self, text: Any, connection: Any) -> Any:
         return self._hear("expand", text)
 
-    def help(self, text: Any) -> Any:
+    def help(self, text: Any, connection: Any) -> Any:
         return self._hear("help", text)
 
-    def turn(self, domain: Any) -> Any:
-        return self._hear("turn", domain)
+    def etrn(self, domain: Any, connection: Any) -> Any:
+        return self._hear("etrn", domain)
 
 
 def pieces(octets: bytes, size: int = 1) -> Iterable[bytes]:

@@ -11,7 +11,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.logger import LogEvent
 
-from smtpcb.engine._questions import Reason
+from smtpcb.engine import Reason
 from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import Reply
@@ -23,7 +23,7 @@ Connect = Callable[..., Client]
 
 
 class Answering(Observer):
-    def authenticate(self, credentials: Any) -> Any:
+    def authenticate(self, credentials: Any, connection: Any) -> Any:
         answer = self._answers.get("authenticate", True)
         return answer(credentials) if callable(answer) else answer
 
@@ -369,11 +369,11 @@ def test_a_late_answer_is_never_taken_for_another_commands(
             await self._hang()
             return 550
 
-        async def authenticate(self, credentials: Any) -> Any:
+        async def authenticate(self, credentials: Any, connection: Any) -> Any:
             await self._hang()
             return Authenticated("x", release=lambda: released.append("x"))
 
-        async def verify(self, text: Any) -> Any:
+        async def verify(self, text: Any, connection: Any) -> Any:
             await self._hang()
             raise RuntimeError("too late")
 

@@ -13,9 +13,8 @@ from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.task import Clock
 from zope.interface import directlyProvides, provider
 
+from smtpcb.engine import Reason, Settings
 from smtpcb.engine._connection import Connection
-from smtpcb.engine._questions import Reason
-from smtpcb.engine._settings import Settings
 from smtpcb.interfaces import ISmtpHandlerFactory
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.smtp._limits import Limits
@@ -299,7 +298,7 @@ def test_what_instances_say_for_themselves_is_asked_of_each() -> None:
         def concurrent_recipients(self) -> bool:
             return self.port == 1
 
-        def rcpt(self, forward_path: object, parameters: object) -> None: ...
+        def rcpt(self, recipient: Any, envelope: Any) -> None: ...
 
     class BySlot:
         __slots__ = ("extensions",)
@@ -307,14 +306,14 @@ def test_what_instances_say_for_themselves_is_asked_of_each() -> None:
         def __init__(self, connection: Connection) -> None:
             self.extensions = {"DSN"} if connection.peer_port == 1 else set()
 
-        def rcpt(self, forward_path: object, parameters: object) -> None: ...
+        def rcpt(self, recipient: Any, envelope: Any) -> None: ...
 
     class ByAttribute:
         def __init__(self, connection: Connection) -> None:
             if connection.peer_port == 1:
                 self.message = lambda envelope: None
 
-        def rcpt(self, forward_path: object, parameters: object) -> None: ...
+        def rcpt(self, recipient: Any, envelope: Any) -> None: ...
 
     for kind in (ByProperty, BySlot, ByAttribute):
         factory = SmtpServerFactory(kind, reactor=Clock())
@@ -332,7 +331,7 @@ def test_classes_that_come_and_go_are_not_kept() -> None:
 
     def make(connection: Connection) -> object:
         class Inside:
-            def rcpt(self, forward_path: object, parameters: object) -> None: ...
+            def rcpt(self, recipient: Any, envelope: Any) -> None: ...
 
         return Inside()
 

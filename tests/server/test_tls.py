@@ -15,8 +15,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from smtpcb.engine._questions import Reason
-from smtpcb.engine._settings import Settings
+from smtpcb.engine import Reason, Settings
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.smtp._limits import Limits
 from smtpcb.tls import ServerTls
@@ -81,7 +80,7 @@ class Told(Recorder):
         super().__init__(**answers)
         self.over: Deferred[None] = Deferred()
 
-    def disconnected(self, reason: Any) -> None:
+    def disconnected(self, reason: Any, connection: Any) -> None:
         super().disconnected(reason)
         self.over.callback(None)
 
