@@ -1,5 +1,18 @@
 """What an application gives becomes a handler."""
 
-from smtpcb.handling._factories import SmtpEventHandler, callbacks, handler_factory, threaded
+from smtpcb.handling._base import SmtpEventHandler
+from smtpcb.handling._callbacks import callbacks
+from smtpcb.handling._check import check
+from smtpcb.handling._factories import handler_factory
+from smtpcb.handling._logins import IAuthenticatedUser, authenticator
+from smtpcb.handling._threaded import threaded
 
-__all__ = ["SmtpEventHandler", "callbacks", "handler_factory", "threaded"]
+__all__ = [
+    "IAuthenticatedUser",
+    "SmtpEventHandler",
+    "authenticator",
+    "callbacks",
+    "check",
+    "handler_factory",
+    "threaded",
+]
