@@ -49,6 +49,7 @@ class Handler:
     :ivar name: what logs call it.
     :ivar keeps_content: its messages are kept for it until they are complete.
     :ivar reads_headers: it hears of each header field as it comes.
+    :ivar only_keeps: nobody hears of the content before it is complete.
     """
 
     methods: Mapping[str, Method]
@@ -56,6 +57,7 @@ class Handler:
     name: str = "nobody"
     keeps_content: bool = False
     reads_headers: bool = False
+    only_keeps: bool = False
 
 
 def absent(method: _Function) -> _Function:
@@ -81,11 +83,18 @@ def methods_of(handler: object) -> dict[str, Method]:
     return methods
 
 
-def abilities_of(handler: object, methods: Mapping[str, Method], *, tls: bool) -> Abilities:
+def abilities_of(
+    handler: object,
+    methods: Mapping[str, Method],
+    *,
+    tls: bool,
+    own: frozenset[str] = frozenset(),
+) -> Abilities:
     """
     Return what may be offered on behalf of a handler.
 
     :param tls: whether a handshake can be made.
+    :param own: keywords of users' own extensions that it may say it honours.
     :raises TypeError: it says something of itself that cannot be.
     :raises ValueError: ``extensions`` names one that cannot be left to a handler.
     """
@@ -96,9 +105,10 @@ def abilities_of(handler: object, methods: Mapping[str, Method], *, tls: bool) -
     if isinstance(extensions, str) or not isinstance(extensions, Iterable):
         raise TypeError("extensions is a set of keywords, such as {'DSN'}")
     taken = frozenset(extensions)
-    if not taken <= HANDLER_EXTENSIONS:
-        unknown = ", ".join(sorted(map(str, taken - HANDLER_EXTENSIONS)))
-        known = ", ".join(sorted(HANDLER_EXTENSIONS))
+    possible = HANDLER_EXTENSIONS | own
+    if not taken <= possible:
+        unknown = ", ".join(sorted(map(str, taken - possible)))
+        known = ", ".join(sorted(possible))
         raise ValueError(f"a handler cannot offer {unknown}; it can offer {known}")
     return Abilities(
         tls=tls,
@@ -111,12 +121,19 @@ def abilities_of(handler: object, methods: Mapping[str, Method], *, tls: bool) -
     )
 
 
-def understand(handler: object, *, tls: bool = False, login: Method | None = None) -> Handler:
+def understand(
+    handler: object,
+    *,
+    tls: bool = False,
+    login: Method | None = None,
+    own: frozenset[str] = frozenset(),
+) -> Handler:
     """
     Return what a dialogue wants to know of a handler.
 
     :param tls: whether a handshake can be made.
     :param login: who may log in, in place of the handler's own ``authenticate``.
+    :param own: keywords of users' own extensions that it may say it honours.
     :raises TypeError: it is no handler: a method or what it says of itself is no such thing, or it
         takes no mail and does not say so.
     :raises ValueError: ``extensions`` names one that cannot be left to a handler.
@@ -128,19 +145,15 @@ def understand(handler: object, *, tls: bool = False, login: Method | None = Non
     require_mail_taken(handler, methods)
     if login is not None:
         methods["authenticate"] = login
-    abilities = abilities_of(handler, methods, tls=tls)
+    abilities = abilities_of(handler, methods, tls=tls, own=own)
     return handler_with(methods, abilities, name_of(handler))
 
 
 def handler_with(methods: Mapping[str, Method], abilities: Abilities, name: str) -> Handler:
     """Put together what was found out about a handler."""
-    return Handler(
-        methods,
-        abilities,
-        name,
-        keeps_content="message" in methods and "chunk" not in methods,
-        reads_headers="header" in methods,
-    )
+    keeps = "message" in methods and "chunk" not in methods
+    reads = "header" in methods
+    return Handler(methods, abilities, name, keeps, reads, keeps and not reads)
 
 
 def require_mail_taken(handler: object, methods: Mapping[str, Method]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from smtpcb.engine._connection import Connection
-from smtpcb.engine._handler import name_of, understand
+from smtpcb.engine._handler import name_of
 from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import Factory, handler_factory
 from smtpcb.handling._threaded import threaded
@@ -14,13 +16,14 @@ from smtpcb.interfaces import ISmtpEventHandler
 from smtpcb.smtp._errors import Refusal
 
 
-def check(given: object) -> list[str]:
+def check(given: object, *, own: AbstractSet[str] = frozenset()) -> list[str]:
     """
     Make a handler once, as for a client, and look at it.
 
     It is called when the server is made, in whose place it fails; what it has made is forgotten.
 
     :param given: what `handler_factory` takes.
+    :param own: keywords of the server's own extensions, which a handler may say it honours.
     :return: what is likely to be wrong, a sentence each.
     :raises TypeError: it is wrong, and every client would be told 421 or 451; the text says why.
     :raises ValueError: ``extensions`` names one that cannot be left to a handler.
@@ -31,8 +34,7 @@ def check(given: object) -> list[str]:
     handler = _try(factory.inner if isinstance(factory, threaded) else factory, warnings)
     if handler is None:
         return warnings
-    examine(handler, blocking=blocking)
-    understand(handler)
+    examine(handler, blocking=blocking, own=own)
     if ISmtpEventHandler.providedBy(handler):
         try:
             verifyObject(ISmtpEventHandler, handler)

@@ -13,8 +13,16 @@ import functools
 import inspect
 import sys
 import sysconfig
-from collections.abc import Iterator
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    MethodType,
+    ModuleType,
+    SimpleNamespace,
+)
 from typing import Any
 
 from smtpcb.engine._handler import (
@@ -27,17 +35,22 @@ from smtpcb.engine._handler import (
     require_mail_taken,
 )
 from smtpcb.handling._names import Likeness, Meant, meant
+from smtpcb.smtp._command import Verb
 
 # Parameters that are called so mean what these events give under that name, and nothing else.
 _TELLING = frozenset({"connection", "credentials", "envelope", "octets", "recipient"})
 _BEFORE_THE_CONTENT = ("mail", "rcpt", "data", "header", "chunk")
 
 
-def examine(handler: object, *, blocking: bool = False) -> None:
+def examine(
+    handler: object, *, blocking: bool = False, own: AbstractSet[str] | None = None
+) -> None:
     """
     Look at a handler, or at the class of some.
 
     :param blocking: it is to be called in threads.
+    :param own: keywords of the server's own extensions, which it may honour; ``None`` where that
+        is not known.
     :raises TypeError: mail for it would be lost, a name was meant for an event and is none, a
         method cannot be called as it will be, or what it says of itself is of another type.
     :raises ValueError: ``extensions`` names one that cannot be left to a handler.
@@ -51,7 +64,7 @@ def examine(handler: object, *, blocking: bool = False) -> None:
         _refuse_uncallable(handler, name, method)
         _refuse_unrunnable(handler, name, method, blocking=blocking)
     _refuse_content_that_is_not_there(handler, methods)
-    _check_declarations(handler)
+    _check_declarations(handler, own)
 
 
 # What is written with def, or made of it.  An object that happens to be callable is data.
@@ -262,7 +275,7 @@ def _is_said_later(handler: object, name: str) -> bool:
     return isinstance(handler, type) and hasattr(type(static), "__get__")
 
 
-def _check_declarations(handler: object) -> None:
+def _check_declarations(handler: object, own: AbstractSet[str] | None) -> None:
     if any(_is_said_later(handler, name) for name in DECLARATIONS):
         return
     for name in ("concurrent_recipients", "discards_content"):
@@ -271,4 +284,12 @@ def _check_declarations(handler: object) -> None:
             raise TypeError(
                 f"{name_of(handler)}.{name} is True or False, not {type(value).__name__}"
             )
-    abilities_of(handler, {}, tls=False)
+    extensions = getattr(handler, "extensions", ())
+    if isinstance(extensions, Iterable) and not isinstance(extensions, str):
+        extensions = [] if own is None else [one for one in extensions if one not in own]
+    mask = getattr(handler, "command_mask", Verb(0))
+    said = SimpleNamespace(command_mask=mask, extensions=extensions)
+    try:
+        abilities_of(said, {}, tls=False)
+    except TypeError as error:
+        raise TypeError(f"{name_of(handler)}: {error}") from None

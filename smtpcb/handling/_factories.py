@@ -115,7 +115,6 @@ def handler_factory(given: object) -> Factory:
         called gets the connection in a parameter named ``connection``, if it has that.
     :raises TypeError: it is nothing of the kind, or something is wrong with it that can be seen
         without calling it; the text says what.  See `check` for the rest.
-    :raises ValueError: ``extensions`` names one that cannot be left to a handler.
     """
     if isinstance(given, type):
         if ISmtpHandlerFactory.providedBy(given):
