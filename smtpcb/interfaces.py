@@ -2,69 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 
 from zope.interface import Attribute, Interface
 
 from smtpcb.engine._connection import Connection, TlsInformation
-from smtpcb.engine._envelope import Envelope
-from smtpcb.engine._questions import Reason
-from smtpcb.smtp._address import ForwardPath, ReversePath
+from smtpcb.engine._envelope import Envelope, Recipient
+from smtpcb.engine._reason import Reason
 from smtpcb.smtp._command import Command, Introduction
-from smtpcb.smtp._parameter import MailParameters, RcptParameters
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp.sasl import Authenticated, Credentials
 
-Answer = None | bool | int | Reply | tuple[int, str] | tuple[int, tuple[str, ...]]
+# A str is an iterable of str: the text is one string, or one a line.
+Answer = (
+    None | bool | int | Reply | tuple[int, Iterable[str]] | tuple[int, str | None, Iterable[str]]
+)
 """
-A decision: ``None`` and ``True`` accept with the standard reply, ``False`` refuses with the
-standard one for that command, a `Reply` is sent as it is, and a code or ``(code, text)`` is made
-one.  A 4yz reply asks the client to try again, a 5yz one refuses for good.
+A decision: ``None`` or ``True`` (yes, in the standard words of that command), ``False`` (no, in
+its standard words), ``550``, ``(550, "text")``, ``(550, "5.1.1", "text")`` or a `Reply`.  A text
+may be one string, or one a line.  4yz asks the client to try again later, 5yz refuses for good; a
+positive code has to fit the command.
 """
 
 Verdict = Answer | Awaitable[Answer]
-"""An `Answer`, now or later: a coroutine or a Deferred will do."""
+"""An `Answer`, now or later: from ``def``, ``async def``, or as a Deferred."""
 
-Done = None | Awaitable[object]
-"""Nothing; as a coroutine or a Deferred it makes the client wait."""
+Done = None | Awaitable[None]
+"""Nothing; from ``async def`` or as a Deferred it makes the client wait."""
 
-AuthenticationAnswer = bool | Reply | Authenticated
+AuthenticationAnswer = (
+    bool
+    | int
+    | Reply
+    | Authenticated
+    | tuple[int, Iterable[str]]
+    | tuple[int, str | None, Iterable[str]]
+)
+"""An `Answer` or an `Authenticated`, but never ``None``."""
+
 AuthenticationVerdict = AuthenticationAnswer | Awaitable[AuthenticationAnswer]
+"""An `AuthenticationAnswer`, now or later."""
 
 
 class ISmtpHandlerFactory(Interface):
     """
     Makes the handler of each connection.
 
-    A class, an instance, what `callbacks` or `threaded` return: all of them are adapted to it by
-    `smtpcb.handling._factories.handler_factory`.
+    A class, an instance, what `callbacks` or `threaded` return, any callable: the server makes it
+    of all of them, so that hardly anybody has to provide it.
     """
 
     def __call__(connection: Connection) -> object:
         """
-        Return the handler of a new connection, which may have any of the methods of
-        `ISmtpEventHandler`.
+        Return the handler of a new connection, with some methods of `ISmtpEventHandler`.
 
-        It is called before anything is said.  An exception is answered 421, and so is an object
-        that has none of these methods: a handler that somebody forgot to return takes no mail.
+        It is called before anything is said, in the reactor's thread, and answers at once: it
+        cannot be ``async def``.  One object may be the handler of many connections.
+
+        :param connection: of which nothing is known yet but its addresses, ``id`` and
+            ``started``.
+        :raises Exception: the client is told 421, and the connection is closed; so it is if what
+            was returned takes no mail.
         """
 
 
 class ISmtpEventHandler(Interface):
     """
-    What happens on one connection, in order; every method may be left out.
+    What happens on one connection, in order; all but `message` or `chunk` may be left out.
+
+    What is absent accepts.  Only who takes the mail must be there, or ``discards_content =
+    True``. What happened comes first, and the last argument is always whose it is: the
+    connection, or the envelope of the transaction, which has the connection.
 
     Calls never overlap on a connection, unless ``concurrent_recipients`` is set.  `connected` is
-    first, `disconnected` is last and comes once.  Each accepted `mail` is followed by one
+    first; `disconnected` is last and comes exactly once.  Each accepted `mail` is followed by one
     `message` or one `aborted`.
 
-    An exception other than `Refusal`, an answer that is none, or none within the time limit: the
-    client is told 451 and an incident number, which stands in the log beside the traceback, and
-    the session goes on.
+    Each method may be ``def``, ``async def``, or return a Deferred.  The client waits for the
+    answer, at most ``decision_seconds`` (300 by default), for that of `message`
+    ``message_seconds`` (600).  An exception other than `Refusal`, an answer that is none, or none
+    in time: the client is told 451 4.3.0 with the number of an incident, which stands in the log
+    beside the traceback, and the session goes on.  Raising a `Refusal` is the same as returning
+    what it carries.
 
-    When the client leaves, a running answer is cancelled, except that of `message` and of the
-    last `chunk` before it: the content is complete, so they run to their end.  Only a server that
-    stops, and has waited for ``grace_seconds``, cancels those too.
+    When the client leaves, a running answer is cancelled, except that of `message`: the content
+    is complete, so it runs to its end.  Only a server that stops, and has waited for
+    ``grace_seconds``, cancels that too.
     """
 
     command_mask = Attribute(
@@ -79,103 +102,200 @@ class ISmtpEventHandler(Interface):
         "Whether `rcpt` may be called again before an earlier call has answered; replies keep "
         "the order of the commands (False by default)."
     )
+    discards_content = Attribute(
+        "Whether it is meant that there is neither `message` nor `chunk`, and all accepted mail is "
+        "thrown away (False by default: such a handler does not start)."
+    )
 
     def connected(connection: Connection) -> Verdict:
         """
         A client has connected; it has been told nothing yet (RFC 5321 §3.1).
 
-        :return: a yes greets it; 220 greets it in other words; any 4yz or 5yz closes.
+        :param connection: the same object until `disconnected`; the envelope has it too.
+        :return: a yes greets it, 220 with a text in your words.  Any no, whatever its code, is
+            sent in place of the greeting and closes.
         """
 
-    def command(command: Command) -> Done:
-        """A command has come, perhaps one that will be refused; it has not been acted on."""
-
-    def hello(introduction: Introduction) -> Verdict:
-        """HELO or EHLO (§4.1.1.1); ends an open transaction when it is accepted."""
-
-    def secured(tls: TlsInformation) -> Verdict:
+    def secured(tls: TlsInformation, connection: Connection) -> Verdict:
         """
-        A TLS handshake has succeeded, after STARTTLS or ahead of the greeting (RFC 3207).
+        A TLS handshake has succeeded (RFC 3207), after STARTTLS, or on a port with implicit TLS
+        between `connected` and the greeting.
 
-        :return: a no is the answer to every further command but QUIT (RFC 3207 §4.1).
+        :param tls: version, cipher, the name the client asked for, its certificate.
+        :return: after STARTTLS a no is the answer to every further command but QUIT (RFC 3207
+            §4.1); ahead of the greeting it closes.
         """
 
-    def mail(reverse_path: ReversePath, parameters: MailParameters) -> Verdict:
+    def command(command: Command, connection: Connection) -> Done:
         """
-        The client begins a mail transaction (§4.1.1.2).
+        A command has come, perhaps one that will be refused, and has not been acted on.
 
-        :param reverse_path: `ReversePath.NULL` for the ``<>`` of a bounce.
-        :param parameters: those of extensions that were offered, checked and decoded, by keyword:
-            ``SIZE`` (octets), ``BODY`` (`BodyType`), ``SMTPUTF8`` (True), ``AUTH``, ``RET``,
-            ``ENVID``.
+        It is told of those in ``command_mask``.  With ``concurrent_recipients`` it may be called
+        while an earlier `rcpt` is open.
+
+        :param command: the verb, and its argument as text.  A secret is never in it: of AUTH it
+            has the mechanism only.
+        :return: nothing can be refused here.  From ``async def`` or as a Deferred, the command is
+            acted on when it is done.
         """
 
-    def rcpt(forward_path: ForwardPath, parameters: RcptParameters) -> Verdict:
+    def hello(introduction: Introduction, connection: Connection) -> Verdict:
         """
-        The client names one more recipient (§4.1.1.3).
+        HELO, EHLO or LHLO (RFC 5321 §4.1.1.1); a yes ends an open transaction.
 
-        :param parameters: as for `mail`: ``NOTIFY``, ``ORCPT``.
-        :return: 5yz refuses this recipient only.  A client gives up after 5 minutes
-            (§4.5.3.2.3).
+        :param introduction: ``verb``, and ``name``: what the client calls itself, which nobody
+            has checked, and which is no reason to refuse mail (§4.1.4).
+        :return: text of yours goes behind the server's name; what it offers follows by itself.
+        """
+
+    def authenticate(credentials: Credentials, connection: Connection) -> AuthenticationVerdict:
+        """
+        Somebody wants to log in (RFC 4954); AUTH is offered only if you have this.
+
+        It is not called where the server was given an authenticator of its own.
+
+        :param credentials: ``username``, ``password`` (in no repr, log or transcript),
+            ``authorization_id`` (whom they want to act as, RFC 4616 §2; ``""``: themselves).
+        :return: True, an `Authenticated`, or 235 lets them in, and ``connection.identity`` is
+            then the user's name, or what `Authenticated` says.  False is 535, a no of your own is
+            that; 4yz (454 4.7.0) asks to try again later.  ``None`` is no answer but a fault, so
+            that a forgotten ``return`` opens no door.
+        """
+
+    def mail(envelope: Envelope) -> Verdict:
+        """
+        The client begins a mail transaction (RFC 5321 §4.1.1.2).
+
+        :param envelope: has ``reverse_path`` (`ReversePath.NULL` for the ``<>`` of a bounce),
+            ``parameters`` of extensions that were offered, checked and typed (``.size`` in
+            octets, ``.body``, ``.smtputf8``, ``.auth``, ``.ret``, ``.envid``; ``None``: not
+            given), ``id``, and no recipients.
+        :return: a no ends the transaction before it has begun; then there is no `aborted`.
+        """
+
+    def rcpt(recipient: Recipient, envelope: Envelope) -> Verdict:
+        """
+        The client names one more recipient (RFC 5321 §4.1.1.3).
+
+        Calls never overlap on a connection unless ``concurrent_recipients`` is set.
+
+        :param recipient: ``forward_path`` with ``local_part`` and ``domain`` (``""`` for
+            ``<Postmaster>``, which has to be accepted, §4.5.1: ``is_postmaster``); ``parameters``
+            checked and typed (``.notify``, ``.orcpt``).
+        :param envelope: the transaction so far, without this recipient.
+        :return: a no refuses this recipient only; False is 550 5.1.1.  A client gives up after 5
+            minutes (§4.5.3.2.3).
         """
 
     def data(envelope: Envelope) -> Verdict:
         """
-        The client wants to send the content: DATA, or the first BDAT (§4.1.1.4, RFC 3030).
+        The client wants to send the content: DATA (RFC 5321 §4.1.1.4), or the first BDAT (RFC
+        3030).
 
-        :return: a yes asks for it with 354.
+        :param envelope: its ``recipients`` are complete, at least one.
+        :return: a yes asks for the content with 354 (BDAT: 250).  After a no it is not sent, or
+            read and thrown away.  A client gives up after 2 minutes (§4.5.3.2.4).
         """
 
-    def header(name: str, value: str) -> Done:
+    def header(name: str, value: str, envelope: Envelope) -> Verdict:
         """
         One header field has arrived, unfolded (RFC 5322 §2.2).
 
-        It comes before the `chunk` that completes it.  Raising `Refusal` refuses the message.
+        It is called in the order of the fields, before the `chunk` that completes the field, with
+        or without `chunk`; for at most ``header_octets`` octets of a header section.
+
+        :param name: as the client wrote it.
+        :param value: without the line ends; it may hold other control characters, and octets that
+            are no UTF-8 as surrogate escapes.
+        :return: ``None`` or ``True`` goes on.  A no refuses the message: the rest is read and
+            thrown away, then the client hears it, and `aborted` is called in place of `message`.
         """
 
-    def chunk(octets: bytes) -> Done:
+    def chunk(octets: bytes, envelope: Envelope) -> Verdict:
         """
-        A piece of the content, dots unstuffed; an object with this method keeps no content.
+        A piece of the content, cut anywhere: dots unstuffed, lines ending in CRLF (BDAT: as it
+        came).
 
-        The client waits until it is done.  Raising `Refusal` refuses the message.
+        A handler with this method takes the content as it comes, and nothing is kept: it has no
+        ``envelope.content``.
+
+        :param octets: at least one.
+        :param envelope: ``size_octets`` counts what has arrived, these included.
+        :return: as for `header`.  The client is read no further until a Deferred has fired, so
+            that a slow disk never fills the memory.
         """
 
     def message(envelope: Envelope) -> Verdict:
         """
-        The content is complete; without `chunk` it is in ``envelope.content``.
+        The content is complete (RFC 5321 §4.1.1.4).
 
-        :return: with a yes you take responsibility for the message (§6.1).
+        :param envelope: unless you have `chunk`, ``content`` has all of it, for as long as
+            somebody holds it: ``.bytes()``, ``.open()``, ``.pieces()``, ``.save(path)``,
+            ``.mime()``, ``await .parsed()``.  ``id`` names the transaction, and no other ever has
+            the same.
+        :return: the final answer, for all recipients.  With a yes the message is yours (§6.1):
+            the client forgets it.  A client gives up after 10 minutes (§4.5.3.2.6).
         """
 
-    def verify(text: str) -> Verdict:
-        """VRFY (§3.5); a yes is 252: neither confirmed nor denied."""
+    def verify(text: str, connection: Connection) -> Verdict:
+        """
+        VRFY: is there such a mailbox (RFC 5321 §3.5)?
 
-    def expand(text: str) -> Verdict:
-        """EXPN (§3.5); offered only if you have it."""
+        :param text: a mailbox, or a user's name.
+        :return: a plain yes is 252, neither confirmed nor denied; 250 with a text is what you
+            know.
+        """
 
-    def help(text: str) -> Verdict:
-        """HELP (§4.1.1.8); a yes lists the commands."""
+    def expand(text: str, connection: Connection) -> Verdict:
+        """
+        EXPN: who is on that list (RFC 5321 §3.5)?  Offered only if you have this.
 
-    def turn(domain: str) -> Verdict:
-        """ETRN (RFC 1985); offered only if you have it."""
+        :param text: the name of a list.
+        :return: ``(250, ("<anne@example.org>", "<bob@example.org>"))``: a line for each member.
+        """
 
-    def aborted(reason: Reason) -> Done:
-        """The transaction is over, and there will be no `message`."""
+    def help(text: str, connection: Connection) -> Verdict:
+        """
+        HELP (RFC 5321 §4.1.1.8).
 
-    def disconnected(reason: Reason) -> Done:
-        """The connection is over."""
+        :param text: what the client asks about, or ``""``.
+        :return: a plain yes names the commands; ``(214, "text")`` says something of yours.
+        """
+
+    def etrn(domain: str, connection: Connection) -> Verdict:
+        """
+        ETRN: send what you keep for that domain (RFC 1985).  Offered only if you have this.
+
+        :param domain: or ``@domain`` with its subdomains, or ``#queue``.
+        :return: a plain yes is 250: queuing has started.
+        """
+
+    def aborted(reason: Reason, envelope: Envelope) -> Done:
+        """
+        The transaction is over, and there will be no `message` for it.
+
+        :param reason: RSET, a new EHLO, too big, refused, the client has gone, …
+        :param envelope: as far as it came; it has no content.
+        :return: nothing is answered to it.  What follows waits until it is done.
+        """
+
+    def disconnected(reason: Reason, connection: Connection) -> Done:
+        """
+        The connection is over: the last call, exactly once, also if `connected` refused.
+
+        :param reason: QUIT, gone, timed out, …
+        :return: nothing is answered to it.
+        """
 
 
 class IAuthenticator(Interface):
-    """Knows who may log in.  A handler that has this method needs no other authenticator."""
+    """Knows who may log in, for all handlers; a handler with this method needs no other one."""
 
-    def authenticate(credentials: Credentials) -> AuthenticationVerdict:
+    def authenticate(credentials: Credentials, connection: Connection) -> AuthenticationVerdict:
         """
-        Somebody wants to log in (RFC 4954).
+        Somebody wants to log in; see `ISmtpEventHandler.authenticate`.
 
-        :return: True, an `Authenticated`, or a 235 `Reply` lets them in; False or a 5yz `Reply`
-            (535 by default) does not.  ``None`` is no answer: it is treated as a fault, so that a
-            forgotten ``return`` opens no door.
+        One that takes only the credentials will do too.
         """
 
 

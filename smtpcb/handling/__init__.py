@@ -1,4 +1,18 @@
-def handler_factory(given):
-    if isinstance(given, type): return lambda connection: given()
-    return lambda connection: given
-SmtpEventHandler = callbacks = threaded = None
+"""What an application gives becomes a handler."""
+
+from smtpcb.handling._base import SmtpEventHandler
+from smtpcb.handling._callbacks import callbacks
+from smtpcb.handling._check import check
+from smtpcb.handling._factories import handler_factory
+from smtpcb.handling._logins import IAuthenticatedUser, authenticator
+from smtpcb.handling._threaded import threaded
+
+__all__ = [
+    "IAuthenticatedUser",
+    "SmtpEventHandler",
+    "authenticator",
+    "callbacks",
+    "check",
+    "handler_factory",
+    "threaded",
+]

@@ -1,1 +1,131 @@
-def authenticator(given): return given.authenticate
+"""Who may log in: whatever knows passwords, twisted.cred's checkers and portals among it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import UsernamePassword
+from twisted.cred.error import LoginFailed, UnauthorizedLogin
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
+from zope.interface import Interface
+
+from smtpcb.engine._connection import Connection
+from smtpcb.engine._handler import name_of
+from smtpcb.interfaces import AuthenticationVerdict, IAuthenticator
+from smtpcb.smtp.sasl import Authenticated, Credentials
+
+Login = Callable[[Credentials, Connection], AuthenticationVerdict]
+
+
+class IAuthenticatedUser(Interface):
+    """What a `twisted.cred.portal.Portal` is asked for; its avatar becomes the identity."""
+
+
+class CredLogin:
+    """
+    Asks twisted.cred.
+
+    :param ask: a checker's ``requestAvatarId``, or a portal's ``login``.
+    :param vouched: turns what it brings into the answer.
+    :param name: what logs call it.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[UsernamePassword], Any],
+        vouched: Callable[[Any], Authenticated | bool],
+        name: str,
+    ) -> None:
+        self._ask = ask
+        self._vouched = vouched
+        self.__name__ = name
+
+    def authenticate(
+        self, credentials: Credentials, connection: Connection
+    ) -> AuthenticationVerdict:
+        """Ask whether they are who they say."""
+        if credentials.authorization_id not in ("", credentials.username):
+            return False  # twisted.cred cannot decide on acting for somebody else (RFC 4616 §2)
+        asked: Deferred[Any] = maybeDeferred(self._ask, _cred(credentials))
+        return asked.addCallbacks(self._vouched, _unauthorized)
+
+
+def _cred(credentials: Credentials) -> UsernamePassword:
+    return UsernamePassword(_octets(credentials.username), _octets(credentials.password))
+
+
+def _octets(text: str) -> bytes:
+    """Return the octets that the client sent, also those that are no UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _known_by_id(avatar_id: object) -> Authenticated | bool:
+    if isinstance(avatar_id, bytes):
+        avatar_id = avatar_id.decode("utf-8", "backslashreplace")
+    # twisted.cred's ANONYMOUS is the empty tuple: nobody, who may not log in by a name.
+    return Authenticated(avatar_id) if avatar_id not in ((), None) else False
+
+
+def _given_an_avatar(found: tuple[Any, Any, Callable[[], object]]) -> Authenticated:
+    _, avatar, logout = found
+    return Authenticated(avatar, release=logout)
+
+
+def _unauthorized(failure: Failure) -> bool:
+    failure.trap(UnauthorizedLogin, LoginFailed)
+    return False
+
+
+def authenticator(given: object) -> Login:
+    """
+    Make of whatever knows passwords what is asked at a login.
+
+    :param given: what has ``authenticate(credentials, connection)``, or ``(credentials)`` alone;
+        a `twisted.cred` checker of `IUsernamePassword`; or a `Portal` whose realm knows
+        `IAuthenticatedUser`.
+    :return: called with the credentials and the connection.
+    :raises TypeError: it is nothing of the kind.
+    """
+    if isinstance(given, Portal):
+        return _of_portal(given)
+    if ICredentialsChecker.providedBy(given):
+        interfaces = given.credentialInterfaces
+        if not any(interface.implementedBy(UsernamePassword) for interface in interfaces):
+            raise TypeError(f"{name_of(given)} cannot check a name and a password")
+        return CredLogin(given.requestAvatarId, _known_by_id, name_of(given)).authenticate
+    adapted: Any = IAuthenticator(given, given)
+    method = getattr(adapted, "authenticate", None)
+    if isinstance(adapted, type) or not callable(method):
+        raise TypeError(f"{name_of(given)} has no method authenticate(credentials, connection)")
+    return _with_connection(name_of(adapted), method)
+
+
+def _of_portal(portal: Portal) -> Login:
+    def ask(credentials: UsernamePassword) -> Any:
+        return portal.login(credentials, None, IAuthenticatedUser)
+
+    return CredLogin(ask, _given_an_avatar, name_of(portal)).authenticate
+
+
+def _with_connection(name: str, method: Callable[..., Any]) -> Login:
+    """Call with the connection who takes it."""
+    try:
+        signature = inspect.signature(method)
+    except (ValueError, TypeError):
+        return method
+    for arguments in (("credentials", "connection"), ("credentials",)):
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            continue
+        if len(arguments) == 2:
+            return method
+        return lambda credentials, connection: method(credentials)
+    raise TypeError(
+        f"{name}.authenticate{signature} cannot be called as authenticate(credentials, connection)"
+    )

@@ -1,0 +1,67 @@
+"""check: everything that is wrong with a handler, before the first client finds out."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+
+from zope.interface.exceptions import Invalid
+from zope.interface.verify import verifyObject
+
+from smtpcb.engine._connection import Connection
+from smtpcb.engine._handler import name_of
+from smtpcb.handling._examine import examine
+from smtpcb.handling._factories import Factory, handler_factory
+from smtpcb.handling._threaded import threaded
+from smtpcb.interfaces import ISmtpEventHandler
+from smtpcb.smtp._errors import Refusal
+
+
+def check(given: object, *, own: AbstractSet[str] = frozenset()) -> list[str]:
+    """
+    Make a handler once, as for a client, and look at it.
+
+    It is called when the server is made, in whose place it fails; what it has made is forgotten.
+
+    :param given: what `handler_factory` takes.
+    :param own: keywords of the server's own extensions, which a handler may say it honours.
+    :return: what is likely to be wrong, a sentence each.
+    :raises TypeError: it is wrong, and every client would be told 421 or 451; the text says why.
+    :raises ValueError: ``extensions`` names one that cannot be left to a handler.
+    """
+    factory = handler_factory(given)
+    blocking = isinstance(factory, threaded)
+    warnings: list[str] = []
+    handler = _try(factory.inner if isinstance(factory, threaded) else factory, warnings)
+    if handler is None:
+        return warnings
+    examine(handler, blocking=blocking, own=own)
+    if ISmtpEventHandler.providedBy(handler):
+        try:
+            verifyObject(ISmtpEventHandler, handler)
+        except Invalid as error:
+            sentence = " ".join(str(error).split())
+            warnings.append(f"{name_of(handler)} does not provide what it says: {sentence}")
+    return warnings
+
+
+def _try(factory: Factory, warnings: list[str]) -> object | None:
+    """Make a handler for a client that is not there."""
+    client = Connection(
+        "check", peer_address="127.0.0.1", peer_port=1, host_address="127.0.0.1", host_port=25
+    )
+    try:
+        handler = factory(client)
+    except Refusal:
+        return None  # this client is not welcome
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        what = f"{type(error).__name__}: {error}".rstrip(": ")
+        if isinstance(error, RuntimeError) and "no running event loop" in str(error):
+            # It will run when the server does.
+            warnings.append(f"the handler could not be tried before asyncio's loop runs: {what}")
+            return None
+        raise TypeError(f"no handler could be made: {what}") from error
+    if handler is None:
+        raise TypeError("the handler factory has returned None: a return is missing")
+    return handler

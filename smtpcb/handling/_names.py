@@ -1,0 +1,159 @@
+"""Which event a name was meant for: one that is misspelt, or that another library has."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from smtpcb.engine._handler import EVENTS
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# What begins the name of a hook in aiosmtpd, smtpd, Twisted, Haraka, qpsmtpd, smtp-server, milters…
+_PREFIXES = _words(
+    "after before cmd do env ext got handle handler hook on process receive received smtp state "
+    "validate"
+)
+# What may follow there and says nothing more.
+_SUFFIXES = _words("addr address command event handler hook post pre received")
+# Words of SMTP and of other libraries, with the events they stand for, the likeliest first.
+_WORDS: Mapping[str, tuple[str, ...]] = {
+    **{name: (name,) for name in EVENTS},
+    "abort": ("aborted",),
+    "auth": ("authenticate",),
+    "auth plain": ("authenticate",),
+    "authentication": ("authenticate",),
+    "bdat": ("chunk",),
+    "body": ("chunk",),
+    "chunks": ("chunk",),
+    "close": ("disconnected",),
+    "closed": ("disconnected",),
+    "connect": ("connected",),
+    "connection": ("connected",),
+    "connection made": ("connected",),
+    "connection lost": ("disconnected",),
+    "content": ("message", "chunk"),
+    "data": ("message", "data"),
+    "disconnect": ("disconnected",),
+    "disconnection": ("disconnected",),
+    "ehlo": ("hello",),
+    "envfrom": ("mail",),
+    "envrcpt": ("rcpt",),
+    "eoh": ("header",),
+    "eom": ("message",),
+    "exception": (),
+    "expn": ("expand",),
+    "from": ("mail",),
+    "headers": ("header",),
+    "helo": ("hello",),
+    "lhlo": ("hello",),
+    "line": ("command",),
+    "login": ("authenticate",),
+    "logout": ("disconnected",),
+    "lost": ("disconnected",),
+    "mail from": ("mail",),
+    "mailfrom": ("mail",),
+    "messages": ("message",),
+    "queue": ("message",),
+    "quit": ("disconnected",),
+    "rcpt to": ("rcpt",),
+    "rcptto": ("rcpt",),
+    "recipient": ("rcpt",),
+    "reset": ("aborted",),
+    "rset": ("aborted",),
+    "secure": ("secured",),
+    "sender": ("mail",),
+    "starttls": ("secured",),
+    "tls": ("secured",),
+    "to": ("rcpt",),
+    "turn": ("etrn",),
+    "vrfy": ("verify",),
+}
+# Those that nobody uses for anything else, so that they need nothing in front of them.
+_TELLING = _words(
+    "auth authentication bdat closed connection disconnect ehlo envfrom envrcpt eoh eom expn "
+    "headers helo lhlo login mailfrom rcptto recipient rset turn vrfy"
+) | {"auth plain", "connection made", "connection lost", "mail from", "rcpt to"}
+
+# Names that are near to an event's and are words of their own.
+_OTHERS = _words(
+    "bail check comment date email extend fail hail heal heap hold leader mailed main messaging "
+    "nail reader sail shell tail wail yell"
+)
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+
+class Likeness(enum.Enum):
+    """How sure it is that a name was meant for an event."""
+
+    FOREIGN = enum.auto()
+    """So it is written in another library or language: ``handle_RCPT``, ``onData``, ``Mail``."""
+    HOOK = enum.auto()
+    """A hook of another library, or a helper of one's own: ``on_data``, ``process_message``."""
+    NEAR = enum.auto()
+    """A slip of the keyboard, or another word: ``recpt``, ``login``."""
+
+
+class Meant(NamedTuple):
+    """
+    What a name was meant for.
+
+    :ivar events: the likeliest first; none for what other libraries have and this one has not.
+    """
+
+    events: tuple[str, ...]
+    likeness: Likeness
+
+
+def meant(name: str) -> Meant | None:
+    """Return what a method may have been meant for; ``None`` for a name like any other."""
+    if name in EVENTS:
+        return None
+    words = [word.lower() for word in _WORD.findall(name)]
+    hooked = len(words) > 1 and words[0] in _PREFIXES
+    rest = words[1:] if hooked else words
+    while len(rest) > 1 and rest[-1] in _SUFFIXES:
+        rest, hooked = rest[:-1], True
+    word = " ".join(rest)
+    if word in _WORDS:
+        if name != name.lower() and (hooked or word in EVENTS or word in _TELLING):
+            return Meant(_WORDS[word], Likeness.FOREIGN)
+        if hooked:
+            return Meant(_WORDS[word], Likeness.HOOK)
+        if word in _TELLING:
+            return Meant(_WORDS[word], Likeness.NEAR)
+    lowered = name.lower()
+    if lowered in _OTHERS:
+        return None
+    found = nearest(lowered, EVENTS, 1 if len(lowered) < 7 else 2)
+    return Meant((found,), Likeness.NEAR) if found is not None else None
+
+
+def nearest(name: str, known: Iterable[str], most: int) -> str | None:
+    """Return the known name that differs least, in at most so many places, or ``None``."""
+    distances = [(distance(name, one), at, one) for at, one in enumerate(known)]
+    least, _, found = min(distances)
+    return found if least <= most else None
+
+
+def distance(one: str, other: str) -> int:
+    """
+    Return how many letters were left out, added, mistaken, or swapped with their neighbour.
+
+    Optimal string alignment, after Damerau (1964).
+    """
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        before, last, row = row, before, [i]
+        for j, wanted in enumerate(other, 1):
+            cost = min(row[-1] + 1, before[j] + 1, before[j - 1] + (letter != wanted))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
+                cost = min(cost, last[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
