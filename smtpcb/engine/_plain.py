@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from email import message_from_bytes, policy
-from email.message import EmailMessage
+from collections.abc import Callable, Sequence
 from traceback import format_tb
-from typing import BinaryIO
 
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._connection import TlsInformation
+from smtpcb.engine._keeping import MailData
 from smtpcb.engine._questions import (
     Aborted,
     Authenticate,
@@ -30,6 +27,7 @@ from smtpcb.engine._settings import Abilities
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._errors import LocalProtocolError, Refusal
 from smtpcb.smtp._header import HeaderReader
+from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._sasl import Authenticated
 
@@ -37,8 +35,6 @@ MOST_LINE_OCTETS = 1_048_576
 """A line without an end is read so far; then the connection is closed."""
 
 _log = logging.getLogger("smtpcb")
-# Within `MemoryContent`, `bytes` is a method.
-_Octets = bytes
 
 
 def abilities_of(handler: object, *, tls: bool = False) -> Abilities:
@@ -59,37 +55,14 @@ def abilities_of(handler: object, *, tls: bool = False) -> Abilities:
     )
 
 
-class MemoryContent:
-    """The mail data of one message, in memory; a `smtpcb.engine._envelope.Content`."""
+class MemoryContent(MailData):
+    """The mail data of one message, in memory."""
 
-    __slots__ = ("_octets",)
+    __slots__ = ()
 
-    def __init__(self, octets: _Octets) -> None:
-        self._octets = octets
-
-    @property
-    def size_octets(self) -> int:
-        """How long it is."""
-        return len(self._octets)
-
-    def bytes(self) -> _Octets:
-        """Return all of it."""
-        return self._octets
-
-    def open(self) -> BinaryIO:
-        """Return a file of its own, at its beginning."""
-        return io.BytesIO(self._octets)
-
-    def pieces(self, size: int = 65536) -> Iterator[_Octets]:
-        """Return it piece by piece."""
-        for start in range(0, len(self._octets), size):
-            yield self._octets[start : start + size]
-
-    def mime(self) -> EmailMessage:
-        """Return it parsed (RFC 5322, RFC 2045)."""
-        message = message_from_bytes(self._octets, policy=policy.SMTP)
-        assert isinstance(message, EmailMessage)
-        return message
+    def __init__(self, octets: bytes, header_octets: int = Limits().header_octets) -> None:
+        super().__init__(len(octets), header_octets=header_octets)
+        self.write(octets)
 
 
 class Driver:
@@ -279,7 +252,9 @@ class Driver:
                 self._tell("aborted", refusal[1:])
                 return
         if not hasattr(self._handler, "chunk"):
-            event.envelope.kept = MemoryContent(bytes(content or b""))
+            event.envelope.kept = MemoryContent(
+                bytes(content or b""), self._dialogue.settings.limits.header_octets
+            )
         self._decide(event)
 
     def _feed(self, name: str, arguments: Sequence[object]) -> tuple[Reply, Reason] | None:

@@ -10,6 +10,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from email.message import EmailMessage
 from functools import lru_cache
 from pathlib import Path
 from types import FunctionType
@@ -19,6 +20,7 @@ from weakref import WeakKeyDictionary
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -169,7 +171,15 @@ class SmtpServerFactory(Factory):
 
     def make_content(self) -> MailData:
         """Return the place for one message."""
-        return MailData(self._memory_octets, self._spool_folder)
+        return MailData(
+            self._memory_octets,
+            self._spool_folder,
+            header_octets=self.settings.limits.header_octets,
+            in_thread=self._in_thread,
+        )
+
+    def _in_thread(self, function: Callable[[], EmailMessage]) -> Deferred[EmailMessage]:
+        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), function)
 
     def concluded(self, protocol: SmtpServerProtocol) -> None:
         """Forget a connection.  Its protocol says so when its handler has heard all."""
