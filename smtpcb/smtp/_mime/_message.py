@@ -203,13 +203,11 @@ class ReadMessage(EmailMessage):
 
 
 class _Writer(BytesGenerator):
-    """Writes also what was too deep to be taken apart."""
+    """Writes also what says that it has parts, and was not taken apart."""
 
-    def _handle_message_delivery_status(self, msg: Message) -> None:
-        if msg.is_multipart():
-            super()._handle_message_delivery_status(msg)  # type: ignore[misc]
-        else:
-            self._handle_text(msg)  # type: ignore[attr-defined]
+    def _dispatch(self, msg: Message) -> None:
+        write = super()._dispatch if msg.is_multipart() else self._handle_text  # type: ignore[misc,attr-defined]
+        write(msg)
 
 
 class _Contents(ContentManager):
