@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from email.message import EmailMessage
 from os import PathLike
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import BinaryIO, Protocol
 
 from smtpcb.engine._connection import Connection
@@ -25,7 +25,8 @@ class Content(Protocol):
     """
     The mail data of a message, taken whole: dots unstuffed, lines ending in CRLF.
 
-    It lives as long as somebody holds it, in memory or in a file of its own.
+    It is there as long as somebody holds it: put it into a queue, read it tomorrow.  A message that
+    the server refused is no content, and is not kept for anybody.
     """
 
     @property
@@ -41,14 +42,26 @@ class Content(Protocol):
     def pieces(self, size: int = 65536) -> Iterator[_Octets]:
         """Return it piece by piece."""
 
-    def save(self, path: str | PathLike[str]) -> Path:
-        """Write it to a new file, so that a power cut cannot undo it; return its path."""
+    def save(self, path: str | PathLike[str]) -> FilePath:
+        """
+        Write it into a new file, and return that when a power cut cannot undo it.
+
+        It blocks.  The file has mode 0600, appears when it is whole, and on any error not at all.
+
+        :raises FileExistsError: there is something of that name; it stays as it is.
+        :raises OSError: it could not be written.
+        """
 
     def mime(self) -> EmailMessage:
-        """Return it parsed (RFC 5322, RFC 2045)."""
+        """
+        Return it parsed (RFC 5322, RFC 2045), in time proportional to its length.
 
-    def parsed(self) -> Awaitable[EmailMessage]:
-        """Return it parsed, in a thread."""
+        It has the fields that ``header`` was told, and does not raise for what a stranger wrote:
+        see the page Reading mail, and the ``defects`` of what you get.
+        """
+
+    async def parsed(self) -> EmailMessage:
+        """Return what `mime` does, from a thread: other clients do not wait meanwhile."""
 
 
 class Recipient:

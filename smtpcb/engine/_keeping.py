@@ -1,26 +1,36 @@
-"""Where mail data waits for its reader: in memory up to a limit, in a temporary file past it."""
+"""Where mail data waits for its reader: in memory up to a limit, in a temporary file past it.
+
+It is there as long as somebody holds it, the envelope, a reader or an iterator of its pieces:
+whoever lets go last gives memory, disk and descriptor back, without being asked to.
+"""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from email.feedparser import BytesFeedParser
 from email.message import EmailMessage
-from email.policy import SMTP
+from errno import EEXIST
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
+from smtpcb.smtp._limits import Limits
+from smtpcb.smtp._mime import read_message
+
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 PIECE_OCTETS = 65_536
-# Within `MailData`, `bytes` is a method.
+# Within `MailData`, `bytes` and `open` are methods.
 _Octets = bytes
 _READ_OCTETS = 1_048_576
+_HEADER_OCTETS = Limits().header_octets
+
+InThread = Callable[[Callable[[], EmailMessage]], Awaitable[EmailMessage]]
 
 
 class MailData:
@@ -33,26 +43,41 @@ class MailData:
     :param memory_octets: how much is kept in memory; what is longer goes into a file whole.
     :param folder: where that file is made, without a name and readable by nobody else;
         ``None`` is the system's folder for temporary files.
+    :param header_octets: how much of its header section `mime` reads, as for ``header`` events.
+    :param in_thread: runs a function in a thread and returns what can be awaited for its result,
+        such as Twisted's ``deferToThread``; `parsed` says what happens without it.
     """
 
     __slots__ = (
+        "__weakref__",
         "_closed",
         "_failure",
         "_file",
         "_folder",
+        "_header_octets",
+        "_in_thread",
         "_lock",
         "_memory",
         "_memory_octets",
         "_size_octets",
     )
 
-    def __init__(self, memory_octets: int = 1_048_576, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        memory_octets: int = 1_048_576,
+        folder: Path | None = None,
+        *,
+        header_octets: int = _HEADER_OCTETS,
+        in_thread: InThread | None = None,
+    ) -> None:
         self._memory_octets = memory_octets
         self._folder = folder
+        self._header_octets = header_octets
+        self._in_thread = in_thread
         # Not a list of pieces: a client that sends one octet at a time (BDAT 1) would make us
         # spend forty for each.  The first piece, which often is all, is kept as it came.
         self._memory: _Octets | bytearray = b""
-        self._file: io.FileIO | None = None
+        self._file: _File | None = None
         self._size_octets = 0
         self._closed = False
         # A close while another thread opens must not make it read something else.
@@ -82,8 +107,8 @@ class MailData:
                 self._memory += octets
         else:
             try:
-                file = self._move_to_file() if self._file is None else self._file
-                _write_whole(file, octets)
+                # No variable holds the file: the traceback of an error would, and so the disk.
+                _write_whole((self._file or self._move_to_file()).fileno(), octets)
             except OSError as error:
                 self._failure = error.args
                 self._release()
@@ -95,17 +120,18 @@ class MailData:
         Return a new reader, at the first octet.
 
         It is an `io.BytesIO` or an `io.BufferedReader`, shares its position with no other, reads
-        what has been written so far, and goes on after `close` until it is closed itself.
+        what has been written so far, and goes on after `close` until it is closed itself, or nobody
+        holds it.
 
         :raises ValueError: the mail data is closed.
-        :raises OSError: a write failed, or there are no more file descriptors.
+        :raises OSError: a write failed.
         """
         with self._lock:
             self._require_usable()
             if self._file is None:
                 return io.BytesIO(self._memory)
-            descriptor = os.dup(self._file.fileno())
-        return io.BufferedReader(_FileReader(descriptor, self._size_octets), PIECE_OCTETS)
+            raw = _FileReader(self._file, self._size_octets)
+        return io.BufferedReader(raw, PIECE_OCTETS)
 
     def pieces(self, size: int = PIECE_OCTETS) -> Iterator[bytes]:
         """Return the content in pieces of `size` octets, the last one shorter; as `open`."""
@@ -121,23 +147,55 @@ class MailData:
             # and the content is in memory twice.
             return reader.read(self._size_octets)
 
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """
+        Write the content into a new file; return its path when a power cut cannot undo it.
+
+        It blocks.  The file appears under its name when it is whole, readable by nobody else; on
+        any error nothing is left.
+
+        :raises FileExistsError: there is something of that name; it stays as it is.
+        :raises OSError: it could not be written, or `open` failed.
+        :raises ValueError: the mail data is closed.
+        """
+        return _save(self.pieces(), Path(path))
+
     def mime(self) -> EmailMessage:
         """
         Return the content as a parsed message, all of it in memory; raises as `open` does.
 
-        Never trust it to be well formed: see its ``defects``.
-
-        :raises RecursionError: parts are nested some hundred deep, which no honest client does.
+        It never raises for what a stranger wrote, and takes time in proportion to its length: for a
+        long one that is longer than an event loop should wait, which is what `parsed` is for.
+        Never trust it to be well-formed: see its ``defects``.
         """
-        # Not `email.message_from_binary_file`: that reads with universal newlines, which makes
-        # a line of whatever follows a lone CR.
-        parser = BytesFeedParser(EmailMessage, policy=SMTP)
-        for piece in self.pieces():
-            parser.feed(piece)
-        return parser.close()
+        return read_message(self.bytes(), self._header_octets)
+
+    async def parsed(self) -> EmailMessage:
+        """
+        Return what `mime` does, from a thread.
+
+        In a task of asyncio that is a thread of asyncio's, elsewhere one of the server's.  Where
+        there is neither, nobody is kept waiting by doing it at once.
+        """
+        # Nobody who does without asyncio should pay for it.
+        import asyncio
+
+        try:
+            in_task = asyncio.current_task() is not None
+        except RuntimeError:  # no loop runs
+            in_task = False
+        if in_task:  # where a Deferred could not be awaited
+            return await asyncio.to_thread(self.mime)
+        if self._in_thread is not None:
+            return await self._in_thread(self.mime)
+        return self.mime()
 
     def close(self) -> None:
-        """Give back memory and disk; more than once does no harm."""
+        """
+        Give back memory and disk of what nobody was promised; more than once does no harm.
+
+        Readers and iterators that are there go on.
+        """
         with self._lock:
             self._closed = True
             self._release()
@@ -148,28 +206,45 @@ class MailData:
         if self._failure is not None:
             raise OSError(*self._failure)
 
-    def _move_to_file(self) -> io.FileIO:
-        # Unbuffered, so that a full disk is known in the write that fills it.
-        # It is open for as long as we are: there is no block for it to end with.
-        self._file = TemporaryFile(buffering=0, dir=self._folder, prefix="smtpcb-")  # noqa: SIM115
-        _write_whole(self._file, self._memory)
+    def _move_to_file(self) -> _File:
+        self._file = _File(self._folder)
+        _write_whole(self._file.fileno(), self._memory)
         self._memory = b""
         return self._file
 
     def _release(self) -> None:
         self._memory = b""
-        if self._file is not None:
+        self._file = None
+
+
+class _File:
+    """A file without a name, which is there until nobody holds this object."""
+
+    # A descriptor, and no file object: that would complain (ResourceWarning) when it is collected.
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, folder: Path | None) -> None:
+        self._descriptor = -1
+        # Unbuffered, as we are: a full disk is known in the write that fills it.
+        with TemporaryFile(buffering=0, dir=folder, prefix="smtpcb-") as file:
+            self._descriptor = os.dup(file.fileno())
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+        return self._descriptor
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
             # What close() can fail with is that data did not reach the disk; nobody wants it.
             with suppress(OSError):
-                self._file.close()
-            self._file = None
+                os.close(self._descriptor)
 
 
 class _FileReader(io.RawIOBase):
-    """Read a file from a position of its own, which a duplicated descriptor does not have."""
+    """Read a file from a position of its own."""
 
-    def __init__(self, descriptor: int, size_octets: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, file: _File, size_octets: int) -> None:
+        self._file: _File | None = file
         self._size_octets = size_octets
         self._position = 0
 
@@ -187,28 +262,63 @@ class _FileReader(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: WriteableBuffer) -> int:
+        if self._file is None:
+            raise ValueError("the reader is closed")
         view = memoryview(buffer).cast("B")
         left = max(self._size_octets - self._position, 0)
-        octets = os.pread(self._descriptor, min(len(view), left, _READ_OCTETS), self._position)
+        octets = os.pread(self._file.fileno(), min(len(view), left, _READ_OCTETS), self._position)
         view[: len(octets)] = octets
         self._position += len(octets)
         return len(octets)
 
     def close(self) -> None:
-        if not self.closed:
-            os.close(self._descriptor)
+        self._file = None
         super().close()
 
 
-def _write_whole(file: io.FileIO, octets: bytes | bytearray) -> None:
+def _write_whole(descriptor: int, octets: bytes | bytearray) -> None:
     """A write may take only a part, the last one before the disk is full always does."""
     with memoryview(octets) as rest:
         written = 0
         while written < len(rest):
-            written += file.write(rest[written:])
+            written += os.write(descriptor, rest[written:])
 
 
 def _pieces(reader: BinaryIO, size: int) -> Iterator[bytes]:
     with reader:
         while piece := reader.read(size):
             yield piece
+
+
+def _save(pieces: Iterator[bytes], path: Path) -> Path:
+    """Bring a new file to disk: whole under another name first, then under its own."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    made: list[str] = []
+    try:
+        unfinished = f".smtpcb-{secrets.token_hex(16)}"
+        if os.path.lexists(path):
+            raise FileExistsError(EEXIST, os.strerror(EEXIST), str(path))
+        descriptor = os.open(unfinished, flags, 0o600, dir_fd=folder)
+        made.append(unfinished)
+        try:
+            for piece in pieces:
+                _write_whole(descriptor, piece)
+            os.fsync(descriptor)
+        finally:
+            # Some file systems tell only here that there was no room (NFS).
+            os.close(descriptor)
+        # A rename would replace what somebody else has put there meanwhile; it is ours now, and
+        # unlike a link works on every file system.
+        os.close(os.open(path.name, flags, 0o600, dir_fd=folder))
+        made.append(path.name)
+        os.rename(unfinished, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.fsync(folder)
+    except BaseException:
+        for name in made:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=folder)
+        raise
+    finally:
+        os.close(folder)
+    return path

@@ -21,6 +21,7 @@ from smtpcb.engine._settings import Settings
 from smtpcb.engine._table import Wants
 from smtpcb.engine._verdict import Incidents
 from smtpcb.smtp._errors import LocalProtocolError
+from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import Reply
 
 
@@ -48,9 +49,13 @@ class PlainPlatform:
     Where handlers answer at once, or block.
 
     :param memory_octets: how much of a message is kept in memory.
+    :param header_octets: how much of its header section is parsed.
     """
 
-    def __init__(self, *, memory_octets: int = 1_048_576) -> None:
+    def __init__(
+        self, *, memory_octets: int = 1_048_576, header_octets: int = Limits().header_octets
+    ) -> None:
+        self._header_octets = header_octets
         self.log = StandardLog()
         self.incidents = Incidents(self.log, time.monotonic)
         self._memory_octets = memory_octets
@@ -78,7 +83,7 @@ class PlainPlatform:
 
     def make_content(self) -> Content:
         """Make the place for one message."""
-        return MailData(self._memory_octets)
+        return MailData(self._memory_octets, header_octets=self._header_octets)
 
 
 class Driver:
@@ -112,7 +117,8 @@ class Driver:
         changed: Callable[[], None] | None = None,
     ) -> None:
         understood = handler if isinstance(handler, Handler) else understand(handler, tls=tls)
-        platform = PlainPlatform() if platform is None else platform
+        if platform is None:
+            platform = PlainPlatform(header_octets=settings.limits.header_octets)
         self.conversation = Conversation(
             connection, settings, understood, platform, self, observer
         )

@@ -116,7 +116,10 @@ class SmtpServerFactory(Doorway):
         self._second: datetime | None = None
         self._second_text = ""
         self.platform = TwistedPlatform(
-            reactor, memory_octets=memory_octets, spool_folder=spool_folder
+            reactor,
+            memory_octets=memory_octets,
+            spool_folder=spool_folder,
+            header_octets=settings.limits.header_octets,
         )
         self.seconds = self.platform.seconds
         #: Who is there, over all services.

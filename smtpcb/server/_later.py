@@ -21,7 +21,7 @@ from smtpcb.engine._conversation import Pending
 from smtpcb.engine._envelope import Content
 from smtpcb.engine._keeping import MailData
 from smtpcb.engine._verdict import Failed, Incidents
-from smtpcb.smtp._reply import Reply
+from smtpcb.smtp import Limits, Reply
 
 _UNSET = object()
 
@@ -83,11 +83,18 @@ class TwistedPlatform:
 
     :param memory_octets: how much of a message is kept in memory.
     :param spool_folder: where the rest goes; ``None``: where temporary files go.
+    :param header_octets: how much of a header section is parsed.
     """
 
     def __init__(
-        self, reactor: Any, *, memory_octets: int = 1_048_576, spool_folder: Path | None = None
+        self,
+        reactor: Any,
+        *,
+        memory_octets: int = 1_048_576,
+        spool_folder: Path | None = None,
+        header_octets: int = Limits().header_octets,
     ) -> None:
+        self._header_octets = header_octets
         self.log = _log
         self._reactor = reactor
         #: Tells the time for deadlines.  The reactor's own follows the wall clock, which jumps.
@@ -117,7 +124,12 @@ class TwistedPlatform:
 
     def make_content(self) -> Content:
         """Make the place for one message."""
-        return MailData(self._memory_octets, self._spool_folder)
+        return MailData(
+            self._memory_octets,
+            self._spool_folder,
+            header_octets=self._header_octets,
+            in_thread=self.in_thread,
+        )
 
     def in_thread(self, work: Callable[[], Any]) -> Deferred[Any]:
         """Do what takes long in a thread of the reactor's."""

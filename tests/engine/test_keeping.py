@@ -248,20 +248,20 @@ class TestClosing:
     ) -> None:
         """Discarded mail is not missed: closing never fails."""
 
-        class Stubborn(io.FileIO):
-            def close(self) -> None:
-                super().close()
-                raise OSError(errno.EIO, "Input/output error")
-
-        def temporary_file(**_: Any) -> io.FileIO:
-            return Stubborn(os.open(os.devnull, os.O_RDWR), "r+")
-
-        monkeypatch.setattr(smtpcb.engine._keeping, "TemporaryFile", temporary_file)
         content = MailData(1)
         content.write(b"12345")
-        file = content._file
+        descriptor = content._file.fileno()
+        close = os.close
+
+        def stubborn(descriptor: int) -> None:
+            close(descriptor)
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(os, "close", stubborn)
         content.close()
-        assert file.closed
+        monkeypatch.undo()
+        with pytest.raises(OSError, match="descriptor"):
+            os.fstat(descriptor)
 
 
 class TestDiskFull:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from email import message_from_bytes, policy
+from email.errors import (
+    FirstHeaderLineIsContinuationDefect,
+    InvalidHeaderDefect,
+    MessageDefect,
+    MisplacedEnvelopeHeaderDefect,
+    MissingHeaderBodySeparatorDefect,
+)
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpcb.smtp._header import HeaderReader
+from smtpcb.smtp._header import BareLineFeedDefect, HeaderReader
+from smtpcb.smtp._mime import read_message
 
 MESSAGE = (
     b"From: anne@example.org\r\nSubject: one\r\n\t two \r\nX-Empty:\r\nx-utf8 : \xc3\xa4 \xff\r\n"
@@ -125,3 +134,124 @@ def test_a_bare_cr_or_lf_ends_the_fields(text: bytes) -> None:
     reader = HeaderReader(1000)
     assert reader.read(text) == [("A", "1")]
     assert reader.done
+
+
+@pytest.mark.parametrize("size", [1, 2, 1000])
+@pytest.mark.parametrize(
+    ("first", "defect"),
+    [
+        (b" x\r\n", FirstHeaderLineIsContinuationDefect),
+        (b"\tTo: x\r\n y\r\n", FirstHeaderLineIsContinuationDefect),
+        (b": x\r\n y\r\n", InvalidHeaderDefect),
+        (b"From anne@example.org Mon Jan  1 10:00:00 2024\r\n", MisplacedEnvelopeHeaderDefect),
+    ],
+)
+def test_a_line_that_others_pass_over_hides_nothing(
+    first: bytes, defect: type[MessageDefect], size: int
+) -> None:
+    """A stranger does not switch a filter off with a line that mail programs do not mind."""
+    reader = HeaderReader(1000)
+    assert read_all(reader, first + b"Subject: x\r\n" + first + b"To: y\r\n\r\n", size)[0] == (
+        "Subject",
+        "x" if first[0] not in b" \t" else "x" + first.replace(b"\r\n", b"").decode(),
+    )
+    assert defect in reader.defects
+    assert len(reader.defects) == 1
+
+
+@pytest.mark.parametrize("size", [1, 2, 1000])
+def test_a_message_of_unix_lines_has_fields(size: int) -> None:
+    """BDAT lets a text file pass whose lines end in LF: a filter sees what its reader will."""
+    reader = HeaderReader(1000)
+    text = b"A: 1\n folded\nB: 2\r\nC: 3\n\nNo: field\n"
+    assert read_all(reader, text, size) == [("A", "1 folded"), ("B", "2"), ("C", "3")]
+    assert reader.defects == [BareLineFeedDefect]
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+@pytest.mark.parametrize(
+    ("octets", "body"),
+    [
+        (b"A: b\r\n\r\nbody", b"body"),
+        (b"A: b\r\nno field\r\nC: d\r\n\r\n", b"no field\r\nC: d\r\n\r\n"),
+        (b"A: b\r\n", b""),
+        (b"A: b", b""),
+        (b"", b""),
+        (b"no field", b"no field"),
+        (b"A: b\r\nC: d\re: f\r\n\r\n", b"C: d\re: f\r\n\r\n"),
+        (b"A: b\r\nLong: " + b"x" * 1000, b"Long: " + b"x" * 1000),
+    ],
+)
+def test_what_is_no_field_is_the_body(octets: bytes, body: bytes, size: int) -> None:
+    """No octet of a message belongs to neither, so that none escapes a filter."""
+    reader = HeaderReader(100)
+    read_all(reader, octets, size)
+    assert octets[reader.body_at :] == body
+    assert (MissingHeaderBodySeparatorDefect in reader.defects) == (len(body) > 4)
+
+
+def test_a_reader_keeps_one_field_and_nothing_else() -> None:
+    """A header section takes no more memory than its limit, and none once it was read (P23)."""
+    reader = HeaderReader(1_000_000)
+    for _ in range(100):
+        reader.read(b"A: " + b"x" * 10_000 + b"\r\n")
+        assert sys.getsizeof(reader._buffer) < 25_000
+    reader = HeaderReader(100_000)
+    for _ in range(99_990):
+        reader.read(b"x")
+    assert sys.getsizeof(reader._buffer) < 115_000
+    reader.read(bytes(1_000_000))
+    assert reader.done
+    assert sys.getsizeof(reader._buffer) < 100
+
+
+def test_a_defect_is_noted_once() -> None:
+    """A thousand wrong lines are one thing to say, and cost nothing."""
+    reader = HeaderReader(100_000)
+    read_all(reader, b": x\r\n" * 1000, 100)
+    assert reader.defects == [InvalidHeaderDefect]
+
+
+HOSTILE = [
+    *(
+        b"From: a@b\r\n",
+        b" x\r\n",
+        b": x\r\n",
+        b"From a@b Mon Jan  1 10:00:00\r\n",
+        b"Subject : x\r\n",
+    ),
+    *(
+        b"S: a\nB: c\r\n",
+        b"S: a\rB: c\r\n",
+        b"\0",
+        b"\xff",
+        b"\xc3\xa4",
+        b"no field\r\n",
+        b"A: b\r\n c\r\n",
+    ),
+    *(b"\r\n", b"\n", b"\r", b"\r\n\r\n", b":", b" ", b"\t", b"a", b"Long: " + b"x" * 60 + b"\r\n"),
+    *(
+        b"Content-Type: multipart/mixed; boundary=b\r\n",
+        b"--b\r\n",
+        b"\xe2\x80\xa8",
+        b"\x0b",
+        b"To: (",
+    ),
+]
+
+
+@given(
+    st.lists(st.sampled_from(HOSTILE) | st.binary(max_size=5), max_size=12).map(b"".join),
+    st.integers(1, 9),
+    st.sampled_from([5, 20, 50, 1_000_000]),
+)
+def test_header_tells_what_mime_has(octets: bytes, size: int, limit: int) -> None:
+    """Whoever filters by `header` and whoever filters by `mime` see one message, always."""
+    reader = HeaderReader(limit)
+    fields = read_all(reader, octets, size)
+    message = read_message(octets, limit)
+    assert list(message.raw_items()) == fields
+    assert message.keys() == [name for name, _ in fields]
+    for (_, value), told in zip(message.items(), fields, strict=True):
+        assert value.defects or "=?" in told[1] or str(value) == told[1]
+    assert {type(defect) for defect in message.defects} >= set(reader.defects)
