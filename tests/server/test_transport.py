@@ -13,6 +13,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
+from smtpcb.server import _port as ports
 from smtpcb.server import _transport as direct
 
 
@@ -42,7 +43,7 @@ async def pair() -> tuple[Peer, socket.socket, Any]:
     factory = Factory.forProtocol(lambda: peer)
     factory.noisy = False
     endpoint = serverFromString(
-        direct.DirectReactor(reactor),
+        ports.DirectReactor(reactor),
         "tcp:0:interface=127.0.0.1",  # type: ignore[arg-type]
     )
     port = await endpoint.listen(factory)
@@ -82,13 +83,13 @@ async def until_the_end(client: socket.socket) -> bytes:
 
 def test_this_twisted_has_what_it_looks_at() -> None:
     """With another one `twistd smtpcb` falls back to plain writes; here it must not."""
-    assert direct.is_supported()
+    assert ports.is_supported()
 
 
 def test_another_twisted_is_told_from_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """An attribute that is gone is seen before a client is."""
     monkeypatch.delattr(tcp.Port, "transport")
-    assert not direct.is_supported()
+    assert not ports.is_supported()
 
 
 @pytest_twisted.ensureDeferred
@@ -200,4 +201,4 @@ def test_what_is_not_listening_is_the_reactors() -> None:
     """The rest of a reactor is reached through it."""
     from twisted.internet import reactor
 
-    assert direct.DirectReactor(reactor).seconds == reactor.seconds  # type: ignore[attr-defined]
+    assert ports.DirectReactor(reactor).seconds == reactor.seconds  # type: ignore[attr-defined]
