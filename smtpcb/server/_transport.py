@@ -14,18 +14,19 @@ import socket
 from typing import Any, Final
 
 from twisted.internet import tcp
-from twisted.internet._newtls import _BypassTLS
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides
 
-from smtpcb.server._tls_layer import TlsLayer
+from smtpcb.server._tls_layer import TlsLayer, factory_of
 
 _DONE: Final = Failure(ConnectionDone())
+
+# What is its TLS layer's while a connection has one.
+_OF_THE_LAYER: Final = ("write", "writeSequence", "getHandle", "getPeerCertificate")
 
 
 class DirectServer(tcp.Server):
@@ -153,22 +154,27 @@ class DirectServer(tcp.Server):
         super().connectionLost(reason)
         if self.TLS:
             # The layer knows us and we know it; apart, both are freed at once.
-            for name in ("write", "writeSequence", "getHandle", "getPeerCertificate"):
+            for name in _OF_THE_LAYER:
                 self.__dict__.pop(name, None)
 
     def startTLS(self, ctx: Any, normal: bool = True) -> None:
-        """Put TLS between us and the protocol; the same as `ITLSTransport.startTLS`."""
+        """
+        Put TLS between us and the protocol; the same as `ITLSTransport.startTLS`.
+
+        :raises ValueError: we are to be the client of it; nobody needs that.
+        """
+        if not normal:
+            raise ValueError("the server of a connection is the server of its TLS")
         producer, streaming = self.producer, self.streamingProducer
         if producer is not None:
             self.unregisterProducer()
-        factory = TLSMemoryBIOFactory(ctx, not normal, None, self.reactor)  # type: ignore[arg-type]
-        layer = TlsLayer(factory, self.protocol, False)
+        layer = TlsLayer(factory_of(ctx, self.reactor), self.protocol, False)
         self.protocol = layer
         directlyProvides(self, ISSLTransport)
         self.TLS = True
-        for name in ("write", "writeSequence", "getHandle", "getPeerCertificate"):
+        for name in _OF_THE_LAYER:
             setattr(self, name, getattr(layer, name))
-        layer.makeConnection(_BypassTLS(_Socket, self))
+        layer.makeConnection(_Beneath(self))
         if producer is not None:
             self.registerProducer(producer, streaming)
 
@@ -192,11 +198,30 @@ class DirectServer(tcp.Server):
             self.connectionLost(_DONE)
 
 
-class _Socket:
-    """What a TLS layer does to the connection that it is on: the functions without the TLS."""
+class _Beneath:
+    """
+    The connection that a TLS layer is on: what that writes is not to go through TLS again.
 
-    write = DirectServer.write
-    writeSequence = DirectServer.writeSequence
-    loseConnection = DirectServer._close
-    registerProducer = FileDescriptor.registerProducer
-    unregisterProducer = FileDescriptor.unregisterProducer
+    The same as Twisted's own way round the layer, but for what it writes at once.
+    """
+
+    def __init__(self, connection: DirectServer) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def write(self, data: bytes) -> None:
+        DirectServer.write(self._connection, data)
+
+    def writeSequence(self, iovec: Any) -> None:
+        DirectServer.write(self._connection, b"".join(iovec))
+
+    def loseConnection(self) -> None:
+        self._connection._close()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        FileDescriptor.registerProducer(self._connection, producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        FileDescriptor.unregisterProducer(self._connection)
