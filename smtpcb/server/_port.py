@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import errno
-import select
 import socket
 from typing import Any
 
 from twisted.internet import tcp
-from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from smtpcb.server._nest import Nest, NestedServer
@@ -44,6 +42,7 @@ class PatientPort(tcp.Port):
     :ivar accepts: how many connections it takes in one turn of the reactor.
     """
 
+    reactor: Any
     accepts = ACCEPTS_A_TURN
     _pause: IDelayedCall | None = None
     _silent_until = float("-inf")
@@ -152,76 +151,3 @@ class SharedPort(PatientPort):
 
 class SharedDirectPort(SharedPort, DirectPort):
     """The same, and its connections are `DirectServer`."""
-
-
-class DirectReactor:
-    """
-    A reactor as endpoints see it: what they listen on with `listenTCP` writes at once.
-
-    ``serverFromString(DirectReactor(reactor), "tcp:10025")``; endpoints that listen in another way
-    (UNIX sockets, sockets of systemd) are as they were.
-
-    :param nested: whether the connections of a port are one descriptor to the reactor; by default
-        if the system can.
-    """
-
-    def __init__(self, reactor: Any, *, nested: bool | None = None) -> None:
-        self._reactor = reactor
-        self._nested = can_nest() if nested is None else nested
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
-
-    def listenTCP(
-        self, port: Any, factory: Any, backlog: int = 50, interface: str = ""
-    ) -> IListeningPort:
-        """Listen; the same as `IReactorTCP.listenTCP`."""
-        listening = DirectPort(port, factory, backlog, interface, self._reactor)
-        if self._nested:
-            listening.nest_connections()
-        listening.startListening()
-        return listening
-
-
-class SharingReactor:
-    """
-    A reactor as `AdoptedStreamServerEndpoint` sees it, for sockets that processes share.
-
-    :param direct: whether their connections write at once.
-    :param nested: as with `DirectReactor`.
-    """
-
-    def __init__(self, reactor: Any, *, direct: bool, nested: bool | None = None) -> None:
-        self._reactor = reactor
-        self._direct = direct
-        self._nested = direct and (can_nest() if nested is None else nested)
-
-    def adoptStreamPort(self, descriptor: int, family: int, factory: Any) -> IListeningPort:
-        """Listen; the same as `IReactorSocket.adoptStreamPort`."""
-        kind = SharedDirectPort if self._direct else SharedPort
-        listening: Any = kind._fromListeningDescriptor(self._reactor, descriptor, family, factory)
-        if self._nested:
-            listening.nest_connections()
-        listening.startListening()
-        return listening  # type: ignore[no-any-return]
-
-
-def can_nest() -> bool:
-    """Whether the system has a descriptor that stands for many (epoll(7))."""
-    return hasattr(select, "epoll")
-
-
-def is_supported() -> bool:
-    """Whether this Twisted has what the classes here look at: some of it is Twisted's own."""
-    descriptor = FileDescriptor(object())  # type: ignore[arg-type]  # it is only looked at
-    return (
-        hasattr(descriptor, "_tempDataBuffer")
-        and all(
-            hasattr(tcp.Port, name)
-            for name in ("transport", "doRead", "_buildAddr", "_fromListeningDescriptor")
-        )
-        and all(
-            hasattr(tcp.Server, name)
-            for name in ("dataBuffer", "_writeDisconnected", "_writeDisconnecting", "TLS")
-        )
-    )

@@ -38,6 +38,8 @@ class DirectServer(tcp.Server):
     :ivar server: the `DirectPort` that has accepted it.
     """
 
+    server: Any
+
     # Nothing is queued and nobody has begun to close: what is written may go to the socket.
     _free = False
     # `doRead` is at work, and will close if it is told to.
@@ -59,7 +61,7 @@ class DirectServer(tcp.Server):
         self._tempDataLen = 0
         accepted.setblocking(False)
         self.socket = accepted
-        self.fileno = accepted.fileno  # type: ignore[method-assign]
+        self.fileno = accepted.fileno
         self.protocol = protocol
         self.server = server
         self.client = client

@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import globalLogBeginner
 from twisted.protocols.basic import LineReceiver
 
-from smtpcb.server._port import DirectReactor
+from smtpcb.server._direct import DirectReactor
 
 REPLIES = {
     b"EHLO": b"250-localhost\r\n250 PIPELINING\r\n",
@@ -61,10 +61,7 @@ def main(port: int) -> None:
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
     factory = Factory.forProtocol(Canned)
     factory.noisy = False
-    nested = None if len(sys.argv) < 3 else bool(int(sys.argv[2]))
-    DirectReactor(reactor, nested=nested).listenTCP(
-        port, factory, backlog=511, interface="127.0.0.1"
-    )
+    DirectReactor(reactor).listenTCP(port, factory, backlog=511, interface="127.0.0.1")
     reactor.run()
 
 
