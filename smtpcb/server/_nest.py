@@ -10,6 +10,7 @@ the sockets that it watches itself.  So the reactor watches ours, and ours watch
 from __future__ import annotations
 
 import select
+from time import monotonic
 from typing import Any, Final
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -20,8 +21,9 @@ from zope.interface import implementer
 
 from smtpcb.server._transport import DirectServer
 
-# How many events are seen to before the reactor has its turn.
-EVENTS_A_TURN = 64
+# How many events, and for how long, are seen to before the reactor has its turn.
+EVENTS_A_TURN = 256
+SECONDS_A_TURN = 0.01
 
 _IN: Final = getattr(select, "EPOLLIN", 1)
 _OUT: Final = getattr(select, "EPOLLOUT", 4)
@@ -38,14 +40,17 @@ class Nest:
     """
     Watches connections, and is watched while there are any.
 
-    The system hands out what has happened in turn, so those past the `EVENTS_A_TURN` of one turn
-    are the first of the next.
+    Whom one turn has no time for is the first of the next, before anybody has a second one.
     """
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._epoll: Any = None
         self._members: dict[int, NestedServer] = {}
+        # Of the last turn, without those that something else than octets has happened to: a number
+        # may be another's by now, whom an attempt to read does no harm.  The system will tell of
+        # them again.
+        self._left: list[tuple[int, int]] = []
 
     def watch(self, member: NestedServer, events: int) -> None:
         """Watch a connection for other events than before; none: leave it alone."""
@@ -69,12 +74,16 @@ class Nest:
     def doRead(self) -> None:
         """See to what has happened."""
         members = self._members
-        for descriptor, event in self._epoll.poll(0, EVENTS_A_TURN):
+        events = self._left or self._epoll.poll(0, EVENTS_A_TURN)
+        if self._left:
+            self._left = []
+        until = monotonic() + SECONDS_A_TURN
+        for number, (descriptor, event) in enumerate(events, 1):
             member = members.get(descriptor)
             if member is None:
                 continue  # what happened to another one has ended it
             try:
-                if event == _IN:
+                if event == _IN and member.watched & _IN:
                     why = member.doRead()
                     if why is not None:
                         _disconnect(member, why, reading=True)
@@ -83,6 +92,9 @@ class Nest:
             except BaseException as error:
                 _log.failure("a fault on {connection}", connection=member)
                 self._give_up(member, error)
+            if monotonic() > until:
+                self._left = [one for one in events[number:] if one[1] == _IN]
+                break
 
     def _give_up(self, member: NestedServer, error: BaseException) -> None:
         try:
@@ -142,7 +154,7 @@ def _see_to(member: NestedServer, event: int) -> None:
         return
     why = None
     reading = False
-    if event & _IN:
+    if event & _IN and member.watched & _IN:
         why = member.doRead()
         reading = True
     if why is None and event & _OUT and member.watched & _OUT:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import socket
 import weakref
 from typing import Any
@@ -390,12 +391,17 @@ async def test_both_addresses_are_those_of_the_socket(nested: bool) -> None:
         await server.stop()
 
 
+@pytest.mark.parametrize("limit", ["events", "time"])
 @pytest_twisted.ensureDeferred
 async def test_many_are_served_by_turns(
-    server: Server, monkeypatch: pytest.MonkeyPatch, nested: bool
+    server: Server, monkeypatch: pytest.MonkeyPatch, nested: bool, limit: str
 ) -> None:
     """More connections than are seen to in one turn: all are, and nobody twice before others."""
-    monkeypatch.setattr(_nest, "EVENTS_A_TURN", 3)
+    if limit == "events":
+        monkeypatch.setattr(_nest, "EVENTS_A_TURN", 3)
+    else:
+        ticking = itertools.count(step=_nest.SECONDS_A_TURN)
+        monkeypatch.setattr(_nest, "monotonic", lambda: next(ticking))
     pairs = [await server.connect() for _ in range(10)]
     order: list[int] = []
     for number, (peer, client) in enumerate(pairs):
