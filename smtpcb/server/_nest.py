@@ -45,7 +45,9 @@ class Nest:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._epoll: Any = None
+        # Not when the first connection comes: there might be no descriptor left for it by then.
+        self._epoll = select.epoll()
+        self._last = False
         self._members: dict[int, NestedServer] = {}
         # Of the last turn, without those that something else than octets has happened to: a number
         # may be another's by now, whom an attempt to read does no harm.  The system will tell of
@@ -60,16 +62,22 @@ class Nest:
             self._epoll.unregister(descriptor)
             if not self._members:
                 self._reactor.removeReader(self)
-                self._epoll.close()
+                if self._last:
+                    self._epoll.close()
         elif member.watched:
             self._epoll.modify(descriptor, events)
         else:
-            if not self._members:
-                self._epoll = select.epoll()
-                self._reactor.addReader(self)
             self._epoll.register(descriptor, events)
+            if not self._members:
+                self._reactor.addReader(self)
             self._members[descriptor] = member
         member.watched = events
+
+    def close(self) -> None:
+        """Close when the last connection has gone: there will be no other."""
+        self._last = True
+        if not self._members:
+            self._epoll.close()
 
     def doRead(self) -> None:
         """See to what has happened."""

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet import tcp
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from smtpcb.server._nest import Nest, NestedServer
 from smtpcb.server._transport import DirectServer
@@ -131,6 +132,12 @@ class DirectPort(PatientPort):
         host = self.getHost()
         if host.host not in ("0.0.0.0", "::"):  # noqa: S104 - nothing is bound
             self.host = host
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Close the socket; connections go on."""
+        super().connectionLost(reason)
+        if self.nest is not None:
+            self.nest.close()
 
     def nest_connections(self) -> None:
         """Let all connections be one descriptor to the reactor."""

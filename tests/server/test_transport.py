@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
@@ -97,7 +97,7 @@ class Server:
         for peer in self.peers:
             if not peer.gone.called:
                 await peer.gone
-        await self.port.stopListening()
+        await maybeDeferred(self.port.stopListening)
 
 
 @pytest.fixture(params=[False, True], ids=["alone", "nested"])
@@ -426,6 +426,20 @@ async def test_the_end_of_the_reactor_is_the_end_of_all() -> None:
     server.port.nest.connectionLost(Failure(CONNECTION_LOST))
     assert [type(await peer.gone) for peer, _ in pairs] == [ConnectionLost] * 3
     await server.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_connections_outlive_their_port(server: Server, nested: bool) -> None:
+    """A port that is closed takes nobody any more; who is there goes on, then all is closed."""
+    peer, client = await server.connect()
+    await server.port.stopListening()
+    client.sendall(b"still here")
+    await received(peer, b"still here")
+    client.close()
+    await peer.gone
+    if nested:
+        with pytest.raises(ValueError, match="closed epoll"):
+            server.port.nest.fileno()
 
 
 @pytest_twisted.ensureDeferred
