@@ -40,7 +40,7 @@ from smtpcb.handlers.capture import Capture, prepare
 from smtpcb.handling._factories import authenticator as adapt_authenticator
 from smtpcb.interfaces import ISmtpHandlerPlugin
 from smtpcb.run._options import OPTIONS, Configuration, ConfigurationError
-from smtpcb.server import _transport as transport
+from smtpcb.server import _direct as transport
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._service import SmtpService
 from smtpcb.smtp.sasl import Credentials

@@ -1,40 +1,114 @@
 """
-A transport that writes at once.
+A transport that reads, writes and closes at once.
 
 Twisted's `write` only remembers the octets, has the reactor watch the socket, and sends in its
 next turn: two system calls and a turn of the loop for each reply of a few octets, to a client that
 has been waiting for nothing else.  Here they go to the socket at once when nothing is queued before
-them; what the socket does not take, and any error, is left to Twisted's own way.
+them; what the socket does not take, and any error, is left to Twisted's own way.  The same holds
+for what TLS makes of them, and for the end of a connection that has nothing left to send.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import socket
+from typing import Any, Final
 
 from twisted.internet import tcp
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import ISSLTransport
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.python.failure import Failure
+from zope.interface import directlyProvides
+
+from smtpcb.server._tls_layer import TlsLayer, factory_of
+
+_DONE: Final = Failure(ConnectionDone())
+
+# What is its TLS layer's while a connection has one.
+_OF_THE_LAYER: Final = ("write", "writeSequence", "getHandle", "getPeerCertificate")
 
 
 class DirectServer(tcp.Server):
-    """The server's side of a TCP connection."""
+    """
+    The server's side of a TCP connection.
+
+    It is made without what nobody may ever look at: names for the log, the address of our side.
+
+    :ivar server: the `DirectPort` that has accepted it.
+    """
+
+    server: Any
+
+    # Nothing is queued and nobody has begun to close: what is written may go to the socket.
+    _free = False
+    # `doRead` is at work, and will close if it is told to.
+    _in_read = False
+    _closes_after_read = False
+
+    def __init__(
+        self,
+        accepted: socket.socket,
+        protocol: Any,
+        client: tuple[Any, ...],
+        server: Any,
+        number: int,
+        reactor: Any,
+    ) -> None:
+        # The constructors of three classes of Twisted's, less what is made when asked for.
+        self.reactor = reactor
+        self._tempDataBuffer = []
+        self._tempDataLen = 0
+        accepted.setblocking(False)
+        self.socket = accepted
+        self.fileno = accepted.fileno
+        self.protocol = protocol
+        self.server = server
+        self.client = client
+        self.sessionno = number
+        self._addressType = server._addressType
+        self.startReading()
+        self.connected = 1
+        self._free = True
+
+    @property
+    def hostname(self) -> str:  # type: ignore[override]
+        """The client's address as text."""
+        return str(self.client[0])
+
+    def logPrefix(self) -> str:
+        """Return what the log shows beside what happens here."""
+        protocol = getattr(self, "protocol", None)
+        return f"{self._getLogPrefix(protocol)},{self.sessionno},{self.hostname}"
+
+    def __repr__(self) -> str:
+        name = type(getattr(self, "protocol", None)).__name__
+        return f"<{name} #{self.sessionno} on {self.server._realPortNumber}>"
+
+    def getHost(self) -> Any:
+        """Return the address of our side, which is the port's unless that listens on several."""
+        return self.server.host or super().getHost()
+
+    def doRead(self) -> Any:
+        """Hand what has arrived to the protocol."""
+        try:
+            data = self.socket.recv(self.bufferSize)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        if not data:
+            return CONNECTION_DONE
+        self._in_read = True
+        self.protocol.dataReceived(data)
+        self._in_read = False
+        if self._closes_after_read:
+            self._close_after_read()
+        return None
 
     def write(self, data: bytes) -> None:
-        """
-        Send, or queue what cannot be sent now.
-
-        Under TLS it is Twisted's: there the octets are not what goes to the socket.
-        """
-        if (
-            data
-            and not self.TLS
-            and not self.dataBuffer
-            and not self._tempDataBuffer
-            and self.connected
-            and not self.disconnecting
-            and not self._writeDisconnected
-            and not self._writeDisconnecting
-        ):
+        """Send, or queue what cannot be sent now; under TLS an attribute stands before it."""
+        if self._free:
             try:
                 sent = self.socket.send(data)
             except OSError:
@@ -42,90 +116,114 @@ class DirectServer(tcp.Server):
                 sent = 0
             if sent == len(data):
                 return
-            if sent:
-                data = data[sent:]
-        super().write(data)
+            self._free = False
+            data = data[sent:]
+        FileDescriptor.write(self, data)
+
+    def writeSequence(self, iovec: Any) -> None:
+        """Send, or queue; the same as `ITransport.writeSequence`."""
+        self.write(b"".join(iovec))
+
+    def doWrite(self) -> Any:
+        """Send what is queued."""
+        why = super().doWrite()
+        if why is None and not self._queued() and self.connected:
+            self._free = not (
+                self.disconnecting or self._writeDisconnecting or self._writeDisconnected
+            )
+        return why
+
+    def loseConnection(self) -> None:
+        """Close when all that was written has been sent."""
+        if self.TLS:
+            super().loseConnection()
+        else:
+            self._close()
+
+    def loseWriteConnection(self) -> None:
+        """Close our side when all that was written has been sent."""
+        self._free = False
+        super().loseWriteConnection()
+
+    def abortConnection(self) -> None:
+        """Close without sending what is queued."""
+        self._free = self._closes_after_read = False
+        super().abortConnection()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Tell the protocol that it is over."""
+        self._free = self._closes_after_read = False
+        super().connectionLost(reason)
+        if self.TLS:
+            # The layer knows us and we know it; apart, both are freed at once.
+            for name in _OF_THE_LAYER:
+                self.__dict__.pop(name, None)
+
+    def startTLS(self, ctx: Any, normal: bool = True) -> None:
+        """
+        Put TLS between us and the protocol; the same as `ITLSTransport.startTLS`.
+
+        :raises ValueError: we are to be the client of it; nobody needs that.
+        """
+        if not normal:
+            raise ValueError("the server of a connection is the server of its TLS")
+        producer, streaming = self.producer, self.streamingProducer
+        if producer is not None:
+            self.unregisterProducer()
+        layer = TlsLayer(factory_of(ctx, self.reactor), self.protocol, False)
+        self.protocol = layer
+        directlyProvides(self, ISSLTransport)
+        self.TLS = True
+        for name in _OF_THE_LAYER:
+            setattr(self, name, getattr(layer, name))
+        layer.makeConnection(_Beneath(self))
+        if producer is not None:
+            self.registerProducer(producer, streaming)
+
+    def _queued(self) -> bool:
+        return bool(self.dataBuffer or self._tempDataBuffer)
+
+    def _close(self) -> None:
+        if self._free and self._in_read and (self.producer is None or self.streamingProducer):
+            self.disconnecting = 1
+            self._free = False
+            self._closes_after_read = True
+        else:
+            self._free = False
+            FileDescriptor.loseConnection(self)
+
+    def _close_after_read(self) -> None:
+        self._closes_after_read = False
+        if self._queued():  # it has said something more
+            self.stopReading()
+        else:
+            self.connectionLost(_DONE)
 
 
-class DirectPort(tcp.Port):
-    """A TCP port whose connections are `DirectServer`."""
-
-    transport = DirectServer
-
-
-class SharedPort(tcp.Port):
+class _Beneath:
     """
-    A port whose socket other processes accept from as well.
+    The connection that a TLS layer is on: what that writes is not to go through TLS again.
 
-    Each turn of the reactor takes one connection and not all that wait, so that who has less to
-    do takes more of them.
+    The same as Twisted's own way round the layer, but for what it writes at once.
     """
 
-    def doRead(self) -> None:
-        """Accept one connection."""
-        self.numberAccepts = 1
-        super().doRead()
-
-
-class SharedDirectPort(SharedPort):
-    """The same, and its connections are `DirectServer`."""
-
-    transport = DirectServer
-
-
-class DirectReactor:
-    """
-    A reactor as endpoints see it: what they listen on with `listenTCP` writes at once.
-
-    ``serverFromString(DirectReactor(reactor), "tcp:10025")``; endpoints that listen in another way
-    (UNIX sockets, sockets of systemd) are as they were.
-    """
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
+    def __init__(self, connection: DirectServer) -> None:
+        self._connection = connection
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
+        return getattr(self._connection, name)
 
-    def listenTCP(
-        self, port: Any, factory: Any, backlog: int = 50, interface: str = ""
-    ) -> IListeningPort:
-        """Listen; the same as `IReactorTCP.listenTCP`."""
-        listening = DirectPort(port, factory, backlog, interface, self._reactor)
-        listening.startListening()
-        return listening
+    def write(self, data: bytes) -> None:
+        DirectServer.write(self._connection, data)
 
+    def writeSequence(self, iovec: Any) -> None:
+        DirectServer.write(self._connection, b"".join(iovec))
 
-class SharingReactor:
-    """
-    A reactor as `AdoptedStreamServerEndpoint` sees it, for sockets that processes share.
+    def loseConnection(self) -> None:
+        self._connection._close()
 
-    :param direct: whether their connections write at once.
-    """
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        FileDescriptor.registerProducer(self._connection, producer, streaming)
 
-    def __init__(self, reactor: Any, *, direct: bool) -> None:
-        self._reactor = reactor
-        self._port = SharedDirectPort if direct else SharedPort
-
-    def adoptStreamPort(self, descriptor: int, family: int, factory: Any) -> IListeningPort:
-        """Listen; the same as `IReactorSocket.adoptStreamPort`."""
-        listening: tcp.Port = self._port._fromListeningDescriptor(
-            self._reactor, descriptor, family, factory
-        )
-        listening.startListening()
-        return listening
-
-
-def is_supported() -> bool:
-    """Whether this Twisted has what the classes here look at: some of it is Twisted's own."""
-    descriptor = FileDescriptor(object())  # type: ignore[arg-type]  # it is only looked at
-    return (
-        hasattr(descriptor, "_tempDataBuffer")
-        and all(
-            hasattr(tcp.Port, name) for name in ("transport", "doRead", "_fromListeningDescriptor")
-        )
-        and all(
-            hasattr(tcp.Server, name)
-            for name in ("dataBuffer", "_writeDisconnected", "_writeDisconnecting", "TLS")
-        )
-    )
+    def unregisterProducer(self) -> None:
+        FileDescriptor.unregisterProducer(self._connection)

@@ -250,7 +250,9 @@ class ServerTls:
             wildcard = "*." + name.partition(".")[2]
             connection.set_context(by_name.get(name) or by_name.get(wildcard) or contexts[0])
 
-        contexts = [self._context(identity, authorities, choose) for identity in identities]
+        # Where there is nothing to choose from, no handshake has to ask.
+        chooser = choose if len(identities) > 1 else None
+        contexts = [self._context(identity, authorities, chooser) for identity in identities]
         for identity, context in zip(identities, contexts, strict=True):
             for name in identity.names:
                 by_name.setdefault(name, context)
@@ -266,7 +268,7 @@ class ServerTls:
         self,
         identity: Identity,
         authorities: Sequence[x509.Certificate],
-        choose: Callable[[SSL.Connection], None],
+        choose: Callable[[SSL.Connection], None] | None,
     ) -> SSL.Context:
         # A used context cannot be changed, so each reload makes new ones.
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
@@ -285,13 +287,15 @@ class ServerTls:
         except SSL.Error as error:
             fault = "; ".join(reason for *_, reason in error.args[0]) or "OpenSSL refuses it"
             raise IdentityError(f"{identity.source}: {fault}") from error
-        context.set_tlsext_servername_callback(choose)
-        # Returning b"" instead would abort the handshake.
-        context.set_alpn_select_callback(
-            lambda connection, offered: next(
-                (mine for mine in self._alpn if mine in offered), SSL.NO_OVERLAPPING_PROTOCOLS
+        if choose is not None:
+            context.set_tlsext_servername_callback(choose)
+        if self._alpn:
+            # Returning b"" instead would abort the handshake.
+            context.set_alpn_select_callback(
+                lambda connection, offered: next(
+                    (mine for mine in self._alpn if mine in offered), SSL.NO_OVERLAPPING_PROTOCOLS
+                )
             )
-        )
         if authorities:
             context.set_verify(SSL.VERIFY_PEER)
             store = context.get_cert_store()
@@ -309,7 +313,8 @@ def describe(connection: SSL.Connection) -> TlsInformation:
     The server name is escaped where it holds anything but printable ASCII: it is the client's.
     """
     name = connection.get_servername()
-    certificate = connection.get_peer_certificate(as_cryptography=True)
+    asked = connection.get_verify_mode() != SSL.VERIFY_NONE
+    certificate = connection.get_peer_certificate(as_cryptography=True) if asked else None
     return TlsInformation(
         version=connection.get_protocol_version_name(),
         cipher=connection.get_cipher_name() or "",

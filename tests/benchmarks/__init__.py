@@ -8,6 +8,7 @@ From the checkout, after ``sh .ci/setup dev``::
     .venv/bin/python -m tests.benchmarks --write     # the same, into docs/benchmarks.md
     .venv/bin/python -m tests.benchmarks --workloads small,single --servers smtpcb,go-smtp
     .venv/bin/python -m tests.benchmarks --quick     # does it run at all? figures mean nothing
+    .venv/bin/python -m tests.benchmarks.calls       # Python calls a message, without a network
 
 Each server runs in turn, alone, pinned to one core, on a free port of 127.0.0.1; whoever sends to
 it is pinned to another.  A run starts the server, warms it with a tenth of the load, and takes
@@ -16,7 +17,9 @@ interleaved, so that a machine that slows down slows everybody down, and the med
 Nothing here is a test: pytest does not collect it, and nothing fails for being slow.  What does
 fail is a run in which a message got lost or a reply was not the expected one.
 
-A peer that is not installed is left out, and the report says so.
+A peer that is not installed is left out, and the report says so.  One is always there: ``canned``,
+a LineReceiver on our own transport that knows nothing but its replies.  Twisted cannot do it for
+less.
 
 =============== ================================================================
 ``peers``       the servers: how each is started, what it can do, which version
@@ -26,6 +29,7 @@ A peer that is not installed is left out, and the report says so.
 ``workloads``   what is sent, and what is measured
 ``goals``       which ratio is wanted
 ``report``      the table
+``calls``       counts calls: the same on every machine, and however busy it is
 ``servers/``    peers in Python, and the handlers that smtpcb runs
 ``node/``       nodemailer's smtp-server
 ``go/``         go-smtp

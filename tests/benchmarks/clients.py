@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import selectors
 import shutil
 import socket
 import ssl
@@ -21,6 +22,8 @@ MAIL = b"MAIL FROM:<a@example.com>\r\n"
 RCPT = b"RCPT TO:<b@example.com>\r\n"
 DATA = b"DATA\r\n"
 END = b".\r\n"
+#: What may be repeated for ever.
+FLOOD = b"RSET\r\n"
 PIECE_OCTETS = 65_536
 PATIENCE_SECONDS = 300.0
 POSTAL_MINUTES = 3
@@ -284,6 +287,59 @@ def reply_delays(port: int, octets: int, pause_seconds: float) -> list[float]:
             sender.join()
     if sender.exitcode:
         raise FailedError("the long message was not taken")
+    return delays
+
+
+def _flood(port: int, connections: int, begun: Event, done: Event) -> None:
+    """Pipeline commands on many connections, as fast as they are answered, until it is over."""
+    with suppress(OSError):
+        os.nice(10)  # it shares a core with the client whose delay is measured
+    with ExitStack() as stack:
+        opened = [stack.enter_context(Session(port)) for _ in range(connections)]
+        for session in opened:
+            session.socket.setblocking(False)
+        begun.set()
+        batch = FLOOD * 200
+        with selectors.DefaultSelector() as selector:
+            for session in opened:
+                both = selectors.EVENT_READ | selectors.EVENT_WRITE
+                selector.register(session.socket, both, data=[0])
+            while not done.is_set():
+                for key, events in selector.select(0.1):
+                    one, sent = key.fileobj, key.data
+                    assert isinstance(one, socket.socket)
+                    with suppress(BlockingIOError):
+                        if events & selectors.EVENT_READ and not one.recv(PIECE_OCTETS):
+                            raise FailedError("the server closed a connection that pipelines")
+                        if events & selectors.EVENT_WRITE:
+                            sent[0] = (sent[0] + one.send(batch[sent[0] :])) % len(FLOOD)
+
+
+def mail_delays(port: int, flooding: int, messages: int, pause_seconds: float) -> list[float]:
+    """Return how long each mail of one client took, in seconds, while others pipeline."""
+    context = multiprocessing.get_context("fork")
+    begun, done = context.Event(), context.Event()
+    flood = context.Process(target=_flood, args=(port, flooding, begun, done), daemon=True)
+    delays = []
+    with Session(port) as session:
+        session.ehlo()
+        flood.start()
+        try:
+            if not begun.wait(PATIENCE_SECONDS) or not flood.is_alive():
+                raise FailedError("the connections that pipeline were not taken")
+            time.sleep(0.5)
+            for _ in range(messages):
+                start = time.perf_counter()
+                session.send([content(1000)])
+                delays.append(time.perf_counter() - start)
+                time.sleep(pause_seconds)
+            if not flood.is_alive():
+                raise FailedError("the connections that pipeline were gone before the end")
+        finally:
+            done.set()
+            flood.join(5)
+            flood.kill()
+            flood.join()
     return delays
 
 

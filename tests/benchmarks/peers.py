@@ -187,6 +187,17 @@ PEERS: tuple[Peer, ...] = (
     replace(_PLAIN, name="smtpcb-chunk", command=_smtpcb("Streaming")),
     _FAST,
     replace(_FAST, name="smtpcb-chunk-fast", command=_smtpcb("Streaming")),
+    Peer(
+        name="canned",
+        command=lambda demand: [
+            *(sys.executable, "-m", "tests.benchmarks.servers.canned_server"),
+            *demand.arguments,
+        ],
+        missing=lambda: None,
+        version=lambda: "a LineReceiver with canned replies on smtpcb's transport",
+        tls=False,
+        directory=CHECKOUT,
+    ),
     _python("aiosmtpd", "aiosmtpd", "aiosmtpd_server.py"),
     _python("twisted.mail", "twisted", "twisted_mail_server.py"),
     Peer(

@@ -37,7 +37,8 @@ _MAKES = """\
 `smtpcb` runs a handler with two callbacks, `rcpt` and `message`, through `twistd smtpcb`;
 `smtpcb-async` the same as coroutines; `smtpcb-transcripts` the first one with transcripts on;
 `smtpcb-chunk` takes the content piece by piece, so that none is kept, as most peers do here.
-Those two with `-fast` have the extra `smtpcb[fast]`, all others run without it.
+Those two with `-fast` have the extra `smtpcb[fast]`, all others run without it. `canned` is a
+LineReceiver with canned replies on the transport of smtpcb: the least that Twisted can cost.
 """
 
 

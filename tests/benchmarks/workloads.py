@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 
 from smtpcb.run._options import BY_NAME
 from tests.benchmarks import clients
@@ -198,6 +198,18 @@ def _delays(run: Run) -> Figures:
     return {"p50": cuts[49], "p99": cuts[98], "worst": max(delays)}
 
 
+def _fairness(flooding: int) -> Callable[[Run], Figures]:
+    def measure(run: Run) -> Figures:
+        _warm(run)
+        delays = [
+            1000 * delay
+            for delay in clients.mail_delays(run.server.port, flooding, run.few(60, 5), 0.02)
+        ]
+        return {"p50": median(delays), "worst": max(delays)}
+
+    return measure
+
+
 def _warm(run: Run) -> None:
     clients.smtp_source(run.server.port, ["-s", "5", "-m", "200", "-l", "1000", "-d"])
 
@@ -304,6 +316,16 @@ WORKLOADS: tuple[Workload, ...] = (
         _delays,
         (Metric("ms, p50", "p50"), Metric("ms, p99", "p99"), Metric("ms, worst", "worst")),
         ours=(CHUNK,),
+    ),
+    *(
+        Workload(
+            f"fairness-{number}",
+            f"a mail of another session while {number} connections pipeline RSET without end",
+            _fairness(number),
+            (Metric("ms, p50", "p50"), Metric("ms, worst", "worst")),
+            peers=False,
+        )
+        for number in (20, 100)
     ),
     Workload(
         "decisions",

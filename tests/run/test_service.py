@@ -36,8 +36,8 @@ from smtpcb.run._build import (
 )
 from smtpcb.run._options import BY_NAME, ConfigurationError, read_value, resolve
 from smtpcb.server._factory import SmtpServerFactory
+from smtpcb.server._port import DirectPort
 from smtpcb.server._service import SmtpService
-from smtpcb.server._transport import DirectPort
 from smtpcb.smtp.sasl import Credentials
 from smtpcb.tls import IdentityError
 from smtpcb.transcript._record import TranscriptFolder, TranscriptSettings

@@ -25,7 +25,7 @@ from smtpcb.run._options import BY_NAME, Configuration, read_value, resolve
 from smtpcb.run.workers import _worker as worker
 from smtpcb.run.workers._supervisor import SocketReactor, task, understood
 from smtpcb.run.workers._worker import Reporter, read_task, serve, stop, wait_for_end
-from smtpcb.server._transport import SharedDirectPort, SharedPort
+from smtpcb.server._port import SharedDirectPort, SharedPort
 from smtpcb.tls import IdentityError, self_signed
 from tests.certificates import make_identity, write_pem
 from tests.running import ANY_PORT

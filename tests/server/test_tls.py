@@ -16,6 +16,7 @@ from twisted.internet.ssl import Certificate
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from smtpcb.engine import Reason, Settings
+from smtpcb.server._direct import DirectReactor
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.smtp._limits import Limits
 from smtpcb.tls import ServerTls
@@ -88,8 +89,18 @@ class Told(Recorder):
 Open = Callable[..., Any]
 
 
+@pytest.fixture(params=["Twisted's", "direct", "nested"])
+def listening(request: pytest.FixtureRequest) -> Any:
+    """A reactor that listens with Twisted's own ports, with ours, or with nested ones."""
+    from twisted.internet import reactor
+
+    if request.param == "Twisted's":
+        return reactor
+    return DirectReactor(reactor, nested=request.param == "nested")
+
+
 @pytest_twisted.async_yield_fixture
-async def serve() -> AsyncIterator[Open]:
+async def serve(listening: Any) -> AsyncIterator[Open]:
     """Listen for one connection and connect to it; everything is gone afterwards."""
     from twisted.internet import reactor as installed
 
@@ -106,7 +117,7 @@ async def serve() -> AsyncIterator[Open]:
             handler, Settings(limits=limits), reactor=reactor, tls=creator
         )
         listener = TLSMemoryBIOFactory(creator, False, factory) if implicit else factory
-        port = reactor.listenTCP(0, listener, interface="127.0.0.1")
+        port = listening.listenTCP(0, listener, interface="127.0.0.1")
         ports.append(port)
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
         wire = Wire()
