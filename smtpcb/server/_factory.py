@@ -33,7 +33,7 @@ from smtpcb.handling._factories import handler_factory as adapt_handler
 from smtpcb.server._protocol import LINGER_SECONDS, SmtpServerProtocol
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._sasl import Credentials
-from smtpcb.transcript._record import TranscriptFolder
+from smtpcb.transcript import TranscriptFolder
 
 Login = Callable[[Credentials], object]
 _Known = dict[bool, tuple[tuple[str, ...], Abilities]]

@@ -34,7 +34,7 @@ from smtpcb.smtp._reply import Reply
 
 if TYPE_CHECKING:
     from smtpcb.server._factory import SmtpServerFactory
-    from smtpcb.transcript._record import Transcript
+    from smtpcb.transcript import Transcript
 
 # How much input may wait while a decision is open; past it the client is not read any more.
 # Up to it it is read, since only a reader learns that a client has left.  With what one read
