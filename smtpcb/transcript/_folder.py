@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from smtpcb.transcript._disk import SLOW, Disk, Warnings
 from smtpcb.transcript._file import TranscriptWriting
-from smtpcb.transcript._folders import Folders
-from smtpcb.transcript._names import MARK, place_of
+from smtpcb.transcript._names import place_of
 from smtpcb.transcript._notation import Head, Record
-from smtpcb.transcript._room import Room
 from smtpcb.transcript._transcript import Transcript
 from smtpcb.transcript._writer import Writer
 
@@ -34,88 +33,43 @@ _WAKE_OCTETS = 1_048_576
 _FOLLOW_SECONDS = 1.0
 
 _TIDY_SECONDS = 3600.0
-_WARNING_SECONDS = 60.0
 _CLOSE_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
-
-SLOW = "the disk is too slow"
 
 _log = Logger(namespace="smtpcb.transcript")
 
 
-class _Warnings:
-    """Says that transcripts are lost, at most once a minute; each thread has its own."""
+class _Ending:
+    """
+    The end of a thread, looked for now and then, since nobody waits for it.
 
-    def __init__(self, seconds: Callable[[], float]) -> None:
-        self._seconds = seconds
-        self._last: float | None = None
-        self._unreported = 0
+    :ivar fired: when it has come, or too much time has passed.
+    """
 
-    def lost(self, why: str) -> None:
-        """Say that one was cut or lost."""
-        now = self._seconds()
-        if self._last is not None and 0 <= now - self._last < _WARNING_SECONDS:
-            self._unreported += 1
+    def __init__(self, writer: Writer, clock: IReactorTime) -> None:
+        self.fired: Deferred[None] = Deferred()
+        self._writer = writer
+        self._clock = clock
+        self._left = round(_CLOSE_SECONDS / _LOOK_SECONDS)
+        self._timer: IDelayedCall | None = None
+        self.look()
+
+    def look(self) -> None:
+        """See if it has come."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        if self.fired.called:
             return
-        _log.warn(
-            "A transcript is cut or lost: {why} (and {unreported} since the last warning)",
-            why=why,
-            unreported=self._unreported,
-        )
-        self._last, self._unreported = now, 0
-
-
-class _Disk:
-    """What the thread does; nothing here raises, and nobody else calls it."""
-
-    def __init__(
-        self,
-        settings: TranscriptSettings,
-        seconds: Callable[[], float],
-        wall: Callable[[], float],
-    ) -> None:
-        self._folders = Folders(settings.folder)
-        self._room = Room(self._folders, settings, seconds, wall)
-        self._warnings = _Warnings(seconds)
-        self._told = False
-
-    def tidy(self) -> None:
-        """Count what is there, and remove what is too old or too much."""
-        try:
-            self._folders.open_root()
-            removed = self._room.tidy()
-        except OSError as error:
-            self._warnings.lost(str(error))
+        if not self._writer.has_ended and self._left:
+            self._left -= 1
+            self._timer = self._clock.callLater(_LOOK_SECONDS, self.look)
             return
-        if removed:
-            _log.info("{removed} old transcripts removed", removed=removed)
-        if not self._folders.ours and not self._told:
-            self._told = True
+        if not self._writer.has_ended:
             _log.warn(
-                "{folder} has not been made for transcripts: none will be removed from it, and "
-                "none written when it is full (an empty file {mark} in it allows to remove them)",
-                folder=str(self._folders.path),
-                mark=MARK,
+                "The disk does not answer: {octets} octets of transcripts are not written",
+                octets=self._writer.waiting_octets,
             )
-
-    def write(self, writing: TranscriptWriting, records: Sequence[Record], closed: bool) -> None:
-        """Write what was said on a connection."""
-        try:
-            writing.write(self._folders, self._room, records, closed)
-        except OSError as error:
-            self._warnings.lost(str(error))
-        except Exception:
-            # The other connections must have their transcripts.
-            _log.failure("a transcript is lost")
-
-    def cut(self, writing: TranscriptWriting, seconds: float) -> None:
-        """Say in a transcript that it is not whole."""
-        writing.cut(self._folders, seconds, SLOW)
-        self._room.being_written(f"{writing.day}/{writing.name}", False)
-
-    def close(self) -> None:
-        """Keep no descriptor."""
-        self._folders.close()
+        self.fired.callback(None)
 
 
 class TranscriptFolder:
@@ -138,8 +92,8 @@ class TranscriptFolder:
     ) -> None:
         self.settings = settings
         self.clock = clock
-        self._disk = _Disk(settings, clock.seconds, wall)
-        self._warnings = _Warnings(clock.seconds)
+        self._disk = Disk(settings, clock.seconds, wall)
+        self._warnings = Warnings(clock.seconds)
         self._writer: Writer | None = None
         self._previous: Writer | None = None
         # Transcripts with something in memory, in the order and with the time they got it.
@@ -147,11 +101,15 @@ class TranscriptFolder:
         self._timer: IDelayedCall | None = None
         self._closed = False
         self._asleep_octets = 0  # handed to the thread since it was woken
+        self._endings: list[_Ending] = []
 
     def start(self) -> None:
         """Look the folder through now, and not only when there is something to write."""
         self._closed = False
-        self._thread()
+        try:
+            self._thread()
+        except RuntimeError as error:  # none can be started; the next one may be
+            self._warnings.lost(str(error))
 
     def open(self, connection: Connection) -> Transcript:
         """
@@ -191,25 +149,11 @@ class TranscriptFolder:
         for transcript in list(self._unwritten):
             transcript.hand_over()
         self._end()
-        writer = self._previous
-        ended: Deferred[None] = Deferred()
-        if writer is None:
+        if self._previous is None:
             return succeed(None)
-
-        def look(left: int) -> None:
-            if writer.has_ended:
-                ended.callback(None)
-            elif left:
-                self.clock.callLater(_LOOK_SECONDS, look, left - 1)
-            else:
-                _log.warn(
-                    "The disk does not answer: {octets} octets of transcripts are not written",
-                    octets=writer.waiting_octets,
-                )
-                ended.callback(None)
-
-        look(round(_CLOSE_SECONDS / _LOOK_SECONDS))
-        return ended
+        ending = _Ending(self._previous, self.clock)
+        self._endings = [*(other for other in self._endings if not other.fired.called), ending]
+        return ending.fired
 
     def flush(self, seconds: float = 5.0) -> bool:
         """
@@ -225,7 +169,10 @@ class TranscriptFolder:
             self._writer.hand(0, done.set)
             self._wake(self._writer)
             return done.wait(seconds)
-        return self._previous is None or self._previous.wait(seconds)
+        written = self._previous is None or self._previous.wait(seconds)
+        for ending in self._endings:
+            ending.look()
+        return written
 
     def path_of(self, writing: TranscriptWriting) -> str:
         """Say where a transcript is, or will be."""
