@@ -36,8 +36,7 @@ from smtpcb.handling._factories import EVENTS, handler_factory
 from smtpcb.run._options import read_file
 from smtpcb.run.tap import Options
 from smtpcb.testing._play import Turn, play, turns
-from smtpcb.transcript._record import TranscriptFolder, TranscriptSettings
-from smtpcb.transcript._replay import load, read
+from smtpcb.transcript import TranscriptFolder, TranscriptSettings, load, read
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -407,7 +406,7 @@ async def test_a_transcript_is_a_script(tmp_path: Path) -> None:
         S: 550
     """
     await hold(script, handler, reactor, transcripts=transcripts)
-    transcripts.close()
+    await transcripts.close()
     (path,) = tmp_path.rglob("*.txt")
     settings = Settings(hostname="mx.example.org", allow_insecure_auth=True)
     play(load(path).lines, handler, settings=settings, abilities=abilities_of(handler))

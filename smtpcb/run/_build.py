@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -30,7 +29,6 @@ from twisted.internet.endpoints import (
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.plugin import getPlugins
 
@@ -44,9 +42,8 @@ from smtpcb.server import _direct as transport
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._service import SmtpService
 from smtpcb.smtp.sasl import Credentials
-from smtpcb.transcript._record import TranscriptFolder, TranscriptSettings, prune
+from smtpcb.transcript import TranscriptFolder, TranscriptSettings
 
-PRUNE_SECONDS = 3600.0
 RELOAD_SECONDS = 86400.0
 
 _PORT = re.compile(r"tcp6?:(?:port=)?([0-9]{1,5})(?::|\Z)")
@@ -95,7 +92,7 @@ class ServerService(Service):
     :param clear: how many of them, the first ones, are without implicit TLS.
     :param handler: started before them and stopped after them, if it is a service.
     :param identities: reloaded on SIGHUP and daily.
-    :param transcripts: closed at the end, and cleared up every hour.
+    :param transcripts: started with the ports, and closed at the end.
     :param report: what else to say once the ports are open; ``None``: say nothing at all.
     :param identity: what the identities were at first.
     """
@@ -110,7 +107,6 @@ class ServerService(Service):
         handler: object,
         identities: tls.ServerTls | None,
         transcripts: TranscriptFolder | None,
-        transcript_settings: TranscriptSettings | None,
         report: Sequence[str] | None,
         identity: tls.Identity | None = None,
     ) -> None:
@@ -120,7 +116,6 @@ class ServerService(Service):
         self._handler = handler if IService.providedBy(handler) else None
         self._identities = identities
         self._transcripts = transcripts
-        self._transcript_settings = transcript_settings
         self.report = report
         self.identity = identity
         self._loops: list[LoopingCall] = []
@@ -154,8 +149,8 @@ class ServerService(Service):
             self._old_signal = signal.signal(
                 signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reload)
             )
-        if self._transcript_settings is not None:
-            self._every(PRUNE_SECONDS, self._prune, now=True)
+        if self._transcripts is not None:
+            self._transcripts.start()
         if self.report is not None:
             announce([port.getHost() for port in self.smtp.ports], self._clear, self.report)
 
@@ -176,7 +171,7 @@ class ServerService(Service):
         if self._handler is not None:
             yield maybeDeferred(self._handler.stopService)
         if self._transcripts is not None:
-            self._transcripts.close()
+            yield self._transcripts.close()
 
     def reload(self) -> None:
         """Read keys and certificates again; a pair that is broken leaves the old one in force."""
@@ -189,7 +184,7 @@ class ServerService(Service):
         else:
             _log.info("certificates reloaded")
 
-    def _every(self, seconds: float, work: Callable[[], Any], *, now: bool = False) -> None:
+    def _every(self, seconds: float, work: Callable[[], Any]) -> None:
         def once() -> Deferred[Any]:
             # An error here would end the loop.
             return maybeDeferred(work).addErrback(
@@ -198,12 +193,8 @@ class ServerService(Service):
 
         loop = LoopingCall(once)
         loop.clock = self._reactor
-        loop.start(seconds, now=now)
+        loop.start(seconds, now=False)
         self._loops.append(loop)
-
-    def _prune(self) -> Deferred[Any]:
-        assert self._transcript_settings is not None
-        return deferToThread(prune, self._transcript_settings, time.time())
 
 
 class StartError(Exception):
@@ -337,8 +328,6 @@ def make_service(
         report.append(f"transcripts: {recorded.folder}")
     if certificate is not None:
         report.append(f"certificate: {certificate}")
-    if share is not None and share.number != 1:
-        recorded = None  # one of them clears up
     return ServerService(
         reactor,
         smtp,
@@ -346,7 +335,6 @@ def make_service(
         handler,
         identities,
         transcripts,
-        recorded,
         report if share is None else None,  # the supervisor says it, once
         identity,
     )

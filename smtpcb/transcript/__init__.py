@@ -1,7 +1,9 @@
 """What was said on a connection, as a file that people and programs read."""
 
-from smtpcb.transcript._record import Transcript, TranscriptFolder, TranscriptSettings, prune
+from smtpcb.transcript._folder import TranscriptFolder
 from smtpcb.transcript._replay import Line, TranscriptFile, load, read
+from smtpcb.transcript._settings import TranscriptSettings
+from smtpcb.transcript._transcript import Transcript
 
 __all__ = [
     "Line",
@@ -10,6 +12,5 @@ __all__ = [
     "TranscriptFolder",
     "TranscriptSettings",
     "load",
-    "prune",
     "read",
 ]

@@ -9,6 +9,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Literal, cast
 
+from smtpcb.transcript._escape import unescape
+
 Side = Literal["C", "S", "*"]
 
 
@@ -47,25 +49,6 @@ _FIRST_LINE = "# smtpcb transcript "
 _VERSION = "1"
 _LINE = re.compile(r"\s*(?:(-?[0-9]+\.[0-9]+)\s+)?([CS*]):(?: (.*))?")
 _FIELD = re.compile(r"# [a-z]+ .*")
-_ESCAPE = re.compile(rb"\\(?:(\\)|x([0-9a-fA-F]{2})|)")
-
-
-def _octet(match: re.Match[bytes]) -> bytes:
-    if match[1]:
-        return match[1]
-    if match[2]:
-        return bytes.fromhex(match[2].decode())
-    raise ValueError("a backslash is followed by a backslash or by x and two digits")
-
-
-def unescape(text: str) -> bytes:
-    """
-    Read what `smtpcb.transcript._record.escape` wrote.
-
-    :raises ValueError: a backslash begins nothing we know.
-    """
-    octets = text.encode()
-    return _ESCAPE.sub(_octet, octets) if "\\" in text else octets
 
 
 def read(text: str) -> Iterator[Line]:

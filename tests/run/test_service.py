@@ -28,7 +28,6 @@ from twisted.web.server import Site
 
 from smtpcb.run import _build as service_module
 from smtpcb.run._build import (
-    PRUNE_SECONDS,
     RELOAD_SECONDS,
     ServerService,
     StartError,
@@ -40,7 +39,7 @@ from smtpcb.server._port import DirectPort
 from smtpcb.server._service import SmtpService
 from smtpcb.smtp.sasl import Credentials
 from smtpcb.tls import IdentityError
-from smtpcb.transcript._record import TranscriptFolder, TranscriptSettings
+from smtpcb.transcript import TranscriptFolder, TranscriptSettings
 from tests.certificates import Issued, make_authority, make_identity, write_pem, write_pkcs12
 from tests.running import ANY_PORT
 
@@ -529,31 +528,27 @@ class TestRegularTasks:
             object(),
             identities,
             TranscriptFolder(settings, clock),
-            settings,
             [],
         )
 
-    def test_transcripts_are_cleared_up_every_hour(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_reactor: list[LogEvent]
+    def test_transcripts_are_cleared_up(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """At the start and then hourly, in a thread; an error is logged, no more."""
-        asked = []
-
-        def in_a_thread(function: object, *arguments: object) -> Deferred[None]:
-            asked.append(arguments)
-            return fail(OSError("full")) if len(asked) == 2 else succeed(None)
-
-        monkeypatch.setattr(service_module, "deferToThread", in_a_thread)
+        """The folder is started with the service, and the service has stopped when it has."""
+        said = []
+        closed: Deferred[None] = Deferred()
+        monkeypatch.setattr(TranscriptFolder, "start", lambda _: said.append("start"))
+        monkeypatch.setattr(TranscriptFolder, "close", lambda _: said.append("close") or closed)
         clock = Clock()
         service = self.service(clock, tmp_path)
+        assert said == []
         service.startService()
-        assert len(asked) == 1
-        assert asked[0][0] == TranscriptSettings(tmp_path / "transcripts")
-        clock.pump([PRUNE_SECONDS / 2] * 4)
-        assert len(asked) == 3
-        assert texts(clean_reactor) == ["a regular task failed"]
-        clean_reactor.clear()
-        service.stopService()
+        assert said == ["start"]
+        stopped = service.stopService()
+        assert said == ["start", "close"]
+        assert not stopped.called
+        closed.callback(None)
+        assert stopped.called
         assert not clock.getDelayedCalls()
 
     def test_certificates_are_reloaded_every_day(self, tmp_path: Path) -> None:
@@ -649,11 +644,11 @@ class TestSettings:
         ]:
             service = made(tmp_path, no_tls=True, **said)
             transcripts = service.smtp.factory.transcripts
-            settings = None if transcripts is None else transcripts._settings
+            settings = None if transcripts is None else transcripts.settings
             assert (None if settings is None else settings.folder) == expected
         service = made(tmp_path, no_tls=True, transcript_content="head", transcript_days="2")
         assert service.smtp.factory.transcripts is not None
-        settings = service.smtp.factory.transcripts._settings
+        settings = service.smtp.factory.transcripts.settings
         assert (settings.content, settings.keep_days) == ("head", 2.0)
 
     def test_the_folder_of_the_capture(self, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from smtpcb.engine._connection import TlsInformation
 from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp.sasl import Authenticated
-from smtpcb.transcript._record import TranscriptFolder, TranscriptSettings
+from smtpcb.transcript import TranscriptFolder, TranscriptSettings
 from tests.server.client import (
     HELLO,
     MAIL,
@@ -683,7 +683,7 @@ def transcript_of(folder: Path) -> str:
 
 def recorded(connect: Connect, tmp_path: Path, handler: object, **options: Any) -> Client:
     clock = Clock()
-    folder = TranscriptFolder(TranscriptSettings(tmp_path), clock)
+    folder = TranscriptFolder(TranscriptSettings(tmp_path, sessions="all"), clock)
     client = connect(handler, clock=clock, transcripts=folder, tls=TLS_OBJECT, **options)
     client.protocol.folder = folder
     return client
@@ -701,6 +701,7 @@ def test_both_sides_are_recorded(described: None, connect: Connect, tmp_path: Pa
     client.send(b"QUIT\r\n")
     client.leave()
     client.protocol.folder.close()
+    assert client.protocol.folder.flush()
     got = re.sub(r"S: 250[- ][A-Z0-9]+( \d+)?\n", "", transcript_of(tmp_path))
     for line in (
         "S: 220 localhost ESMTP",
@@ -731,6 +732,7 @@ def test_implicit_tls_is_recorded(described: None, connect: Connect, tmp_path: P
     client.protocol.handshakeCompleted()
     client.leave()
     client.protocol.folder.close()
+    assert client.protocol.folder.flush()
     assert transcript_of(tmp_path).startswith("*: TLS TLSv1.3")
 
 
@@ -743,6 +745,7 @@ def test_a_transcript_that_fails_hurts_nobody(
     assert client.codes(HELLO + MESSAGE + b"QUIT\r\n") == [220, 250, 250, 250, 354, 250, 221]
     client.leave()
     client.protocol.folder.close()
+    assert client.protocol.folder.flush()
     assert any("transcript is cut or lost" in text for text in log)
 
 
@@ -820,6 +823,7 @@ def test_no_secret_is_ever_written_down(
     client.send(b64(MARKER)[:7])
     client.leave()
     client.protocol.folder.close()
+    assert client.protocol.folder.flush()
     written = "\n".join(
         [*log, *seen, transcript_of(tmp_path), repr(handler.calls), repr(client.protocol)]
     )

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpcb.transcript._record import escape
-from smtpcb.transcript._replay import Line, load, read, unescape
+from smtpcb.transcript._escape import escape, unescape
+from smtpcb.transcript._replay import Line, load, read
 
 SCRIPT = """
     # Who is there?

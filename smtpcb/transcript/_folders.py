@@ -1,0 +1,218 @@
+"""Folders: where transcripts are, reached step by step, so that no link is followed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from smtpcb.transcript._names import DAY, MARK, is_ours
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Without waiting: what stands in the place of a transcript may be a FIFO that nobody reads.
+_FILE = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+# What a file system of its own has in it from the start.
+_EMPTY = {"lost+found"}
+
+
+class Folders:
+    """
+    The folder of transcripts and the dated ones in it.  It blocks, and belongs to one thread.
+
+    Two descriptors stay open: a short session is one open, one write, one close.
+
+    :param path: the folder; missing ones above it are made as well.  It may be a link: the user
+        has chosen it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._root: int | None = None
+        self._day = ""  # which one is open
+        self._day_descriptor: int | None = None
+        #: Whether it bears our mark, so that transcripts in it may be removed; once it is open.
+        self.ours = False
+
+    def close(self) -> None:
+        """Close the descriptors; they are opened anew when they are needed."""
+        descriptors = self._day_descriptor, self._root
+        self._day, self._day_descriptor, self._root = "", None, None
+        for descriptor in descriptors:
+            if descriptor is not None:
+                with suppress(OSError):
+                    os.close(descriptor)
+
+    def open_root(self, *, make: bool = True) -> int:
+        """
+        Return the descriptor of the folder.
+
+        :param make: whether it is made, and marked if it is new or empty; a folder is never made
+            or marked for being looked at.
+        :raises OSError: it is none, or cannot be made.
+        """
+        if self._root is None:
+            if make:
+                # One by one: a folder made on the way to another gets no mode of its own.
+                for folder in (*reversed(self.path.parents), self.path):
+                    if not folder.exists():
+                        with suppress(FileExistsError):
+                            folder.mkdir(mode=0o700)
+            root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self.ours = _is_marked(root) or (make and _mark(root))
+            except BaseException:
+                os.close(root)
+                raise
+            self._root = root
+        return self._root
+
+    def open_new(self, day: str, name: str) -> int:
+        """
+        Create a transcript.
+
+        :raises OSError: it exists, or the disk fails.
+        """
+        flags = _FILE | os.O_CREAT | os.O_EXCL
+        try:
+            return os.open(name, flags, 0o600, dir_fd=self._open_day(day))
+        except FileNotFoundError:
+            # Removed by somebody: the descriptors are of folders that are no more.
+            self.close()
+            return os.open(name, flags, 0o600, dir_fd=self._open_day(day))
+
+    def open_again(self, day: str, name: str) -> int:
+        """
+        Open a transcript to go on with it.
+
+        :raises OSError: it is gone, or something else is there.
+        """
+        descriptor = os.open(name, _FILE, dir_fd=self._open_day(day))
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise FileExistsError(17, "Something else is in its place", name)
+        return descriptor
+
+    def days(self) -> list[str]:
+        """List the dated folders, the oldest first, as ``2026/11/20``."""
+        try:
+            root = self.open_root(make=False)
+        except FileNotFoundError:
+            return []
+        found = [""]
+        for pattern in DAY:
+            deeper = []
+            for folder in found:
+                with suppress(OSError), _opened(root, folder) as descriptor:
+                    deeper += [
+                        f"{folder}/{entry.name}".lstrip("/")
+                        for entry in _entries(descriptor)
+                        if pattern.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+                    ]
+            found = deeper
+        return sorted(found)
+
+    def transcripts(self, day: str) -> list[tuple[str, int]]:
+        """List name and size of the transcripts of a day, the oldest first."""
+        found = []
+        with suppress(OSError), _opened(self.open_root(make=False), day) as descriptor:
+            for entry in _entries(descriptor):
+                if is_ours(day, entry.name) and entry.is_file(follow_symlinks=False):
+                    # Somebody else may remove it while we look.
+                    with suppress(FileNotFoundError):
+                        found.append((entry.name, entry.stat(follow_symlinks=False).st_size))
+        return sorted(found)
+
+    @contextmanager
+    def removing(self, day: str) -> Iterator[Callable[[str], bool]]:
+        """
+        Remove transcripts of a day, and then the folders that this leaves empty.
+
+        :return: what removes one by its name, and says whether it is gone.
+        :raises OSError: the day cannot be opened.
+        """
+        assert self.ours
+        root = self.open_root(make=False)
+        with _opened(root, day) as descriptor:
+
+            def remove(name: str) -> bool:
+                try:
+                    os.unlink(name, dir_fd=descriptor)
+                except FileNotFoundError:
+                    pass  # somebody else removed it
+                except OSError:
+                    return False
+                return True
+
+            yield remove
+        while day:
+            try:
+                os.rmdir(day, dir_fd=root)
+            except OSError:
+                break  # not empty, most of the time
+            day = day.rpartition("/")[0]
+
+    def _open_day(self, day: str) -> int:
+        if self._day_descriptor is None or self._day != day:
+            root = self.open_root()
+            if self._day_descriptor is not None:
+                with suppress(OSError):
+                    os.close(self._day_descriptor)
+                self._day_descriptor = None
+            self._day_descriptor = _descend(root, day, _make)
+            self._day = day
+        return self._day_descriptor
+
+
+def _make(name: str, parent: int) -> None:
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=parent)
+
+
+def _descend(root: int, day: str, before: Callable[[str, int], None] | None = None) -> int:
+    """Open a dated folder step by step, so that a link on the way is an error."""
+    descriptor = os.open(".", _FOLDER, dir_fd=root)
+    for name in day.split("/") if day else ():
+        parent = descriptor
+        try:
+            if before is not None:
+                before(name, parent)
+            descriptor = os.open(name, _FOLDER, dir_fd=parent)
+        finally:
+            os.close(parent)
+    return descriptor
+
+
+@contextmanager
+def _opened(root: int, day: str) -> Iterator[int]:
+    descriptor = _descend(root, day)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _entries(descriptor: int) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(descriptor) as entries:
+        yield from entries
+
+
+def _is_marked(root: int) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(MARK, dir_fd=root, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _mark(root: int) -> bool:
+    """Mark a folder that is empty; whether it is marked then."""
+    with os.scandir(root) as entries:
+        if any(entry.name not in _EMPTY for entry in entries):
+            # It may be one of several processes, which has marked it meanwhile.
+            return _is_marked(root)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with suppress(FileExistsError):
+        os.close(os.open(MARK, flags, 0o600, dir_fd=root))
+    return _is_marked(root)
