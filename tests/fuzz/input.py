@@ -69,8 +69,8 @@ FALSE_ENDS = (
 LINES = (
     *(b"NOOP", b"NOOP x", b"RSET", b"RSET x", b"HELP", b"HELP MAIL", b"VRFY a", b"VRFY"),
     *(b"VRFY \xc3\xbc SMTPUTF8", b"EXPN", b"EXPN list", b"ETRN example.org", b"ETRN", b"STARTTLS"),
-    *(b"STARTTLS x", b"", b" ", b"\t", b"X", b"\x00", b"\xff\xfe", b"MAIL", b"RCPT", b"MAIL FROM", b"RCPT TO:"),
-    *(b"BDAT", b"BDAT x", b"BDAT -1", b"BDAT 1.5 LAST", b"BDAT 0 FIRST"),
+    *(b"STARTTLS x", b"", b" ", b"\t", b"X", b"\x00", b"\xff\xfe", b"MAIL", b"RCPT", b"MAIL FROM"),
+    *(b"RCPT TO:", b"BDAT", b"BDAT x", b"BDAT -1", b"BDAT 1.5 LAST", b"BDAT 0 FIRST"),
     *(b"BDAT 99999999999999999999 LAST", b"NOOP\rNOOP", b"NOOP\nNOOP", b"LHLO x"),
     *(b"data", b"DATA x", b"QUIT x", b"GET / HTTP/1.1", b"XCLIENT NAME=x"),
 )  # fmt: skip
