@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -10,6 +11,8 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from smtpcb import Envelope, Refusal, Reply
 from smtpcb.interfaces import ISmtpEventHandler
+
+from .ledger import Ledger
 
 # Whatever the interface declares, but for attributes.
 EVENTS = [
@@ -44,89 +47,35 @@ class HandlerError(Exception):
     """What the handler's own mistakes raise."""
 
 
-class Ledger:
+class Mood:
     """
-    Which calls came, and whether they may have.
-
-    :ivar complaints: what a handler must not live to see.
-    """
-
-    def __init__(self, *, concurrent: bool) -> None:
-        self.complaints: list[str] = []
-        self.calls: list[str] = []
-        self._concurrent = concurrent
-        self._deciding: list[str] = []
-        self._open = False  # an accepted MAIL waits for its end
-
-    def called(self, name: str) -> None:
-        """Note a call."""
-        expect_first = "connected" if "connected" not in self.calls else name
-        if name != expect_first:
-            self.complaints.append(f"{name} before connected")
-        if name in ("connected", "disconnected") and name in self.calls:
-            self.complaints.append(f"{name} twice")
-        if "disconnected" in self.calls:
-            self.complaints.append(f"{name} after disconnected")
-        overlapping = self._deciding
-        if self._concurrent and name in ("rcpt", "command"):
-            overlapping = [other for other in overlapping if other != "rcpt"]
-        if overlapping:
-            self.complaints.append(f"{name} during {overlapping}")
-        if name == "mail" and self._open:
-            self.complaints.append("mail within a transaction")
-        if name in ("message", "aborted"):
-            if not self._open:
-                self.complaints.append(f"{name} without an accepted mail")
-            self._open = False
-        self.calls.append(name)
-
-    def began(self, name: str) -> None:
-        """Note that a call has not been answered at once."""
-        self._deciding.append(name)
-
-    def ended(self, name: str) -> None:
-        """Note that it has been now."""
-        self._deciding.remove(name)
-
-    def accepted(self, name: str) -> None:
-        """Note a yes that the server will hear."""
-        if name == "mail":
-            self._open = True
-
-    def conclude(self) -> None:
-        """Note that nothing more may come."""
-        if self.calls and self.calls[-1] != "disconnected":
-            self.complaints.append(f"{self.calls[-1]} is the last call, not disconnected")
-        if self._open:
-            self.complaints.append("an accepted mail ended in neither message nor aborted")
-
-
-class Moody:
-    """
-    Answers by chance.
+    Answers by chance, for a handler, and keeps its accounts.
 
     :ivar pending: what has not been answered yet.
+    :ivar lines: of the messages that were taken whole, without their ends.
     """
 
     def __init__(self, random: Random, kindness: float) -> None:
         self.concurrent_recipients = random.random() < 0.3
-        self.extensions = frozenset({"DSN"}) if random.random() < 0.5 else frozenset()
         self._random = random
         self._kindness = kindness
         self._later = random.choice((0.0, 0.0, 0.2, 0.8))
         self.ledger = Ledger(concurrent=self.concurrent_recipients)
+        self.lines: set[bytes] = set()
         self.pending: list[tuple[Deferred[Any], str]] = []
 
     def read(self, envelope: Envelope) -> None:
         """Look at a message in one of the ways there are."""
         content = envelope.content
+        self.lines.update(re.split(rb"[\r\n]+", content.bytes()))
         with content.open() as file:
             if not content.bytes() == b"".join(content.pieces(7)) == file.read():
                 self.ledger.complaints.append("the content is not always the same")
         if len(content.bytes()) != content.size_octets:
             self.ledger.complaints.append("the content is not as long as it says")
 
-    def _hear(self, name: str) -> Any:
+    def hear(self, name: str) -> Any:
+        """Note a call, and return or raise an answer."""
         random = self._random
         self.ledger.called(name)
         if name in TOLD:
@@ -171,29 +120,44 @@ class Moody:
         return random.choice(NONSENSE if way == 2 else NO)
 
 
+class Handler:
+    """What all of them have; no name of its own that might be taken for an event's."""
+
+    def __init__(self, mood: Mood, extensions: frozenset[str]) -> None:
+        self._mood = mood
+        self.extensions = extensions
+        self.concurrent_recipients = mood.concurrent_recipients
+
+
 def _method(name: str) -> Callable[..., Any]:
-    def call(self: Moody, *arguments: Any) -> Any:
-        if name == "message" and not hasattr(self, "chunk"):
-            self.read(arguments[-1])
-        return self._hear(name)
+    def call(self: Handler, *arguments: Any) -> Any:
+        return self._mood.hear(name)
 
     return call
 
 
 def _coroutine(name: str) -> Callable[..., Any]:
-    async def call(self: Moody, *arguments: Any) -> Any:
-        if name == "message" and not hasattr(self, "chunk"):
-            self.read(arguments[-1])
-        answer = self._hear(name)
+    async def call(self: Handler, *arguments: Any) -> Any:
+        answer = self._mood.hear(name)
         return await answer if isinstance(answer, Deferred) else answer
 
     return call
 
 
-def _class(make: Callable[[str], Callable[..., Any]], without: frozenset[str]) -> type[Moody]:
+def _reading(method: Callable[..., Any]) -> Callable[..., Any]:
+    def message(self: Handler, *arguments: Any) -> Any:
+        self._mood.read(arguments[-1])
+        return method(self, *arguments)
+
+    return message
+
+
+def _class(make: Callable[[str], Callable[..., Any]], without: frozenset[str]) -> type[Handler]:
     names = [name for name in (*EVENTS, "authenticate") if name not in without]
     methods = {name: (_method if name in TOLD else make)(name) for name in names}
-    return type("Handler", (Moody,), methods)
+    if "chunk" in without:
+        methods["message"] = _reading(methods["message"])
+    return type("Handler", (Handler,), methods)
 
 
 # Of those who take a message whole and those who take it piece by piece, who write `def` and who

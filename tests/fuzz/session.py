@@ -10,7 +10,11 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IHalfCloseableProtocol, ITLSTransport
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IOpenSSLServerConnectionCreator,
+    ITLSTransport,
+)
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -19,7 +23,7 @@ from zope.interface import implementer
 from smtpcb import Limits, Settings, SmtpServerFactory
 
 from . import replies
-from .handlers import CLASSES, HandlerError, Moody
+from .handlers import CLASSES, HandlerError, Mood
 from .input import Sender
 
 ADDRESS = IPv4Address("TCP", "192.0.2.1", 50000)
@@ -41,6 +45,14 @@ SMALL = Limits(
 )
 
 
+@implementer(IOpenSSLServerConnectionCreator)
+class NoTls:
+    """Lets STARTTLS be offered; the wire does not ask for more."""
+
+    def serverConnectionForTLS(self, tlsProtocol: object) -> Any:
+        raise NotImplementedError
+
+
 @implementer(ITLSTransport)
 class Wire(StringTransport):
     """
@@ -51,9 +63,8 @@ class Wire(StringTransport):
 
     shaking = half_closed = aborted = False
 
-    def startTLS(self, contextFactory: object, normal: bool = True) -> bool:
+    def startTLS(self, contextFactory: object) -> None:
         self.shaking = True
-        return True
 
     def loseWriteConnection(self) -> None:
         self.half_closed = True
@@ -73,8 +84,8 @@ class Session:
         random = self._random = Random(seed)
         self._sender = Sender(random)
         self._clock = Clock()
-        kind = random.choice(CLASSES)
-        self._handler: Moody = kind(random, random.choice((1.0, 1.0, 0.97, 0.8)))
+        self._mood = Mood(random, random.choice((1.0, 1.0, 0.97, 0.8)))
+        extensions = random.choice((frozenset[str](), frozenset({"DSN"})))
         settings = Settings(
             limits=SMALL if random.random() < 0.5 else Limits(),
             bare_newline=random.choice(("refuse", "normalize")),
@@ -82,10 +93,10 @@ class Session:
             allow_insecure_auth=random.random() < 0.7,
         )
         self._factory = SmtpServerFactory(
-            self._handler,
+            random.choice(CLASSES)(self._mood, extensions),
             settings,
             reactor=self._clock,
-            tls=random.choice((None, object())),  # type: ignore[arg-type]  # nobody looks at it
+            tls=random.choice((None, NoTls())),
             memory_octets=random.choice((100, 1_000_000)),
             spool_folder=spool_folder,
         )
@@ -114,11 +125,16 @@ class Session:
         segments = deque(self._sender.segments(self._sender.octets()))
         # So that a session that is never read to its end comes to one nevertheless.
         for _ in range(len(segments) * 3 + 50):
-            if self._lost or not (segments or self._handler.pending):
+            if self._lost or not (segments or self._mood.pending):
                 break
             self._step(segments)
         self._end()
         return self._complaints()
+
+    @property
+    def calls(self) -> list[str]:
+        """The handler's methods that were called."""
+        return self._mood.ledger.calls
 
     def _step(self, segments: deque[bytes]) -> None:
         wire, random = self._wire, self._random
@@ -129,7 +145,7 @@ class Session:
             self._lose()
         elif random.random() < self._trouble:
             random.choices(*self._troubles)[0]()
-        elif self._handler.pending and random.random() < 0.3:
+        elif self._mood.pending and random.random() < 0.3:
             self._answer()
         elif random.random() < 0.1:
             self._clock.advance(0)  # a turn for whoever has let the others go first
@@ -153,7 +169,7 @@ class Session:
         self._clock.advance(self._random.choice((0.1, 1.0, 30.0, 301.0, 700.0, 4000.0)))
 
     def _answer(self) -> None:
-        pending = self._handler.pending
+        pending = self._mood.pending
         if pending:
             pending[self._random.randrange(len(pending))][0].callback(None)
 
@@ -175,7 +191,7 @@ class Session:
         if not self._lost:
             self._lose()
         if self._random.random() < 0.5:
-            while self._handler.pending:
+            while self._mood.pending:
                 self._answer()
         # Each step may begin something that has a time limit of its own.
         for _ in range(10):
@@ -183,14 +199,16 @@ class Session:
                 self._clock.advance(FOR_EVER_SECONDS)
 
     def _complaints(self) -> list[str]:
-        self._handler.ledger.conclude()
+        self._mood.ledger.conclude()
         found = [
-            *self._handler.ledger.complaints,
+            *self._mood.ledger.complaints,
             *replies.complaints(self._wire.value(), self._sent),
         ]
+        if b"BDAT" not in self._sent.upper():  # a line of theirs may be in two chunks
+            found += [f"nobody sent {at!r}" for at in self._mood.lines if at not in self._sent]
         found += [f"a timer is left: {call}" for call in self._clock.getDelayedCalls()]
         found += [f"a connection is left: {protocol}" for protocol in self._factory.protocols]
-        found += [f"{name} has been left unanswered" for _, name in self._handler.pending]
+        found += [f"{name} has been left unanswered" for _, name in self._mood.pending]
         return found
 
 

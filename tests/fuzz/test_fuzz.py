@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from smtpcb.server._protocol import SmtpServerProtocol
 
 from . import replies
-from .handlers import Ledger
+from .handlers import Mood
+from .ledger import Ledger
 from .run import sessions
-from .session import is_ours
+from .session import Session, is_ours
 
 SESSIONS = 300
 
@@ -51,6 +53,28 @@ def test_a_timer_that_is_left_is_seen(
     wrong = dict(sessions("suite", 0, 20))
     clean_reactor.clear()
     assert any("a connection is left" in text for texts in wrong.values() for text in texts)
+
+
+def test_content_that_nobody_sent_is_seen(
+    clean_reactor: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the handler reads of a message is what came over the wire."""
+    read = Mood.read
+    monkeypatch.setattr(
+        Mood, "read", lambda self, envelope: (read(self, envelope), self.lines.add(b"never"))
+    )
+    wrong = dict(sessions("suite", 0, 100))
+    clean_reactor.clear()
+    assert any("nobody sent b'never'" in text for texts in wrong.values() for text in texts)
+
+
+def test_a_session_is_the_same_in_each_run(clean_reactor: list[Any], tmp_path: Path) -> None:
+    """Or nobody could look at what was wrong with it."""
+    for number in range(30):
+        first, second = (Session(f"suite:{number}", tmp_path) for _ in range(2))
+        assert first.run() == second.run()
+        assert first.calls == second.calls
+    clean_reactor.clear()
 
 
 @pytest.mark.parametrize(
