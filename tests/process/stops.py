@@ -48,10 +48,13 @@ def stop_under_load(folder: Path, times: int, *, seed: str, workers: int = 1) ->
                 processes = [server.process.pid, *children]
                 source.shuffle(processes)
                 inside += sum(sender.inside for sender in senders)
+                # At once; or so far apart as a busy machine may get to it.
+                gap_seconds = source.choice((0.0, 0.02))
                 for process in processes:
                     # One that has ended already has done so in time.
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(process, signal.SIGTERM)
+                    time.sleep(source.uniform(0, gap_seconds))
                 status = server.wait()
             wait_for_the_end_of(children)
             cut = [what for sender in senders for what in sender.cut]

@@ -31,7 +31,10 @@ disable_ipv6
 keep_environment =
 trusted_users = root
 qualify_domain = example.org
-smtputf8_advertise_hosts = *
+# The empty item is whoever speaks SMTP to it through a pipe.
+smtputf8_advertise_hosts = : *
+dsn_advertise_hosts = : *
+acl_smtp_rcpt = accept
 message_size_limit = 50M
 
 begin routers
@@ -89,6 +92,14 @@ class Exim:
             "-odf", "-oi", *options, "-f", "anne@example.org", *recipients, given=content
         )
         assert ended.returncode == 0, ended.stdout
+
+    def relay_dialogue(self, commands: Sequence[str], content: bytes) -> None:
+        """Do the same with a message whose sender speaks SMTP."""
+        lines = ["EHLO client.example.org", *commands, "DATA"]
+        given = "".join(line + "\r\n" for line in lines).encode() + content + b".\r\nQUIT\r\n"
+        ended = self._run("-odf", "-bs", given=given)
+        said = ended.stdout.decode().splitlines()
+        assert not [line for line in said if line[:1] in "45"], ended.stdout
 
     @property
     def log(self) -> str:

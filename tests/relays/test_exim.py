@@ -81,3 +81,37 @@ def test_a_large_message(tmp_path: Path) -> None:
         [note] = notes(server)
         assert note["content"].endswith("x")
         assert len([at for at in said(server.transcripts(), "C") if at.startswith("BDAT ")]) > 1
+
+
+@pytest.mark.parametrize(
+    "original",
+    [
+        "rfc822;bob@example.net",
+        "utf-8;bob@example.net",
+        pytest.param(
+            "utf-8;\u7528\u6237@example.org",
+            marks=pytest.mark.xfail(strict=False, reason="ORCPT is not taken in UTF-8 yet"),
+        ),
+    ],
+)
+def test_an_address_of_any_script_that_was_another_at_first(tmp_path: Path, original: str) -> None:
+    """Notifications and original recipients go on to us as Exim writes them (RFC 6533)."""
+    with relayed_to(tmp_path, "Plain") as server, open_folder() as own:
+        exim = Exim(own, server.port)
+        exim.relay_dialogue(
+            (
+                "MAIL FROM:<j\u00f6rg@example.org> SMTPUTF8 BODY=8BITMIME RET=HDRS ENVID=QQ314159",
+                f"RCPT TO:<\u7528\u6237@example.net> NOTIFY=FAILURE,DELAY ORCPT={original}",
+            ),
+            b"From: x\r\nSubject: Gr\xc3\xbc\xc3\x9fe\r\n\r\nx\r\n",
+        )
+        assert exim.queued() == 0, exim.log
+        assert " == " not in exim.log, exim.log
+        [note] = notes(server)
+        assert (note["from"], note["to"]) == ("j\u00f6rg@example.org", ["\u7528\u6237@example.net"])
+        said_by_exim = said(server.transcripts(), "C")
+        [mail] = [line for line in said_by_exim if line.startswith("MAIL ")]
+        [rcpt] = [line for line in said_by_exim if line.startswith("RCPT ")]
+        assert "SMTPUTF8" in mail
+        assert "RET=HDRS ENVID=QQ314159" in mail
+        assert "NOTIFY=FAILURE,DELAY ORCPT=" in rcpt
