@@ -39,6 +39,7 @@ def kill_under_load(folder: Path, times: int, *, seed: str, workers: int = 1) ->
             options += ["--workers", str(workers)]
         with running(folder, *options) as server:
             with under_load(server, f"{seed} {killed}") as senders:
+                wait_until(lambda senders=senders: any(sender.accepted for sender in senders))
                 while server.process.poll() is None:
                     time.sleep(source.uniform(0.02, 0.15 if workers == 1 else 0.4))
                     _kill(server, source, workers, last=killed + 1 >= times)
