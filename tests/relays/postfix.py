@@ -112,8 +112,12 @@ class Postfix:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # at its end it ends its whole process group
         )
-        wait_until(lambda: _answers(self.inlet) or self._master.poll() is not None)
-        assert self._master.poll() is None, self.log
+        try:
+            wait_until(lambda: _answers(self.inlet) or self._master.poll() is not None)
+            assert self._master.poll() is None, self.log
+        except BaseException:
+            self.stop()
+            raise
 
     @property
     def log(self) -> str:
@@ -123,10 +127,6 @@ class Postfix:
     def forget(self) -> None:
         """Leave out of `log` what it has said until now."""
         self._forgotten += len(self.log)
-
-    def wait_for(self, *texts: str) -> None:
-        """Wait until its log has all of these."""
-        wait_until(lambda: all(text in self.log for text in texts))
 
     def queued(self) -> int:
         """Return how many messages wait for another attempt, or are under way."""
