@@ -29,6 +29,8 @@ from .input import Sender
 ADDRESS = IPv4Address("TCP", "192.0.2.1", 50000)
 # Longer than anything is waited for.
 FOR_EVER_SECONDS = 100_000.0
+# Longer than any reply is held back, and shorter than any limit.
+CALM_SECONDS = 15
 SMALL = Limits(
     message_octets=3000,
     recipients=3,
@@ -135,6 +137,32 @@ class Session:
     def calls(self) -> list[str]:
         """The handler's methods that were called."""
         return self._mood.ledger.calls
+
+    def run_calmly(self, *, half_closing: bool) -> list[bytes]:
+        """
+        Hold the session without any trouble: all is read, and all is answered soon.
+
+        :param half_closing: the client closes its sending side behind the last that it sends.
+        :return: the replies' codes, a line each.
+        """
+        wire, clock = self._wire, self._clock
+        self._protocol = self._factory.buildProtocol(ADDRESS)
+        self._protocol.makeConnection(wire)
+        segments = deque(self._sender.segments(self._sender.octets()))
+        patience = CALM_SECONDS
+        while patience and not (wire.disconnecting or wire.half_closed or wire.shaking):
+            if self._mood.pending:
+                self._mood.pending[0][0].callback(None)
+            elif segments and wire.producerState == "producing":
+                self._protocol.dataReceived(segments.popleft())
+                if half_closing and not segments:
+                    self._close_sending_side()
+            else:
+                clock.advance(1.0)
+                patience -= 1
+        codes = [line[:4] for line in wire.value().splitlines()]
+        self._end()
+        return codes
 
     def _step(self, segments: deque[bytes]) -> None:
         wire, random = self._wire, self._random
