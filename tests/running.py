@@ -169,9 +169,12 @@ class Client:
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS)
         self.file = self.socket.makefile("rb")
-        assert self.reply().startswith(b"220 ")
-        self._lines: list[bytes] = []
-        self.say("EHLO client.example.org")
+        try:
+            assert self.reply().startswith(b"220 ")
+            self.say("EHLO client.example.org")
+        except BaseException:
+            self.close()
+            raise
         self.keywords = [line[4:].split()[0].decode() for line in self._lines[1:]]
 
     def reply(self) -> bytes:

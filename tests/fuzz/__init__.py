@@ -1,0 +1,1 @@
+"""Sessions that no client would hold: `python -m tests.fuzz` holds as many as wanted."""

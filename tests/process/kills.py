@@ -1,0 +1,93 @@
+"""
+Kills a server under load, again and again: ``python -m tests.process.kills --times 200``.
+
+With ``--workers 2`` it is one worker that is killed, or the process that looks after them, or all
+at once.  Whatever a client was told 250 for must be there afterwards, once and whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import secrets
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from ..running import Server, running, wait_until
+from .load import CLIENTS, Kept, under_load, wait_for_the_end_of, workers_of
+
+
+def kill_under_load(folder: Path, times: int, *, seed: str, workers: int = 1) -> tuple[int, int]:
+    """
+    Kill a server so many times; one state for all, so that what one kill leaves may hurt the next.
+
+    :return: how many messages got a 250, and how many were there in the end.
+    :raises AssertionError: some were lost, or are there twice or in part.
+    """
+    source = random.Random(seed)
+    accepted: set[bytes] = set()
+    kept = Kept(folder / "state" / "Maildir")
+    killed = stored = 0
+    while killed < times:
+        options = ["--no-tls", "--no-transcripts", "--hostname", "mx.example.org"]
+        if workers > 1:
+            options += ["--workers", str(workers)]
+        with running(folder, *options) as server:
+            with under_load(server, f"{seed} {killed}") as senders:
+                wait_until(lambda senders=senders: any(sender.accepted for sender in senders))
+                while server.process.poll() is None:
+                    time.sleep(source.uniform(0.02, 0.15 if workers == 1 else 0.4))
+                    _kill(server, source, workers, last=killed + 1 >= times)
+                    killed += 1
+            for sender in senders:
+                accepted.update(sender.accepted)
+        (folder / "log").unlink()
+        stored = kept.check(accepted)
+    return len(accepted), stored
+
+
+def _kill(server: Server, source: random.Random, workers: int, *, last: bool) -> None:
+    """Kill one worker, the process that has started them, or all there are."""
+    children = workers_of(server)
+    if workers > 1 and not last and source.random() < 0.5:
+        victim = source.choice(children)
+        os.kill(victim, signal.SIGKILL)
+        wait_for_the_end_of([victim])
+        wait_until(lambda: len(workers_of(server)) == workers)
+        return
+    everybody = [server.process.pid, *children]
+    victims = everybody[: 1 if source.random() < 0.5 else None]
+    source.shuffle(victims)
+    for process in victims:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    server.process.wait()
+    wait_for_the_end_of(children)  # a worker that is left finishes what it has begun
+
+
+def main() -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.process.kills", description=__doc__)
+    parser.add_argument("--times", type=int, default=20, metavar="N")
+    parser.add_argument("--workers", type=int, default=1, metavar="N")
+    parser.add_argument("--seed", default=secrets.token_hex(4))
+    told = parser.parse_args()
+    print(f"seed {told.seed}, {CLIENTS} clients", flush=True)
+    with tempfile.TemporaryDirectory(prefix="smtpcb-kills-") as folder:
+        accepted, stored = kill_under_load(
+            Path(folder), told.times, seed=told.seed, workers=told.workers
+        )
+    print(
+        f"{told.times} kills, {accepted} messages got a 250, {stored} are there: "
+        "none lost, none twice, none in part"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

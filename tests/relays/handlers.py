@@ -1,0 +1,76 @@
+"""Handlers that mail servers relay to: ``--handler python:tests.relays.handlers.…``."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import time
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
+from smtpcb import Envelope, threaded
+
+NOTES = "notes"
+# A look-up in a database: short, and yet longer than a client on loopback takes to go.
+LOOK_UP_SECONDS = 0.02
+
+
+class Plain:
+    """Answers at once; a mailbox may refuse for good, or for as long as a file is not there."""
+
+    extensions = frozenset({"DSN"})
+
+    def rcpt(self, *arguments: Any) -> object:
+        mailbox = str(getattr(arguments[0], "forward_path", arguments[0]))
+        if mailbox.startswith("unknown@"):
+            return 550, "No such user"
+        if mailbox.startswith("busy@"):
+            try:
+                open("not-busy").close()
+            except FileNotFoundError:
+                return 451, "Come back later"
+        return None
+
+    def message(self, envelope: Envelope) -> None:
+        note(envelope)
+
+
+class Slow:
+    """Looks each recipient up before it answers."""
+
+    async def rcpt(self, *arguments: Any) -> None:
+        await deferLater(reactor, LOOK_UP_SECONDS)
+
+    async def message(self, envelope: Envelope) -> None:
+        await deferLater(reactor, LOOK_UP_SECONDS)
+        note(envelope)
+
+
+@threaded
+class Threaded:
+    """The same for code that blocks."""
+
+    def rcpt(self, *arguments: Any) -> None:
+        time.sleep(LOOK_UP_SECONDS)
+
+    def message(self, envelope: Envelope) -> None:
+        note(envelope)
+
+
+def note(envelope: Envelope) -> None:
+    """Leave a line for the test."""
+    content = envelope.content.bytes()
+    line = {
+        "from": str(envelope.reverse_path),
+        "to": [str(one.forward_path) for one in envelope.recipients],
+        # Of what follows the header section, since a relay adds to that.
+        "body": hashlib.sha256(content.partition(b"\r\n\r\n")[2]).hexdigest(),
+        "content": content[:4096].decode("utf-8", "surrogateescape"),
+        "tls": envelope.connection.tls is not None,
+    }
+    with open(NOTES, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(json.dumps(line) + "\n")
