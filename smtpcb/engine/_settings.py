@@ -30,6 +30,10 @@ class Settings:
     :ivar lenient_addresses: take ``MAIL FROM: <a@b>`` (a blank), ``MAIL FROM:a@b`` (no brackets)
         and domains with an underscore or a dot at the end.
     :ivar allow_insecure_auth: offer passwords outside TLS as well.
+    :ivar require_auth: take mail from clients only that have logged in: MAIL is 530 5.7.0 before
+        (RFC 4954 §6).
+    :ivar require_tls: take nothing outside TLS but what leads to it: NOOP, EHLO, STARTTLS and QUIT;
+        anything else is 530 5.7.0 (RFC 3207 §4).
     :ivar limits: how much one client may ask for.
     """
 
@@ -38,6 +42,8 @@ class Settings:
     bare_newline: Literal["refuse", "normalize"] = "refuse"
     lenient_addresses: bool = False
     allow_insecure_auth: bool = False
+    require_auth: bool = False
+    require_tls: bool = False
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

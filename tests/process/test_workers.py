@@ -281,7 +281,7 @@ def test_each_has_a_handler_of_its_own(tmp_path: Path) -> None:
 def test_most_connections_over_all(tmp_path: Path) -> None:
     """Each worker takes its share, and no more."""
     with (
-        running(tmp_path, *TWO, "--max-connections", "3") as server,
+        running(tmp_path, *TWO, "--connections", "3") as server,
         ExitStack() as stack,
     ):
         welcome = 0

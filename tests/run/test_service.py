@@ -619,7 +619,7 @@ class TestSettings:
             bare_newline="normalize",
             lenient_addresses=True,
             allow_insecure_auth=True,
-            max_size="1k",
+            message_octets="1k",
         )
         settings = service.smtp.factory.settings
         assert settings.hostname == "[192.0.2.1]"

@@ -54,8 +54,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     Path("passphrase").write_text("opens\n")
     Path("wrong").write_text("closes\n")
     Path("garbage").write_text("garbage\n")
-    Path("bad.toml").write_text("max-size = \n")
-    Path("unknown.toml").write_text("max-sise = 1\n")
+    Path("bad.toml").write_text("message-octets = \n")
+    Path("unknown.toml").write_text("message-octet = 1\n")
     yield tmp_path
     for name in set(sys.modules) - known:
         if name.startswith("handler_"):
@@ -76,9 +76,12 @@ PEM = ("--tls-certificate", "cert.pem")
 MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--bogus",), "option --bogus not recognized"),
     (("stray",), "not an option: stray"),
-    (("--max-size",), "option --max-size requires argument"),
-    (("--max-size", "big"), "--max-size: a number of octets such as 33554432 or 32M is wanted"),
-    (("--max-recipients", "1k"), "--max-recipients: a number is wanted, not '1k'"),
+    (("--message-octets",), "option --message-octets requires argument"),
+    (
+        ("--message-octets", "big"),
+        "--message-octets: a number of octets such as 33554432 or 32M is wanted",
+    ),
+    (("--recipients", "1k"), "--recipients: a number is wanted, not '1k'"),
     (("--idle-seconds", "0"), "--idle-seconds: a number of seconds above 0 is wanted, not '0'"),
     (("--bare-newline", "keep"), "--bare-newline: refuse or normalize is wanted, not 'keep'"),
     (("--state", ""), "--state: a path is wanted, not ''"),
@@ -150,7 +153,10 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--workers", "2", "--handler", "python:handler_none.X"), "cannot import handler_none"),
     (("--config", "none.toml"), "none.toml: No such file or directory"),
     (("--config", "bad.toml"), "bad.toml: Invalid value"),
-    (("--config", "unknown.toml"), "unknown.toml: unknown setting 'max-sise'"),
+    (
+        ("--config", "unknown.toml"),
+        "unknown.toml: unknown setting 'message-octet'; did you mean 'message-octets'?",
+    ),
 ]
 
 
@@ -307,7 +313,7 @@ class TestHelp:
         output, _ = process.communicate(timeout=20)
         assert process.returncode == 0
         assert output.decode().splitlines()[0].endswith("smtpcb [options]")
-        assert "--max-connections-per-address=N" in output.decode()
+        assert "--connections-per-address=N" in output.decode()
 
 
 PLUGIN = """

@@ -363,7 +363,7 @@ class TestShare:
     )
     def test_most_connections(self, tmp_path: Path, said: str, expected: int | None) -> None:
         """A worker has its share of them, rounded up."""
-        service = self.made(tmp_path, max_connections=said)
+        service = self.made(tmp_path, connections=said)
         assert service.smtp.factory.settings.limits.connections == expected
 
     def test_one_of_them_clears_up(self, tmp_path: Path) -> None:
