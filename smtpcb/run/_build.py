@@ -540,11 +540,15 @@ def _identities(
         beside = [
             option.name
             for option in OPTIONS
-            if (option.name == "smtps" or option.name.startswith("tls-"))
+            if (option.name in ("smtps", "require-tls") or option.name.startswith("tls-"))
             and configuration[option.key]
         ]
         if beside:
             raise ConfigurationError(f"--no-tls cannot stand beside --{beside[0]}")
+        if configuration["require_auth"] and not configuration["allow_insecure_auth"]:
+            raise ConfigurationError(
+                "--require-auth beside --no-tls needs --allow-insecure-auth: nobody could log in"
+            )
         return None, None, None
     if certificate and archive:
         raise ConfigurationError("--tls-certificate and --tls-pkcs12 exclude each other")

@@ -35,8 +35,8 @@ def provide(configuration: Configuration) -> None:
     allowed = raise_limit(wanted)
     if connections is not None and allowed < wanted:
         _log.warn(
-            "a process can have {allowed} files open, and {connections} connections may need {wanted}: "
-            "raise the limit (LimitNOFILE of systemd, ulimit -n), or lower --connections",
+            "a process can have {allowed} files open, and {connections} connections may need "
+            "{wanted}: raise the limit (LimitNOFILE of systemd, ulimit -n), or lower --connections",
             allowed=allowed,
             connections=connections,
             wanted=wanted,

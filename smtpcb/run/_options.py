@@ -429,7 +429,7 @@ def resolve(said: Mapping[str, Any], file: Mapping[str, Any]) -> Configuration:
     """
     Return the configuration: the command line before the file before the defaults.
 
-    :raises ConfigurationError: no port is left to take mail on, or no client could send any.
+    :raises ConfigurationError: no port is left to take mail on.
     """
     given = {**file, **said}
     values = {option.key: given.get(option.key, option.default) for option in OPTIONS}
@@ -437,11 +437,5 @@ def resolve(said: Mapping[str, Any], file: Mapping[str, Any]) -> Configuration:
         values["listen"] = ()  # ports that are named take the place of the default ones
     if not values["listen"] and not values["smtps"]:
         raise ConfigurationError("nothing to listen on: neither listen nor smtps names a port")
-    if values["no_tls"] and values["require_tls"]:
-        raise ConfigurationError("--no-tls cannot stand beside --require-tls")
-    if values["no_tls"] and values["require_auth"] and not values["allow_insecure_auth"]:
-        raise ConfigurationError(
-            "--require-auth beside --no-tls needs --allow-insecure-auth: nobody could log in"
-        )
     values["state"] = values["state"].absolute()
     return Configuration(values, frozenset(given))

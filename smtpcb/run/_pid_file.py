@@ -2,8 +2,8 @@
 twistd's pid file, when the process that it names is gone.
 
 twistd removes one whose number nobody has any more, and gives up in several lines where somebody
-has: but after a crash or in a container, where numbers begin anew, that is any other program, or the
-very process that is just starting.
+has: but after a crash or in a container, where numbers begin anew, that is any other program, or
+the very process that is just starting.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ twice is slower than that, and one who is not presses it once more.
 
 Only the process that was started decides: workers hear by their pipe what it has decided.
 
-**SIGHUP** reads certificates again.  Its default is to end the process, which nobody means who sends
-it to a server that is just starting: from the moment that our code runs it is remembered, and acted
-on once there is something to reload.
+**SIGHUP** reads certificates again.  Its default is to end the process, which nobody means who
+sends it to a server that is just starting: from the moment that our code runs it is remembered, and
+acted on once there is something to reload.
 """
 
 from __future__ import annotations
@@ -77,8 +77,10 @@ class StopSignals:
 
 
 def attend(reactor: Any, cut: Callable[[], object]) -> None:
-    """Have SIGTERM and SIGINT stop the server, once the reactor runs; where it does already they
-    are somebody else's.
+    """
+    Have SIGTERM and SIGINT stop the server, and cut it when they come again.
+
+    :param reactor: one that runs already is somebody else's, and so are its signals.
     """
     if not reactor.running:
         # Then, and not now: the reactor would put its own in their place when it starts.
@@ -95,10 +97,14 @@ class _Remembered:
         self.came = True
 
 
-def remember_reload() -> None:
-    """Have SIGHUP not end the process from now on; `on_reload` makes up for it."""
+def remember_reload(reactor: Any) -> None:
+    """
+    Have SIGHUP not end the process from now on; `on_reload` makes up for it.
+
+    :param reactor: one that runs already is somebody else's, and so are its signals.
+    """
     with suppress(ValueError):  # not in the main thread
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        if not reactor.running and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
             signal.signal(signal.SIGHUP, _Remembered())
 
 

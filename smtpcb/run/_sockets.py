@@ -1,9 +1,9 @@
 """
 The sockets that we listen on, where Twisted's own ports will not do.
 
-Workers share sockets that nobody accepts from in the process that opened them.  And where a port is
-asked for in both families (``tcp:25`` and ``tcp6:25``), its IPv6 socket must be for IPv6 alone: left
-to itself it takes IPv4 clients as well on Linux, and then one of the two cannot be bound.
+Workers share sockets that nobody accepts from in the process that opened them.  And where a port
+is asked for in both families (``tcp:25`` and ``tcp6:25``), its IPv6 socket must be for IPv6 alone:
+left to itself it takes IPv4 clients as well on Linux, and then one of the two cannot be bound.
 """
 
 from __future__ import annotations

@@ -190,7 +190,7 @@ def makeService(options: Options) -> IService:
     # Here and not at the top: twistd's --reactor installs one meanwhile.
     from twisted.internet import reactor
 
-    remember_reload()
+    remember_reload(reactor)
     parent: Mapping[str, Any] = options.parent or {}
     user, group = parent.get("uid"), parent.get("gid")
     owner = None
