@@ -18,7 +18,7 @@ from smtpcb.run._options import OPTIONS
 from smtpcb.run.tap import Options, makeService
 from smtpcb.run.workers._supervisor import Supervisor
 from tests.certificates import make_identity, write_pem, write_pkcs12
-from tests.running import ANY_PORT, TWISTD, Client, run_twistd, running
+from tests.running import ANY_PORT, TWISTD, Client, run_twistd, running, wait_until
 
 HANDLERS = {
     "good": "class Inbox:\n    def message(self, envelope): pass\n",
@@ -242,7 +242,8 @@ class TestMistakes:
         assert ended.returncode == 1
         text = (ended.stdout + ended.stderr).decode()
         assert f"cannot listen on 127.0.0.1:{number}: Address already in use" in text
-        assert not Path("pid").exists()
+        # It has told whoever started it before it cleans up.
+        wait_until(lambda: not Path("pid").exists())
 
     def test_a_socket_that_cannot_be_made(self, folder: Path) -> None:
         """What a UNIX socket fails with is told by its path."""
@@ -428,9 +429,12 @@ def test_the_user_that_twistd_becomes_is_passed_on(
 ) -> None:
     """Started as root, the server makes what it keeps for the user it will run as."""
     seen = []
-    monkeypatch.setattr(
-        "smtpcb.run.tap.make_service", lambda _, owner: seen.append(owner) or Mock()
-    )
+
+    def make(_: object, owner: object) -> Mock:
+        seen.append(owner)
+        return Mock()
+
+    monkeypatch.setattr("smtpcb.run.tap.make_service", make)
     monkeypatch.setattr("os.getuid", lambda: 0)
     options = Options()
     options.parseOptions([])
