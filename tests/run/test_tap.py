@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -263,6 +264,47 @@ class TestCheck:
             service_of("--check", *PEM, "--tls-key", "key.pem")
         assert caught.value.code == 0
         assert capsys.readouterr().out == "smtpcb: the settings are good\n"
+
+    def test_every_warning_of_a_start(
+        self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A start would log them: what others may read, and limits that the system has not."""
+        monkeypatch.setattr("smtpcb.run._descriptors.raise_limit", lambda wanted: 1024)
+        Path("passwords").write_text("anne:secret\n")
+        Path("passwords").chmod(0o644)
+        Path("key.pem").chmod(0o644)
+        said = ("--check", *PEM, "--tls-key", "key.pem", "--auth", "file:passwords")
+        with pytest.raises(SystemExit) as caught:
+            service_of(*said)
+        assert caught.value.code == 0
+        *warnings, last = capsys.readouterr().out.splitlines()
+        assert last == "smtpcb: the settings are good"
+        assert all(line.startswith("smtpcb: warn: ") for line in warnings)
+        for part in ("key.pem: others may read", "passwords: others may read", "1024 files open"):
+            assert sum(part in line for line in warnings) == 1
+
+
+class TestPidFile:
+    """twistd's pid file, before twistd itself looks at it."""
+
+    @pytest.mark.parametrize("text", ["", "{}"])
+    def test_one_that_was_left_behind(self, folder: Path, text: str) -> None:
+        """The start goes on, also where another program has the number by now."""
+        Path("pid").write_text(text.format(os.getppid()))
+        command = [TWISTD, "-n", "--pidfile=pid", "smtpcb", "--listen", "tcp:99999"]
+        ended = subprocess.run(command, capture_output=True, timeout=20, check=False)
+        assert ended.returncode == 1
+        assert b"tcp:99999: no endpoint" in ended.stderr
+        assert not Path("pid").exists()
+
+    def test_one_that_is_something_else(self, folder: Path) -> None:
+        """One line, exit status 1, and the file stays."""
+        command = [TWISTD, "-n", "--pidfile=garbage", "smtpcb", "--listen", ANY_PORT]
+        ended = subprocess.run(command, capture_output=True, timeout=20, check=False)
+        assert ended.returncode == 1
+        line = rb"smtpcb: --pidfile garbage: it is there, and has no process number in it\n"
+        assert re.fullmatch(line, ended.stderr)
+        assert Path("garbage").exists()
 
 
 def test_workers_are_looked_after(folder: Path) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IStreamServerEndpoint
@@ -154,27 +153,6 @@ def started(reactor: Reactor) -> Iterator[Supervisor]:
 
 class TestSockets:
     """What is bound, without a reactor that accepts."""
-
-    @pytest.mark.parametrize(
-        ("interface", "kind", "host"),
-        [
-            ("127.0.0.1", IPv4Address, "127.0.0.1"),
-            ("", IPv4Address, "0.0.0.0"),
-            ("::1", IPv6Address, "::1"),
-        ],
-    )
-    def test_it_listens(self, interface: str, kind: type, host: str) -> None:
-        """A client that comes waits for a worker."""
-        if ":" in interface and not socket.has_ipv6:
-            pytest.skip("no IPv6")
-        opened = SocketReactor().listenTCP(0, None, 5, interface)
-        address = opened.getHost()
-        assert isinstance(address, kind)
-        assert address.host == host
-        reached = {"0.0.0.0": "127.0.0.1"}.get(host, host)
-        socket.create_connection((reached, address.port), 5).close()
-        assert not opened.socket.getblocking()
-        opened.socket.close()
 
     def test_none_stays_bound_when_one_cannot_be(
         self, reactor: Reactor, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
