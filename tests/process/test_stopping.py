@@ -122,16 +122,20 @@ def test_one_wish_to_stop_may_come_as_several_signals(tmp_path: Path) -> None:
         assert "Traceback" not in server.log
 
 
-@pytest.mark.parametrize(("workers", "stops"), [(2, 14), (0, 6)])
-def test_a_stop_of_the_whole_group_cuts_nobody(tmp_path: Path, workers: int, stops: int) -> None:
+# One fault of this kind showed in every second or third stop.
+@pytest.mark.parametrize(
+    ("workers", "stop"),
+    [*((("--workers", "2"), stop) for stop in range(14)), *(((), stop) for stop in range(6))],
+)
+def test_a_stop_of_the_whole_group_cuts_nobody(
+    tmp_path: Path, workers: tuple[str, ...], stop: int
+) -> None:
     """A service manager sends SIGTERM to all processes at once: whoever sends may finish."""
-    for stop in range(stops):
-        options = ("--workers", str(workers)) if workers else ()
-        with running(tmp_path / str(stop), *options) as server:
-            stop_under_load(server, workers_first=bool(stop % 2))
-            assert server.wait() == -signal.SIGTERM
-            assert "started again" not in server.log
-            assert "Traceback" not in server.log
+    with running(tmp_path, *workers) as server:
+        stop_under_load(server, workers_first=bool(stop % 2))
+        assert server.wait() == -signal.SIGTERM
+        assert "started again" not in server.log
+        assert "Traceback" not in server.log
 
 
 def stop_under_load(server: Server, *, workers_first: bool) -> None:

@@ -172,6 +172,17 @@ class TestTable:
         """`--auth memory:NAME:PASSWORD` is for tests, and not for logs."""
         assert "secret" not in repr(configured(auth=("memory:anne:secret",)))
 
+    def test_a_limit_has_one_name(self) -> None:
+        """That of its field, on the command line and in the file."""
+        assert {option.name for option in LIMITS} == {
+            field.name.replace("_", "-") for field in fields(Limits)
+        }
+
+    def test_a_socket_may_be_called_like_a_proxy(self) -> None:
+        """Only what reads the PROXY protocol is refused."""
+        for endpoint in ("unix:haproxy:mode=660", "unix:/run/haproxy/smtp", "tcp:25"):
+            assert read_value(BY_NAME["listen"], endpoint, "") == endpoint
+
 
 class TestValues:
     """Texts become values."""
@@ -252,6 +263,14 @@ class TestFile:
         ("text", "says"),
         [
             ("message-octets = ", "Invalid value"),
+            ("max_size = 1\nfree_errors = 1\nfree-errors = 2", "unknown setting 'max_size'"),
+            ("free_errors = 1\nfree-errors = 2", "free-errors is given twice"),
+            ("free-error = 1", "unknown setting 'free-error'; did you mean free-errors"),
+            ("Grace_Second = 1", "unknown setting 'Grace_Second'; did you mean grace-seconds"),
+            (
+                'listen = ["tcp:25", "haproxy:tcp:26"]',
+                "listen: the PROXY protocol is not there yet",
+            ),
             ("nothing-like-it = 1", "unknown setting 'nothing-like-it'"),
             ("config = 'x'", "unknown setting 'config'"),
             ("message-octets = 'x'", "message-octets: a number of octets such as 33554432 or 32M"),

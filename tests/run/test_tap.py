@@ -206,7 +206,7 @@ class TestMistakes:
         for arguments, process in [
             (said, run_twistd(folder, *said, errors=subprocess.PIPE)) for said in chosen
         ]:
-            output, errors = process.communicate(timeout=20)
+            output, errors = process.communicate(timeout=60)
             assert process.returncode == 1, arguments
             assert output == b"", arguments
             assert re.fullmatch(rb"smtpcb: [^\n]+\n", errors), (arguments, errors)
@@ -220,7 +220,7 @@ class TestMistakes:
             endpoints = [f"tcp:{port}:interface=127.0.0.1" for port in (other, number)]
             options = ("--listen", endpoints[0], "--listen", endpoints[1])
             process = run_twistd(folder, *options, errors=subprocess.PIPE)
-            output, errors = process.communicate(timeout=20)
+            output, errors = process.communicate(timeout=60)
         assert process.returncode == 1
         line = f"cannot listen on 127.0.0.1:{number}: Address already in use"
         assert errors.decode() == f"smtpcb: {line}\n"
@@ -237,7 +237,7 @@ class TestMistakes:
                     *("--listen", f"tcp:{number}:interface=127.0.0.1"),
                 ],
                 capture_output=True,
-                timeout=20,
+                timeout=60,
                 check=False,
             )
         assert ended.returncode == 1
@@ -250,7 +250,7 @@ class TestMistakes:
         """What a UNIX socket fails with is told by its path."""
         path = folder / "none" / "socket"
         process = run_twistd(folder, "--listen", f"unix:{path}", errors=subprocess.PIPE)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
         assert process.returncode == 1
         assert re.fullmatch(rb"smtpcb: cannot listen[^\n]*No such file[^\n]*\n", errors), errors
 
@@ -292,15 +292,25 @@ class TestPidFile:
         """The start goes on, also where another program has the number by now."""
         Path("pid").write_text(text.format(os.getppid()))
         command = [TWISTD, "-n", "--pidfile=pid", "smtpcb", "--listen", "tcp:99999"]
-        ended = subprocess.run(command, capture_output=True, timeout=20, check=False)
+        ended = subprocess.run(command, capture_output=True, timeout=60, check=False)
         assert ended.returncode == 1
         assert b"tcp:99999: no endpoint" in ended.stderr
         assert not Path("pid").exists()
 
+    def test_who_says_where_it_is(self, folder: Path) -> None:
+        """twistd does; without one there is nothing to look at."""
+        options = Options()
+        options.parent = {"pidfile": "garbage"}
+        with pytest.raises(SystemExit, match="smtpcb: --pidfile garbage: it is there"):
+            options.parseOptions([])
+        options = Options()
+        options.parent = {"pidfile": ""}
+        options.parseOptions([])
+
     def test_one_that_is_something_else(self, folder: Path) -> None:
         """One line, exit status 1, and the file stays."""
         command = [TWISTD, "-n", "--pidfile=garbage", "smtpcb", "--listen", ANY_PORT]
-        ended = subprocess.run(command, capture_output=True, timeout=20, check=False)
+        ended = subprocess.run(command, capture_output=True, timeout=60, check=False)
         assert ended.returncode == 1
         line = rb"smtpcb: --pidfile garbage: it is there, and has no process number in it\n"
         assert re.fullmatch(line, ended.stderr)
@@ -363,7 +373,7 @@ class TestHelp:
     def test_as_a_process(self, folder: Path) -> None:
         """`twistd smtpcb --help` works from any folder."""
         process = run_twistd(folder, "--help")
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
         assert process.returncode == 0
         assert output.decode().splitlines()[0].endswith("smtpcb [options]")
         assert "--connections-per-address=N" in output.decode()
@@ -423,14 +433,14 @@ class TestHandlers:
         ]:
             options = ("--handler", handler)
             process = run_twistd(tmp_path, *options, environment=plugins, errors=subprocess.PIPE)
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=60)
             assert process.returncode == 1
             assert errors.decode() == f"smtpcb: {line}\n"
 
     def test_they_are_listed(self, tmp_path: Path, plugins: Mapping[str, str]) -> None:
         """`--help-handlers` names all there are."""
         process = run_twistd(tmp_path, "--help-handlers", environment=plugins)
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
         assert process.returncode == 0
         rows = [line.split(maxsplit=1) for line in output.decode().splitlines()]
         assert [name for name, _ in rows] == ["capture[:FOLDER]", "python:MODULE.NAME", "refuse"]

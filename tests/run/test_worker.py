@@ -470,6 +470,26 @@ class TestShare:
             await service.stopService()
         assert kinds == [[SharedDirectPort, SharedPort], [SharedPort, SharedPort]]
 
+    def test_a_stop_that_does_not_wait(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All sessions end."""
+        service = self.made(tmp_path)
+        happened: list[str] = []
+        monkeypatch.setattr(service.smtp.factory, "cut", lambda: happened.append("cut"))
+        service.cut()
+        assert happened == ["cut"]
+
+    def test_what_must_be_known_before_mail(self, tmp_path: Path) -> None:
+        """`--require-auth` and `--require-tls` are settings of the same names."""
+        configuration = configured(tmp_path)
+        for name in ("require_auth", "require_tls"):
+            values = {**configuration.values, name: True}
+            share = Share(1, 2, ((3, 2),))
+            settings = make_service(Configuration(values), share=share).smtp.factory.settings
+            assert getattr(settings, name) is True
+            assert settings.require_auth != settings.require_tls
+
     def test_another_twisted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where its ports are not as we know them, they are taken as they are."""
         from twisted.internet import reactor

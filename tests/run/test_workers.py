@@ -459,6 +459,17 @@ class TestStop:
         reactor.advance(limit)
         assert [process.signals for process in reactor.processes] == [["KILL"], ["KILL"]]
 
+    def test_one_that_has_just_ended_is_not_killed(
+        self, reactor: Reactor, started: Supervisor
+    ) -> None:
+        """Its number may be somebody else's by now."""
+        [gone, other] = started.workers.values()
+        reactor.processes[0].pid = None
+        assert not gone.kill()
+        reactor.processes[1].exits()
+        assert not other.kill()
+        assert reactor.processes[1].signals == []
+
     def test_who_holds_its_outputs_is_not_waited_for(
         self, reactor: Reactor, started: Supervisor
     ) -> None:
