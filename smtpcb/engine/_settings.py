@@ -32,8 +32,10 @@ class Settings:
     :ivar lenient_addresses: take ``MAIL FROM: <a@b>`` (a blank), ``MAIL FROM:a@b`` (no brackets)
         and domains with an underscore or a dot at the end.
     :ivar allow_insecure_auth: offer passwords outside TLS as well.
-    :ivar require_tls: take no mail outside TLS (RFC 3207 §4).
-    :ivar require_auth: take no mail from who has not logged in (RFC 4954 §6).
+    :ivar require_auth: take mail from clients only that have logged in: MAIL is 530 5.7.0 before
+        (RFC 4954 §6).
+    :ivar require_tls: take nothing outside TLS but what leads to it: NOOP, EHLO, STARTTLS and QUIT;
+        anything else is 530 5.7.0 (RFC 3207 §4).
     :ivar extensions: service extensions of your own.
     :ivar limits: how much one client may ask for.
     """

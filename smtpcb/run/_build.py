@@ -5,12 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import re
-import signal
 import socket
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -38,6 +36,9 @@ from smtpcb.handlers.capture import Capture, prepare
 from smtpcb.handling._factories import authenticator as adapt_authenticator
 from smtpcb.interfaces import ISmtpHandlerPlugin
 from smtpcb.run._options import OPTIONS, Configuration, ConfigurationError
+from smtpcb.run._passwords import PasswordFile
+from smtpcb.run._signals import on_reload
+from smtpcb.run._sockets import for_ipv6_alone, ports_of_both_families
 from smtpcb.server import _direct as transport
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._service import SmtpService
@@ -68,20 +69,6 @@ class Share:
     workers: int
     sockets: tuple[tuple[int, int], ...]
     identity: tuple[bytes, str] | None = field(default=None, repr=False)
-
-
-def on_second_signal(reactor: Any, act: Callable[[], None]) -> dict[int, Any]:
-    """Have whoever asks twice to stop not wait; return what the signals did before."""
-
-    def come(*_: object) -> None:
-        reactor.callFromThread(act)
-
-    before: dict[int, Any] = {}
-    with suppress(ValueError):  # not in the main thread: signals are somebody else's
-        for number in (signal.SIGTERM, signal.SIGINT):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, come)
-    return before
 
 
 class ServerService(Service):
@@ -119,7 +106,7 @@ class ServerService(Service):
         self.report = report
         self.identity = identity
         self._loops: list[LoopingCall] = []
-        self._old_signal: Any = None
+        self._give_back_signal: Callable[[], None] | None = None
 
     def privilegedStartService(self) -> None:
         """
@@ -145,10 +132,7 @@ class ServerService(Service):
         if self._identities is not None:
             self._every(RELOAD_SECONDS, self.reload)
         # Without TLS as well: who sends it to every server does not mean to end this one.
-        with suppress(ValueError):  # not in the main thread: signals are somebody else's
-            self._old_signal = signal.signal(
-                signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reload)
-            )
+        self._give_back_signal = on_reload(self._reactor, self.reload)
         if self._transcripts is not None:
             self._transcripts.start()
         if self.report is not None:
@@ -161,17 +145,19 @@ class ServerService(Service):
         for loop in self._loops:
             loop.stop()
         self._loops.clear()
-        if self._old_signal is not None:
-            signal.signal(signal.SIGHUP, self._old_signal)
-            self._old_signal = None
-        again = on_second_signal(self._reactor, self.smtp.factory.cut)
         yield self.smtp.stopService()
-        for number, handler in again.items():
-            signal.signal(number, handler)
         if self._handler is not None:
             yield maybeDeferred(self._handler.stopService)
         if self._transcripts is not None:
             yield self._transcripts.close()
+        # Not before: by default SIGHUP would end us while sessions are being finished.
+        if self._give_back_signal is not None:
+            self._give_back_signal()
+            self._give_back_signal = None
+
+    def cut(self) -> None:
+        """End all sessions now; they stop already, and somebody does not want to wait."""
+        self.smtp.factory.cut()
 
     def reload(self) -> None:
         """Read keys and certificates again; a pair that is broken leaves the old one in force."""
@@ -367,6 +353,8 @@ def _with_hostname(configuration: Configuration, hostname: str) -> Settings:
         bare_newline=configuration["bare_newline"],
         lenient_addresses=configuration["lenient_addresses"],
         allow_insecure_auth=configuration["allow_insecure_auth"],
+        require_auth=configuration["require_auth"],
+        require_tls=configuration["require_tls"],
         limits=configuration.limits,
     )
 
@@ -410,7 +398,9 @@ def endpoints_of(
     :raises ConfigurationError: one of them is none.
     """
     made = []
+    both = ports_of_both_families([*configuration["listen"], *configuration["smtps"]])
     for name in ("listen", "smtps"):
+        opening = clear if name == "listen" else implicit
         for description in configuration[name]:
             kind = description.partition(":")[0]
             full = description
@@ -428,7 +418,7 @@ def endpoints_of(
                 if "backlog=" not in description:
                     full += ":backlog=511"  # Twisted's 50 is little for a burst of mail
             try:
-                made.append(serverFromString(clear if name == "listen" else implicit, full))
+                made.append(serverFromString(for_ipv6_alone(full, both, opening), full))
             except Exception as error:  # a parser of a plug-in may raise anything
                 raise ConfigurationError(
                     f"--{name} {description}: no endpoint: {one_line(error)}"
@@ -483,15 +473,10 @@ def _checker(description: str) -> object:
     where = f"--auth {name}"
     try:
         if name == "file" and argument:
-            # Twisted only warns of one that cannot be read, and then refuses every login.
-            argument = os.path.abspath(argument)
-            with open(argument, "rb"):
-                pass
+            return PasswordFile(Path(argument).absolute())
         checker = findCheckerFactory(name).generateChecker(argument)
     except InvalidAuthType:
         raise ConfigurationError(f"{where}: no such method; --help-auth lists them") from None
-    except OSError as error:
-        raise ConfigurationError(f"{where}: {error.filename}: {error.strerror}") from None
     except Exception as error:  # a plug-in may raise anything
         raise ConfigurationError(f"{where}: {one_line(error)}") from None
     if IUsernamePassword not in checker.credentialInterfaces:
@@ -543,11 +528,15 @@ def _identities(
         beside = [
             option.name
             for option in OPTIONS
-            if (option.name == "smtps" or option.name.startswith("tls-"))
+            if (option.name in ("smtps", "require-tls") or option.name.startswith("tls-"))
             and configuration[option.key]
         ]
         if beside:
             raise ConfigurationError(f"--no-tls cannot stand beside --{beside[0]}")
+        if configuration["require_auth"] and not configuration["allow_insecure_auth"]:
+            raise ConfigurationError(
+                "--require-auth beside --no-tls needs --allow-insecure-auth: nobody could log in"
+            )
         return None, None, None
     if certificate and archive:
         raise ConfigurationError("--tls-certificate and --tls-pkcs12 exclude each other")

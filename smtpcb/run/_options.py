@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -126,17 +128,29 @@ def _path(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
+# As the kind of an endpoint, or of one within another, where a colon has a backslash before it.
+_HAPROXY = re.compile(r"(?:\A|:)\s*haproxy\s*\\*:", re.IGNORECASE)
+
+
+def _endpoint(text: str) -> str:
+    if not text.startswith("unix:") and _HAPROXY.search(text):
+        # It would look as if it worked: handlers, limits and transcripts would see the balancer.
+        raise ConfigurationError(f"the PROXY protocol is not there yet: {text}")
+    return text
+
+
 _DEFAULTS = {row.name: row.default for row in fields(Limits) if row.default is not MISSING}
 
 
-def _limit(name: str, limit: str, kind: Callable[[str], Any], metavar: str, text: str) -> Option:
-    return Option(name, kind, _DEFAULTS[limit], text, metavar, limit=limit)
+def _limit(limit: str, kind: Callable[[str], Any], metavar: str, text: str) -> Option:
+    # A limit has one name, which is that of its field.
+    return Option(limit.replace("_", "-"), kind, _DEFAULTS[limit], text, metavar, limit=limit)
 
 
 OPTIONS: tuple[Option, ...] = (
     Option(
         "listen",
-        str,
+        _endpoint,
         ("tcp:10025:interface=127.0.0.1", "tcp:10587:interface=127.0.0.1"),
         "Twisted endpoint to take mail on, with STARTTLS; may be repeated.",
         "ENDPOINT",
@@ -144,7 +158,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "smtps",
-        str,
+        _endpoint,
         (),
         "The same with implicit TLS.  Ports named by either replace the default ones.",
         "ENDPOINT",
@@ -224,6 +238,8 @@ OPTIONS: tuple[Option, ...] = (
         "N",
     ),
     Option("allow-insecure-auth", bool, False, "Take passwords outside TLS as well."),
+    Option("require-auth", bool, False, "Take mail from clients only that have logged in."),
+    Option("require-tls", bool, False, "Take nothing outside TLS but what leads to it."),
     Option(
         "bare-newline",
         _one_of("refuse", "normalize"),
@@ -233,89 +249,74 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("lenient-addresses", bool, False, "Take addresses without brackets or behind a blank."),
     _limit(
-        "max-size",
         "message_octets",
         _or_none(_at_least(1, _octets)),  # RFC 1870 §4: SIZE 0 says that there is no limit
         "OCTETS",
         "Longest message.",
     ),
-    _limit("max-recipients", "recipients", _or_none(_count), "N", "Most recipients of a message."),
+    _limit("recipients", _or_none(_count), "N", "Most recipients of a message."),
     _limit(
-        "max-connections",
         "connections",
         _or_none(_count),
         "N",
         "Most clients at once; each of several workers takes its share of them.",
     ),
     _limit(
-        "max-connections-per-address",
         "connections_per_address",
         _or_none(_count),
         "N",
         "Most clients at once from one address; loopback is exempt.  Each worker counts its own.",
     ),
-    _limit("max-errors", "errors", _or_none(_count), "N", "Errors that end a session."),
-    _limit("free-errors", "free_errors", _or_none(_count), "N", "Errors answered without a delay."),
-    _limit("max-messages", "messages", _or_none(_count), "N", "Messages in one session."),
+    _limit("errors", _or_none(_count), "N", "Errors that end a session."),
+    _limit("free_errors", _or_none(_count), "N", "Errors answered without a delay."),
+    _limit("messages", _or_none(_count), "N", "Messages in one session."),
     _limit(
-        "max-idle-commands",
         "idle_commands",
         _or_none(_count),
         "N",
         "Commands that bring no message nearer, between two messages.",
     ),
     _limit(
-        "max-auth-failures",
         "auth_failures",
         _or_none(_count),
         "N",
         "Refused logins that end it.",
     ),
+    _limit("command_octets", _at_least(512, _octets), "OCTETS", "Longest command."),
+    _limit("auth_octets", _at_least(512, _octets), "OCTETS", "Longest AUTH response."),
+    _limit("header_octets", _octets, "OCTETS", "How much of a header is parsed."),
+    _limit("idle_seconds", _positive, "SECONDS", "How long to wait for a command."),
     _limit(
-        "max-command-line", "command_octets", _at_least(512, _octets), "OCTETS", "Longest command."
-    ),
-    _limit(
-        "max-auth-line", "auth_octets", _at_least(512, _octets), "OCTETS", "Longest AUTH response."
-    ),
-    _limit("max-headers", "header_octets", _octets, "OCTETS", "How much of a header is parsed."),
-    _limit("idle-seconds", "idle_seconds", _positive, "SECONDS", "How long to wait for a command."),
-    _limit(
-        "session-seconds",
         "session_seconds",
         _or_none(_positive),
         "SECONDS",
         "How long a connection may last.",
     ),
     _limit(
-        "content-rate",
         "content_octets_per_second",
         _or_none(_seconds),
         "OCTETS",
         "Slowest message taken, in octets a second.",
     ),
     _limit(
-        "handshake-seconds",
         "handshake_seconds",
         _positive,
         "SECONDS",
         "How long a handshake may take.",
     ),
     _limit(
-        "decision-seconds",
         "decision_seconds",
         _positive,
         "SECONDS",
         "How long an answer may take.",
     ),
     _limit(
-        "message-seconds",
         "message_seconds",
         _positive,
         "SECONDS",
         "The same for a complete message.",
     ),
     _limit(
-        "grace-seconds",
         "grace_seconds",
         _seconds,
         "SECONDS",
@@ -384,6 +385,8 @@ def read_value(option: Option, text: object, where: str) -> Any:
         raise ConfigurationError(f"{where}: not a value: {text!r}")
     try:
         return option.kind(str(text))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
     except ValueError as error:
         raise ConfigurationError(f"{where}: {error} is wanted, not {text!r}") from None
 
@@ -404,14 +407,22 @@ def read_file(path: Path) -> dict[str, Any]:
     for name, given in table.items():
         option = BY_NAME.get(name.replace("_", "-"))
         if option is None:
-            raise ConfigurationError(f"{path}: unknown setting {name!r}")
+            raise ConfigurationError(f"{path}: unknown setting {name!r}{nearest(name, BY_NAME)}")
         where = f"{path}: {name}"
+        if option.key in values:  # once with a dash, and once with an underscore
+            raise ConfigurationError(f"{where} is given twice")
         if option.many:
             items = given if isinstance(given, list) else [given]
             values[option.key] = tuple(read_value(option, item, where) for item in items)
         else:
             values[option.key] = read_value(option, given, where)
     return values
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a question that names what somebody may have meant, or nothing."""
+    found = difflib.get_close_matches(name.replace("_", "-").lower(), list(known), 1)
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 def resolve(said: Mapping[str, Any], file: Mapping[str, Any]) -> Configuration:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from getopt import GetoptError
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,23 +15,29 @@ from typing import Any
 from twisted.application.service import IService
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python import usage
+from zope.interface import provider
 
 from smtpcb.run._build import handlers_known, make_service
+from smtpcb.run._descriptors import provide
 from smtpcb.run._options import (
     OPTIONS,
     Configuration,
     ConfigurationError,
     Option,
+    nearest,
     read_file,
     read_value,
     resolve,
 )
+from smtpcb.run._pid_file import clear
+from smtpcb.run._signals import attend, remember_reload
 from smtpcb.run.workers._supervisor import make_supervisor
 
 # What there is beside the rows of `smtpcb.run._options`: as in the help, and what it does.
 _OTHERS = (
-    ("-c, --config=FILE", 'TOML file with any of the settings above: max-size = "50M".'),
+    ("-c, --config=FILE", 'TOML file with any of the settings above: message-octets = "50M".'),
     ("--check", "Check the settings, and end."),
     ("--help-handlers", "List the handlers there are, and end."),
     ("--help-auth", "List the methods of --auth, and end."),
@@ -49,18 +57,22 @@ class Options(usage.Options, AuthOptionMixin):
         "and every connection in a transcript below ./smtpcb-state."
     )
 
-    optParameters = [
-        [option.name, None, None, option.described]
-        for option in OPTIONS
-        if option.kind is not bool and not option.many
-    ] + [["config", "c", None, "TOML file with any of these settings."]]
     optFlags = [[option.name, None, option.help] for option in OPTIONS if option.kind is bool] + [
         ["check", None, "Check the settings, and end."]
     ]
 
     def __init__(self) -> None:
-        self.many: dict[str, list[Any]] = {}
+        self.said: dict[str, Any] = {}
+        self.config: Path | None = None
         super().__init__()
+
+    def opt_config(self, text: str) -> None:
+        """TOML file with any of these settings."""
+        if self.config is not None:
+            raise usage.UsageError("--config is given twice")
+        self.config = Path(text).absolute()
+
+    opt_c = opt_config
 
     def opt_help_handlers(self) -> None:
         """List the handlers there are, and end."""
@@ -80,7 +92,11 @@ class Options(usage.Options, AuthOptionMixin):
         try:
             super().parseOptions(options)
         except (usage.UsageError, ConfigurationError) as error:
-            raise SystemExit(f"smtpcb: {error}") from None
+            meant = ""
+            if isinstance(error.__context__, GetoptError) and "recognized" in str(error):
+                known = [f"--{name.rstrip('=')}" for name in self.longOpt]
+                meant = nearest(f"--{error.__context__.opt}", known)
+            raise SystemExit(f"smtpcb: {error}{meant}") from None
 
     def parseArgs(self, *arguments: str) -> None:
         """Refuse what is no option."""
@@ -90,9 +106,14 @@ class Options(usage.Options, AuthOptionMixin):
     def postOptions(self) -> None:
         """Check everything that can be checked before anything is bound."""
         if self["check"]:
-            make_service(self.configuration())
+            with _warnings_shown():
+                configuration = self.configuration()
+                make_service(configuration)
+                provide(configuration)
             print("smtpcb: the settings are good")
             sys.exit(0)
+        if self.parent and self.parent.get("pidfile"):
+            clear(Path(self.parent["pidfile"]))
 
     def configuration(self) -> Configuration:
         """
@@ -100,14 +121,9 @@ class Options(usage.Options, AuthOptionMixin):
 
         :raises ConfigurationError: one of them is wrong.
         """
-        said: dict[str, Any] = {key: tuple(items) for key, items in self.many.items()}
-        for option in OPTIONS:
-            if option.many or self[option.name] in (None, 0):
-                continue
-            given = bool(self[option.name]) if option.kind is bool else self[option.name]
-            said[option.key] = read_value(option, given, f"--{option.name}")
-        file = read_file(Path(self["config"]).absolute()) if self["config"] else {}
-        return resolve(said, file)
+        said = dict(self.said)
+        said |= {row.key: True for row in OPTIONS if row.kind is bool and self[row.name]}
+        return resolve(said, read_file(self.config) if self.config is not None else {})
 
     def getUsage(self, width: int | None = None) -> str:
         """Return what ``--help`` prints: the rows in their order, with their defaults."""
@@ -132,22 +148,49 @@ class Options(usage.Options, AuthOptionMixin):
         return "\n".join(lines) + "\n"
 
 
-def _collects(option: Option) -> Callable[[Options, str], None]:
-    def collect(self: Options, text: str) -> None:
-        self.many.setdefault(option.key, []).append(read_value(option, text, f"--{option.name}"))
+def _takes(option: Option) -> Callable[[Options, str], None]:
+    def take(self: Options, text: str) -> None:
+        value = read_value(option, text, f"--{option.name}")
+        if option.many:
+            self.said[option.key] = (*self.said.get(option.key, ()), value)
+        elif option.key in self.said:
+            raise usage.UsageError(f"--{option.name} is given twice")
+        else:
+            self.said[option.key] = value
 
-    collect.__doc__ = option.described
-    return collect
+    take.__doc__ = option.described
+    return take
 
 
-# Twisted's parser keeps the last value of a parameter; those that may be repeated are methods.
+# Methods, since of a parameter Twisted's parser keeps the last value, and forgets the others.
 for _option in OPTIONS:
-    if _option.many:
-        setattr(Options, f"opt_{_option.key}", _collects(_option))
+    if _option.kind is not bool:
+        setattr(Options, f"opt_{_option.key}", _takes(_option))
+
+
+@contextmanager
+def _warnings_shown() -> Iterator[None]:
+    """Print what would be logged as a warning or worse: `--check` has no log."""
+
+    @provider(ILogObserver)
+    def show(event: LogEvent) -> None:
+        level = event.get("log_level")
+        if level is not None and level >= LogLevel.warn:
+            print(f"smtpcb: {level.name}: {formatEvent(event)}")
+
+    globalLogPublisher.addObserver(show)
+    try:
+        yield
+    finally:
+        globalLogPublisher.removeObserver(show)
 
 
 def makeService(options: Options) -> IService:
     """Return what twistd runs; a mistake is one line and exit status 1."""
+    # Here and not at the top: twistd's --reactor installs one meanwhile.
+    from twisted.internet import reactor
+
+    remember_reload(reactor)
     parent: Mapping[str, Any] = options.parent or {}
     user, group = parent.get("uid"), parent.get("gid")
     owner = None
@@ -156,6 +199,9 @@ def makeService(options: Options) -> IService:
     try:
         configuration = options.configuration()
         make = make_service if configuration["workers"] is None else make_supervisor
-        return make(configuration, owner=owner)
+        service = make(configuration, owner=owner)
     except ConfigurationError as error:
         raise SystemExit(f"smtpcb: {error}") from None
+    provide(configuration)
+    attend(reactor, service.cut)
+    return service

@@ -112,8 +112,8 @@ def _smtpcb(handler: str, *options: str) -> Callable[[Demand], Sequence[str]]:
             *("--handler", f"python:{HANDLERS}.{demand.handler or handler}"),
             *("--state", str(demand.folder / "state")),
             # What a client of ours does within a minute is more than most do in a day.
-            *("--max-size", "1G", "--max-connections", "none"),
-            *("--max-messages", "none", "--max-idle-commands", "none"),
+            *("--message-octets", "1G", "--connections", "none"),
+            *("--messages", "none", "--idle-commands", "none"),
             *tls,
             *(option.format(folder=demand.folder) for option in options),
             *demand.options,

@@ -46,7 +46,7 @@ def send_large(client: Client) -> int:
 
 def growth(tmp_path: Path, handler: str) -> int:
     """Return what a large message adds at most, beside a small one, in octets."""
-    options = ("--handler", f"python:tests.process.handlers.{handler}", "--max-size", "300M")
+    options = ("--handler", f"python:tests.process.handlers.{handler}", "--message-octets", "300M")
     with running(tmp_path, *options) as server, Client(server.port) as client:
         for _ in range(3):
             assert client.send(_LINE).startswith(b"250 ")
@@ -70,7 +70,7 @@ def test_a_message_that_is_taken_whole(tmp_path: Path) -> None:
 
 def test_a_client_that_never_reads(tmp_path: Path) -> None:
     """Who takes no replies is not read any more, and costs next to nothing."""
-    options = ("--max-errors", "none", "--max-idle-commands", "none", "--free-errors", "none")
+    options = ("--errors", "none", "--idle-commands", "none", "--free-errors", "none")
     handler = ("--handler", "python:tests.process.handlers.Dropping")
     with running(tmp_path, *options, *handler) as server, Client(server.port) as client:
         assert client.send(_LINE).startswith(b"250 ")

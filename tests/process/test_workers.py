@@ -133,6 +133,23 @@ def test_a_worker_that_is_busy_keeps_nobody_waiting(tmp_path: Path) -> None:
             os.kill(busy, signal.SIGCONT)
 
 
+def test_a_supervisor_that_does_nothing_stops_no_mail(tmp_path: Path) -> None:
+    """Workers that have much to log do not wait for it; what it misses is counted."""
+    chatty = ("--handler", "python:tests.process.chatty.Inbox")
+    with running(tmp_path, "--workers", "1", *chatty) as server, Client(server.port) as client:
+        server.signal(signal.SIGSTOP)
+        try:
+            for _ in range(40):
+                assert client.send(CONTENT).startswith(b"250 ")
+        finally:
+            server.signal(signal.SIGCONT)
+        # What comes next brings the number with it.
+        assert client.send(CONTENT).startswith(b"250 ")
+        wait_until(
+            lambda: client.send(CONTENT) and re.search("[0-9]+ log events were dropped", server.log)
+        )
+
+
 def test_one_that_is_asked_to_end_finishes_first(tmp_path: Path) -> None:
     """SIGTERM to a worker is how one is exchanged for a fresh one."""
     with running(tmp_path, *TWO) as server, clients_of_all(server) as (clients, leave):
@@ -281,7 +298,7 @@ def test_each_has_a_handler_of_its_own(tmp_path: Path) -> None:
 def test_most_connections_over_all(tmp_path: Path) -> None:
     """Each worker takes its share, and no more."""
     with (
-        running(tmp_path, *TWO, "--max-connections", "3") as server,
+        running(tmp_path, *TWO, "--connections", "3") as server,
         ExitStack() as stack,
     ):
         welcome = 0

@@ -40,21 +40,21 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "auth": ("memory:a:b", "memory:a:b"),
     "bare-newline": ("normalize", "normalize"),
     "workers": ("4", 4),
-    "max-size": ("50M", 52_428_800),
-    "max-recipients": ("7", 7),
-    "max-connections": ("8", 8),
-    "max-connections-per-address": ("9", 9),
-    "max-errors": ("3", 3),
+    "message-octets": ("50M", 52_428_800),
+    "recipients": ("7", 7),
+    "connections": ("8", 8),
+    "connections-per-address": ("9", 9),
+    "errors": ("3", 3),
     "free-errors": ("2", 2),
-    "max-messages": ("4", 4),
-    "max-idle-commands": ("5", 5),
-    "max-auth-failures": ("6", 6),
-    "max-command-line": ("1k", 1024),
-    "max-auth-line": ("2K", 2048),
-    "max-headers": ("3000", 3000),
+    "messages": ("4", 4),
+    "idle-commands": ("5", 5),
+    "auth-failures": ("6", 6),
+    "command-octets": ("1k", 1024),
+    "auth-octets": ("2K", 2048),
+    "header-octets": ("3000", 3000),
     "idle-seconds": ("10", 10.0),
     "session-seconds": ("11", 11.0),
-    "content-rate": ("12", 12.0),
+    "content-octets-per-second": ("12", 12.0),
     "handshake-seconds": ("13", 13.0),
     "decision-seconds": ("0.5", 0.5),
     "message-seconds": ("14", 14.0),
@@ -66,11 +66,11 @@ WRONG = {
     "state": [""],
     "bare-newline": ["keep"],
     "workers": ["", "0", "-1", "1.5", "none", "x"],
-    "max-size": ["", "x", "-1", "1.5", "10T", "M", "\u0663"],
-    "max-recipients": ["", "x", "-1", "1.5", "1k", "\u0663"],
-    "max-command-line": ["511", "none", "x"],
-    "max-auth-line": ["511", "none"],
-    "max-headers": ["none"],
+    "message-octets": ["", "x", "-1", "1.5", "10T", "M", "\u0663"],
+    "recipients": ["", "x", "-1", "1.5", "1k", "\u0663"],
+    "command-octets": ["511", "none", "x"],
+    "auth-octets": ["511", "none"],
+    "header-octets": ["none"],
     "idle-seconds": ["0", "none", "x"],
     "session-seconds": ["0", "-1"],
     "handshake-seconds": ["0"],
@@ -119,17 +119,17 @@ class TestTable:
     @pytest.mark.parametrize(
         "name",
         [
-            "max-size",
-            "max-recipients",
-            "max-connections",
-            "max-connections-per-address",
-            "max-errors",
+            "message-octets",
+            "recipients",
+            "connections",
+            "connections-per-address",
+            "errors",
             "free-errors",
-            "max-messages",
-            "max-idle-commands",
-            "max-auth-failures",
+            "messages",
+            "idle-commands",
+            "auth-failures",
             "session-seconds",
-            "content-rate",
+            "content-octets-per-second",
             "transcript-days",
         ],
     )
@@ -171,6 +171,17 @@ class TestTable:
     def test_passwords_are_in_no_repr(self) -> None:
         """`--auth memory:NAME:PASSWORD` is for tests, and not for logs."""
         assert "secret" not in repr(configured(auth=("memory:anne:secret",)))
+
+    def test_a_limit_has_one_name(self) -> None:
+        """That of its field, on the command line and in the file."""
+        assert {option.name for option in LIMITS} == {
+            field.name.replace("_", "-") for field in fields(Limits)
+        }
+
+    def test_a_socket_may_be_called_like_a_proxy(self) -> None:
+        """Only what reads the PROXY protocol is refused."""
+        for endpoint in ("unix:haproxy:mode=660", "unix:/run/haproxy/smtp", "tcp:25"):
+            assert read_value(BY_NAME["listen"], endpoint, "") == endpoint
 
 
 class TestValues:
@@ -229,10 +240,11 @@ class TestFile:
         """TOML's own numbers and lists will do, and names as Python has them."""
         path = write(
             tmp_path,
-            'max_size = 1000\nidle-seconds = 1.5\nlisten = ["tcp:1", "tcp:2"]\nno_tls = false\n',
+            "message_octets = 1000\nidle-seconds = 1.5\nno_tls = false\n"
+            'listen = ["tcp:1", "tcp:2"]\n',
         )
         assert read_file(path) == {
-            "max_size": 1000,
+            "message_octets": 1000,
             "idle_seconds": 1.5,
             "listen": ("tcp:1", "tcp:2"),
             "no_tls": False,
@@ -240,25 +252,33 @@ class TestFile:
 
     def test_the_command_line_wins(self, tmp_path: Path) -> None:
         """What is said twice counts as said on the command line; the rest stays."""
-        file = read_file(write(tmp_path, 'banner = "a"\nlisten = ["tcp:1"]\nmax-errors = 3'))
+        file = read_file(write(tmp_path, 'banner = "a"\nlisten = ["tcp:1"]\nerrors = 3'))
         configuration = resolve({"banner": "b", "listen": ("tcp:2",)}, file)
         assert configuration["banner"] == "b"
         assert configuration["listen"] == ("tcp:2",)
         assert configuration.limits.errors == 3
-        assert configuration.given == {"banner", "listen", "max_errors"}
+        assert configuration.given == {"banner", "listen", "errors"}
 
     @pytest.mark.parametrize(
         ("text", "says"),
         [
-            ("max-size = ", "Invalid value"),
+            ("message-octets = ", "Invalid value"),
+            ("max_size = 1\nfree_errors = 1\nfree-errors = 2", "unknown setting 'max_size'"),
+            ("free_errors = 1\nfree-errors = 2", "free-errors is given twice"),
+            ("free-error = 1", "unknown setting 'free-error'; did you mean free-errors"),
+            ("Grace_Second = 1", "unknown setting 'Grace_Second'; did you mean grace-seconds"),
+            (
+                'listen = ["tcp:25", "haproxy:tcp:26"]',
+                "listen: the PROXY protocol is not there yet",
+            ),
             ("nothing-like-it = 1", "unknown setting 'nothing-like-it'"),
             ("config = 'x'", "unknown setting 'config'"),
-            ("max-size = 'x'", "max-size: a number of octets such as 33554432 or 32M is wanted"),
-            ("max-size = true", "max-size: not a value: True"),
-            ("max-size = [1]", r"max-size: not a value: \[1\]"),
+            ("message-octets = 'x'", "message-octets: a number of octets such as 33554432 or 32M"),
+            ("message-octets = true", "message-octets: not a value: True"),
+            ("message-octets = [1]", r"message-octets: not a value: \[1\]"),
             ("no-tls = 1", "no-tls: true or false is wanted, not 1"),
             ("listen = [1, {}]", r"listen: not a value: {}"),
-            ("[limits]\nmax-size = 1", "unknown setting 'limits'"),
+            ("[limits]\nmessage-octets = 1", "unknown setting 'limits'"),
         ],
     )
     def test_mistakes(self, tmp_path: Path, text: str, says: str) -> None:

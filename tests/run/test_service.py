@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.application.service import Service
-from twisted.cred.checkers import FilePasswordDB
 from twisted.internet.defer import Deferred, fail, gatherResults, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock, deferLater
@@ -34,6 +33,7 @@ from smtpcb.run._build import (
     make_service,
 )
 from smtpcb.run._options import BY_NAME, ConfigurationError, read_value, resolve
+from smtpcb.run._passwords import PasswordFile
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._port import DirectPort
 from smtpcb.server._service import SmtpService
@@ -500,7 +500,7 @@ class TestLogins:
     ) -> None:
         """A fault is no refusal: it can be tried again, and is logged without the password."""
         monkeypatch.setattr(
-            FilePasswordDB,
+            PasswordFile,
             "requestAvatarId",
             lambda self, asked: fail(KeyError(f"broken {asked.password}")),
         )
@@ -614,7 +614,7 @@ class TestSettings:
             bare_newline="normalize",
             lenient_addresses=True,
             allow_insecure_auth=True,
-            max_size="1k",
+            message_octets="1k",
         )
         settings = service.smtp.factory.settings
         assert settings.hostname == "[192.0.2.1]"

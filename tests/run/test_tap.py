@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,7 +19,7 @@ from smtpcb.run._options import OPTIONS
 from smtpcb.run.tap import Options, makeService
 from smtpcb.run.workers._supervisor import Supervisor
 from tests.certificates import make_identity, write_pem, write_pkcs12
-from tests.running import ANY_PORT, TWISTD, Client, run_twistd, running
+from tests.running import ANY_PORT, TWISTD, Client, run_twistd, running, wait_until
 
 HANDLERS = {
     "good": "class Inbox:\n    def message(self, envelope): pass\n",
@@ -54,8 +56,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     Path("passphrase").write_text("opens\n")
     Path("wrong").write_text("closes\n")
     Path("garbage").write_text("garbage\n")
-    Path("bad.toml").write_text("max-size = \n")
-    Path("unknown.toml").write_text("max-sise = 1\n")
+    Path("bad.toml").write_text("message-octets = \n")
+    Path("unknown.toml").write_text("message-octet = 1\n")
     yield tmp_path
     for name in set(sys.modules) - known:
         if name.startswith("handler_"):
@@ -75,10 +77,24 @@ PEM = ("--tls-certificate", "cert.pem")
 # What was said, and what the line must say of it.
 MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--bogus",), "option --bogus not recognized"),
+    (("--recipient", "7", "--hostnme", "x"), "--hostnme not recognized; did you mean --hostname?"),
+    (("--recipients", "7", "--recipients", "8"), "--recipients is given twice"),
+    (("--hostname", "a", "--host", "a"), "--hostname is given twice"),
+    ((*PEM, *PEM), "--tls-certificate is given twice"),
+    (("--config", "unknown.toml", "-c", "unknown.toml"), "--config is given twice"),
+    (("--listen", "haproxy:tcp:25"), "--listen: the PROXY protocol is not there yet: haproxy:tcp:"),
+    (("--smtps", "HAProxy:tcp:25"), "--smtps: the PROXY protocol is not there yet: HAProxy:tcp:25"),
+    (
+        ("--listen", r"tls:haproxy\:tcp\:25"),
+        "--listen: the PROXY protocol is not there yet: tls:ha",
+    ),
+    (("--listen", "tcp:haproxy:25"), "--listen: the PROXY protocol is not there yet: tcp:haproxy"),
+    (("--no-tls", "--require-tls"), "--no-tls cannot stand beside --require-tls"),
+    (("--no-tls", "--require-auth"), "--require-auth beside --no-tls needs --allow-insecure-auth"),
     (("stray",), "not an option: stray"),
-    (("--max-size",), "option --max-size requires argument"),
-    (("--max-size", "big"), "--max-size: a number of octets such as 33554432 or 32M is wanted"),
-    (("--max-recipients", "1k"), "--max-recipients: a number is wanted, not '1k'"),
+    (("--message-octets",), "option --message-octets requires argument"),
+    (("--message-octets", "big"), "--message-octets: a number of octets such as 33554432"),
+    (("--recipients", "1k"), "--recipients: a number is wanted, not '1k'"),
     (("--idle-seconds", "0"), "--idle-seconds: a number of seconds above 0 is wanted, not '0'"),
     (("--bare-newline", "keep"), "--bare-newline: refuse or normalize is wanted, not 'keep'"),
     (("--state", ""), "--state: a path is wanted, not ''"),
@@ -138,6 +154,7 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--no-tls", *PEM), "--no-tls cannot stand beside --tls-certificate"),
     (("--auth", "nope"), "--auth nope: no such method; --help-auth lists them"),
     (("--auth", "file:none"), "/none: No such file or directory"),
+    (("--auth", "file:garbage"), "garbage: line 1: NAME:PASSWORD is wanted"),
     (("--auth", "file"), "--auth file: 'file' requires a filename"),
     (("--auth", "memory:anne:secret:bob"), "--auth memory: argstring must be in format U:P:..."),
     (("--auth", "anonymous"), "--auth anonymous: does not check names and passwords"),
@@ -150,7 +167,7 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--workers", "2", "--handler", "python:handler_none.X"), "cannot import handler_none"),
     (("--config", "none.toml"), "none.toml: No such file or directory"),
     (("--config", "bad.toml"), "bad.toml: Invalid value"),
-    (("--config", "unknown.toml"), "unknown.toml: unknown setting 'max-sise'"),
+    (("--config", "unknown.toml"), "unknown setting 'message-octet'; did you mean message-octets?"),
 ]
 
 
@@ -189,7 +206,7 @@ class TestMistakes:
         for arguments, process in [
             (said, run_twistd(folder, *said, errors=subprocess.PIPE)) for said in chosen
         ]:
-            output, errors = process.communicate(timeout=20)
+            output, errors = process.communicate(timeout=60)
             assert process.returncode == 1, arguments
             assert output == b"", arguments
             assert re.fullmatch(rb"smtpcb: [^\n]+\n", errors), (arguments, errors)
@@ -203,7 +220,7 @@ class TestMistakes:
             endpoints = [f"tcp:{port}:interface=127.0.0.1" for port in (other, number)]
             options = ("--listen", endpoints[0], "--listen", endpoints[1])
             process = run_twistd(folder, *options, errors=subprocess.PIPE)
-            output, errors = process.communicate(timeout=20)
+            output, errors = process.communicate(timeout=60)
         assert process.returncode == 1
         line = f"cannot listen on 127.0.0.1:{number}: Address already in use"
         assert errors.decode() == f"smtpcb: {line}\n"
@@ -220,19 +237,20 @@ class TestMistakes:
                     *("--listen", f"tcp:{number}:interface=127.0.0.1"),
                 ],
                 capture_output=True,
-                timeout=20,
+                timeout=60,
                 check=False,
             )
         assert ended.returncode == 1
         text = (ended.stdout + ended.stderr).decode()
         assert f"cannot listen on 127.0.0.1:{number}: Address already in use" in text
-        assert not Path("pid").exists()
+        # It has told whoever started it before it cleans up.
+        wait_until(lambda: not Path("pid").exists())
 
     def test_a_socket_that_cannot_be_made(self, folder: Path) -> None:
         """What a UNIX socket fails with is told by its path."""
         path = folder / "none" / "socket"
         process = run_twistd(folder, "--listen", f"unix:{path}", errors=subprocess.PIPE)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
         assert process.returncode == 1
         assert re.fullmatch(rb"smtpcb: cannot listen[^\n]*No such file[^\n]*\n", errors), errors
 
@@ -246,6 +264,57 @@ class TestCheck:
             service_of("--check", *PEM, "--tls-key", "key.pem")
         assert caught.value.code == 0
         assert capsys.readouterr().out == "smtpcb: the settings are good\n"
+
+    def test_every_warning_of_a_start(
+        self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A start would log them: what others may read, and limits that the system has not."""
+        monkeypatch.setattr("smtpcb.run._descriptors.raise_limit", lambda wanted: 1024)
+        Path("passwords").write_text("anne:secret\n")
+        Path("passwords").chmod(0o644)
+        Path("key.pem").chmod(0o644)
+        said = ("--check", *PEM, "--tls-key", "key.pem", "--auth", "file:passwords")
+        with pytest.raises(SystemExit) as caught:
+            service_of(*said)
+        assert caught.value.code == 0
+        *warnings, last = capsys.readouterr().out.splitlines()
+        assert last == "smtpcb: the settings are good"
+        assert all(line.startswith("smtpcb: warn: ") for line in warnings)
+        for part in ("key.pem: others may read", "passwords: others may read", "1024 files open"):
+            assert sum(part in line for line in warnings) == 1
+
+
+class TestPidFile:
+    """twistd's pid file, before twistd itself looks at it."""
+
+    @pytest.mark.parametrize("text", ["", "{}"])
+    def test_one_that_was_left_behind(self, folder: Path, text: str) -> None:
+        """The start goes on, also where another program has the number by now."""
+        Path("pid").write_text(text.format(os.getppid()))
+        command = [TWISTD, "-n", "--pidfile=pid", "smtpcb", "--listen", "tcp:99999"]
+        ended = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        assert ended.returncode == 1
+        assert b"tcp:99999: no endpoint" in ended.stderr
+        assert not Path("pid").exists()
+
+    def test_who_says_where_it_is(self, folder: Path) -> None:
+        """twistd does; without one there is nothing to look at."""
+        options = Options()
+        options.parent = {"pidfile": "garbage"}
+        with pytest.raises(SystemExit, match="smtpcb: --pidfile garbage: it is there"):
+            options.parseOptions([])
+        options = Options()
+        options.parent = {"pidfile": ""}
+        options.parseOptions([])
+
+    def test_one_that_is_something_else(self, folder: Path) -> None:
+        """One line, exit status 1, and the file stays."""
+        command = [TWISTD, "-n", "--pidfile=garbage", "smtpcb", "--listen", ANY_PORT]
+        ended = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        assert ended.returncode == 1
+        line = rb"smtpcb: --pidfile garbage: it is there, and has no process number in it\n"
+        assert re.fullmatch(line, ended.stderr)
+        assert Path("garbage").exists()
 
 
 def test_workers_are_looked_after(folder: Path) -> None:
@@ -304,10 +373,10 @@ class TestHelp:
     def test_as_a_process(self, folder: Path) -> None:
         """`twistd smtpcb --help` works from any folder."""
         process = run_twistd(folder, "--help")
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
         assert process.returncode == 0
         assert output.decode().splitlines()[0].endswith("smtpcb [options]")
-        assert "--max-connections-per-address=N" in output.decode()
+        assert "--connections-per-address=N" in output.decode()
 
 
 PLUGIN = """
@@ -364,14 +433,14 @@ class TestHandlers:
         ]:
             options = ("--handler", handler)
             process = run_twistd(tmp_path, *options, environment=plugins, errors=subprocess.PIPE)
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=60)
             assert process.returncode == 1
             assert errors.decode() == f"smtpcb: {line}\n"
 
     def test_they_are_listed(self, tmp_path: Path, plugins: Mapping[str, str]) -> None:
         """`--help-handlers` names all there are."""
         process = run_twistd(tmp_path, "--help-handlers", environment=plugins)
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
         assert process.returncode == 0
         rows = [line.split(maxsplit=1) for line in output.decode().splitlines()]
         assert [name for name, _ in rows] == ["capture[:FOLDER]", "python:MODULE.NAME", "refuse"]
@@ -412,7 +481,12 @@ def test_the_user_that_twistd_becomes_is_passed_on(
 ) -> None:
     """Started as root, the server makes what it keeps for the user it will run as."""
     seen = []
-    monkeypatch.setattr("smtpcb.run.tap.make_service", lambda _, owner: seen.append(owner))
+
+    def make(_: object, owner: object) -> Mock:
+        seen.append(owner)
+        return Mock()
+
+    monkeypatch.setattr("smtpcb.run.tap.make_service", make)
     monkeypatch.setattr("os.getuid", lambda: 0)
     options = Options()
     options.parseOptions([])

@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import pytest_twisted
@@ -22,9 +24,12 @@ from twisted.python.failure import Failure
 from smtpcb.run import _build as service_module
 from smtpcb.run._build import Share, make_service
 from smtpcb.run._options import BY_NAME, Configuration, read_value, resolve
+from smtpcb.run._sockets import SocketReactor
 from smtpcb.run.workers import _worker as worker
-from smtpcb.run.workers._supervisor import SocketReactor, task, understood
-from smtpcb.run.workers._worker import Reporter, read_task, serve, stop, wait_for_end
+from smtpcb.run.workers._reporter import MOST_OCTETS, Reporter
+from smtpcb.run.workers._task import task, understood
+from smtpcb.run.workers._words import CUT, RELOAD, STOP
+from smtpcb.run.workers._worker import LAST_WORDS_SECONDS, Orders, listen_to, read_task, serve
 from smtpcb.server._port import SharedDirectPort, SharedPort
 from smtpcb.tls import IdentityError, self_signed
 from tests.certificates import make_identity, write_pem
@@ -45,6 +50,15 @@ def lines_of(descriptor: int) -> list[bytes]:
     """Return what has been written into a pipe."""
     os.set_blocking(descriptor, False)
     return os.read(descriptor, 1_000_000).split(b"\n")[:-1]
+
+
+def reported(pipe: tuple[int, int], *events: LogEvent) -> list[bytes]:
+    """Return the lines that a reporter makes of events."""
+    reporter = Reporter(pipe[1])
+    for event in events:
+        reporter(event)
+    reporter.close(10.0)
+    return lines_of(pipe[0])
 
 
 def configured(folder: Path, **said: str) -> Configuration:
@@ -153,8 +167,7 @@ class TestReporter:
 
     def test_events(self, pipe: tuple[int, int]) -> None:
         """Whatever is in their text."""
-        Reporter(pipe[1])({"log_format": "a\n{b}", "b": "c\n", "log_level": LogLevel.info})
-        [line] = lines_of(pipe[0])
+        [line] = reported(pipe, {"log_format": "a\n{b}", "b": "c\n", "log_level": LogLevel.info})
         event = eventFromJSON(line.decode())
         assert formatEvent(event) == "a\nc\n"
         assert event["log_level"] is LogLevel.info
@@ -164,8 +177,7 @@ class TestReporter:
         circle: list[object] = []
         circle.append(circle)
         event: LogEvent = {"log_format": "round {circle}", "circle": circle, "log_time": 1.0}
-        Reporter(pipe[1])(event)
-        [line] = lines_of(pipe[0])
+        [line] = reported(pipe, event)
         got = eventFromJSON(line.decode())
         assert formatEvent(got) == "round [[...]]"
         assert got["log_time"] == 1.0
@@ -177,8 +189,7 @@ class TestReporter:
             raise KeyError("what")
         except KeyError:
             event["log_failure"] = Failure()
-        Reporter(pipe[1])(event)
-        [line] = lines_of(pipe[0])
+        [line] = reported(pipe, event)
         got = eventFromJSON(line.decode())
         text = formatEvent(got)
         assert text.startswith("oh, dear\nTraceback (most recent call last):\n")
@@ -188,50 +199,159 @@ class TestReporter:
     def test_nobody_listens(self, pipe: tuple[int, int]) -> None:
         """The supervisor has been killed; we end well all the same."""
         os.close(pipe[0])
-        Reporter(pipe[1]).say(b"hello")
+        reporter = Reporter(pipe[1])
+        reporter.say(b"hello")
+        reporter.close(10.0)
+        assert not reporter._thread.is_alive()
+
+    def test_a_supervisor_that_does_not_read(self, pipe: tuple[int, int]) -> None:
+        """Nobody waits for it: what is too much is dropped, counted, and told of later."""
+        reporter = Reporter(pipe[1])
+        event: LogEvent = {"log_format": "x" * 10_000}
+        count = 0
+        # This would block if it waited: the pipe holds 64 KiB.
+        while not reporter._dropped:
+            reporter(event)
+            count += 1
+        reporter(event)
+        reporter.say(b"ready")
+        assert 100 <= count <= (MOST_OCTETS + 200_000) // 10_000
+        seen = b""
+
+        def read() -> None:
+            nonlocal seen
+            while piece := os.read(pipe[0], 65536):
+                seen += piece
+
+        reading = threading.Thread(target=read)
+        reading.start()
+        reporter.close(10.0)
+        os.close(pipe[1])
+        reading.join(10.0)
+        lines = seen.splitlines()
+        lines.remove(b"ready")
+        texts = [formatEvent(eventFromJSON(line.decode())) for line in lines]
+        dropped = [int(text.split()[0]) for text in texts if "were dropped" in text]
+        assert sum(dropped) > 0
+        assert sum(dropped) + len(texts) - len(dropped) == count + 1
+
+    def test_it_goes_on_when_somebody_reads_again(self, pipe: tuple[int, int]) -> None:
+        """The next event that there is room for comes behind the number of the dropped ones."""
+        reporter = Reporter(pipe[1])
+        with reporter._changed:
+            reporter._lines.append(b"x\n")
+            reporter._octets = MOST_OCTETS
+            reporter({"log_format": "dropped"})
+            reporter._octets = 2
+            reporter({"log_format": "kept"})
+        reporter.close(10.0)
+        assert [formatEvent(eventFromJSON(line.decode())) for line in lines_of(pipe[0])[1:]] == [
+            "1 log events were dropped: twistd's process did not read them",
+            "kept",
+        ]
+
+    def test_its_end_is_not_waited_for_without_end(self, pipe: tuple[int, int]) -> None:
+        """A worker ends, whether its last words are read or not."""
+        reporter = Reporter(pipe[1])
+        reporter.say(b"x" * 200_000)
+        reporter.close(0.01)
+        assert reporter._thread.is_alive()
+        reporter._descriptor = -1
 
 
-def test_it_ends_with_the_supervisor(
-    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is asked to, and made to when it does not."""
-    happened: list[object] = []
-    monkeypatch.setattr(worker.os, "_exit", lambda status: happened.append(("exit", status)))
-    monkeypatch.setattr(worker.time, "sleep", happened.append)
-    os.write(pipe[1], b"more")
-    os.close(pipe[1])
-    wait_for_end(pipe[0], lambda: happened.append("asked"), 35.0)
-    assert happened == ["asked", 35.0, ("exit", 1)]
-    wait_for_end(-1, lambda: None, 1.0)  # a descriptor that somebody has closed
+class TestWords:
+    """What the supervisor says while a worker is at work."""
 
+    def heard(
+        self, monkeypatch: pytest.MonkeyPatch, pipe: tuple[int, int], *said: bytes
+    ) -> list[object]:
+        """Return what becomes of what is said before the supervisor is gone."""
+        happened: list[object] = []
 
-def test_stopping_twice() -> None:
-    """Systemd sends SIGTERM to all processes, and the supervisor closes the pipe."""
-    reactor = Reactor(lambda: None)
-    stop(reactor)
-    stop(reactor)
-    assert reactor.stopped == 2
+        class Timer:
+            def __init__(self, seconds: float, function: object, arguments: list[int]) -> None:
+                assert function is os._exit
+                self.watches = ("watched for", seconds, *arguments)
+
+            def start(self) -> None:
+                assert self.daemon
+                happened.append(self.watches)
+
+        monkeypatch.setattr(worker, "Timer", Timer)
+        for octets in said:
+            os.write(pipe[1], octets)
+        os.close(pipe[1])
+        listen_to(pipe[0], happened.append, 35.0)
+        return happened
+
+    def test_it_ends_with_the_supervisor(
+        self, monkeypatch: pytest.MonkeyPatch, pipe: tuple[int, int]
+    ) -> None:
+        """It is asked to, and made to when it does not."""
+        assert self.heard(monkeypatch, pipe) == [("watched for", 35.0, 1), STOP]
+
+    def test_each_is_heard(self, monkeypatch: pytest.MonkeyPatch, pipe: tuple[int, int]) -> None:
+        """However they are cut; one stop is watched, and it is none to go on listening."""
+        heard = self.heard(monkeypatch, pipe, b"reload\nst", b"op\ncut\n")
+        assert heard == [RELOAD, ("watched for", 35.0, 1), STOP, CUT, STOP]
+
+    def test_a_pipe_that_somebody_has_closed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A handler that closes descriptors of others ends the process, but in order."""
+        monkeypatch.setattr(worker, "Timer", lambda *_: Mock())
+        heard: list[bytes] = []
+        listen_to(-1, heard.append, 1.0)
+        assert heard == [STOP]
+
+    def test_all_stops_are_one(self) -> None:
+        """Systemd sends SIGTERM to all processes, and the supervisor says so too."""
+        reactor = Reactor(lambda: None)
+        orders = Orders(reactor)
+        orders.heed(STOP)
+        orders.heed(STOP)
+        assert reactor.stopped == 2
+
+    def test_what_is_not_known(self) -> None:
+        """A word from a newer version, or one that comes too early, does nothing."""
+        reactor = Reactor(lambda: None)
+        Orders(reactor).heed(b"dance")
+        assert reactor.stopped == 0
 
 
 class TestServing:
     """From the task to the exit status."""
 
     def test_it_says_that_it_is_ready(
-        self, pipe: tuple[int, int], tmp_path: Path, shared: Shared
+        self,
+        pipe: tuple[int, int],
+        tmp_path: Path,
+        shared: Shared,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """When it listens; SIGTERM then stops the reactor, as often as it comes."""
+        """When it listens; SIGTERM then stops it, as often as it comes, and cuts nobody."""
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
         said: list[bytes] = []
 
         def meanwhile() -> None:
+            reporter.close(10.0)
             said.extend(lines_of(pipe[0]))
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGHUP)
+            orders.heed(RELOAD)
+            assert happened == ["reload"]
+            orders.heed(CUT)
+            assert happened == ["reload", "cut"]
 
+        happened: list[str] = []
+        kind = service_module.ServerService
+        monkeypatch.setattr(kind, "reload", lambda self: happened.append("reload"))
+        monkeypatch.setattr(kind, "cut", lambda self: happened.append("cut"))
         reactor = Reactor(meanwhile)
+        orders = Orders(reactor)
         told = tell(configured(tmp_path), Share(2, 2, (shared(),)))
+        reporter = Reporter(pipe[1])
         try:
-            assert serve(told, reactor, Reporter(pipe[1])) == 0
+            assert serve(told, reactor, reporter, orders) == 0
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -242,7 +362,9 @@ class TestServing:
     def test_a_mistake(self, pipe: tuple[int, int], tmp_path: Path) -> None:
         """It is one line, without a traceback."""
         told = tell(configured(tmp_path, handler="python:no_such_module.X"), Share(1, 2, ()))
-        assert serve(told, Reactor(lambda: None), Reporter(pipe[1])) == 1
+        reactor, reporter = Reactor(lambda: None), Reporter(pipe[1])
+        assert serve(told, reactor, reporter, Orders(reactor)) == 1
+        reporter.close(10.0)
         [line] = lines_of(pipe[0])
         assert line.startswith(b"failed --handler python:no_such_module.X: cannot import")
 
@@ -256,7 +378,9 @@ class TestServing:
         """It is one line too, and logged with its traceback."""
         monkeypatch.setattr(service_module.ServerService, "startService", lambda self: [][0])
         told = tell(configured(tmp_path), Share(1, 2, ()))
-        assert serve(told, Reactor(lambda: None), Reporter(pipe[1])) == 1
+        reactor, reporter = Reactor(lambda: None), Reporter(pipe[1])
+        assert serve(told, reactor, reporter, Orders(reactor)) == 1
+        reporter.close(10.0)
         assert lines_of(pipe[0]) == [b"failed IndexError: list index out of range"]
         [event] = clean_reactor
         assert isinstance(event["log_failure"], Failure)
@@ -285,7 +409,7 @@ class TestMain:
         told |= {"path": ["/somewhere", *sys.path], "reactor": "no.such.reactor"}
         descriptor = told["share"][2][0][0]
         os.set_inheritable(descriptor, True)
-        for name in ("signal", "dup", "dup2"):
+        for name in ("signal", "dup", "dup2", "set_blocking"):
             owner = worker.signal if name == "signal" else worker.os
             monkeypatch.setattr(owner, name, lambda *said, name=name: happened.append((name, said)))
         monkeypatch.setattr(worker, "read_task", lambda descriptor: told)
@@ -293,36 +417,32 @@ class TestMain:
         monkeypatch.setattr(
             worker.globalLogBeginner, "beginLoggingTo", lambda observers: happened.append("log")
         )
+        monkeypatch.setattr(worker, "Reporter", lambda descriptor: reporter)
         monkeypatch.setattr(worker, "serve", lambda *said: 7 if said[:2] == (told, reactor) else 8)
-        asked: list[Any] = []
-
-        def watching(descriptor: object, ask: Callable[[], object], seconds: float) -> None:
-            monkeypatch.setattr(
-                type(reactor), "callFromThread", lambda self, *said: asked.append(said)
-            )
-            ask()
-            asked.append(seconds)
+        reporter = Mock()
 
         class Thread:
             def __init__(self, target: Any, args: Any, daemon: bool) -> None:
-                assert target is wait_for_end
+                assert target is listen_to
                 assert daemon
-                self.args = args
+                _, self.heed, self.seconds = args
 
             def start(self) -> None:
-                watching(*self.args)
+                assert isinstance(self.heed.__self__, Orders)
+                assert self.seconds == 7.0
+                happened.append("listens")
 
         monkeypatch.setattr(worker, "Thread", Thread)
         with pytest.raises(SystemExit) as caught:
             worker.main()
         assert caught.value.code == 7
-        assert asked == [(stop, reactor), 7.0]
+        reporter.close.assert_called_once_with(LAST_WORDS_SECONDS)
         assert sys.path[0] == "/somewhere"
         assert happened[:2] == [
             ("signal", (signal.SIGINT, signal.SIG_IGN)),
             ("signal", (signal.SIGHUP, signal.SIG_IGN)),
         ]
-        assert happened[-1] == "log"
+        assert happened[-3:] == [("set_blocking", (2, False)), "log", "listens"]
         assert not os.get_inheritable(descriptor)
         os.close(descriptor)
 
@@ -350,6 +470,26 @@ class TestShare:
             await service.stopService()
         assert kinds == [[SharedDirectPort, SharedPort], [SharedPort, SharedPort]]
 
+    def test_a_stop_that_does_not_wait(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All sessions end."""
+        service = self.made(tmp_path)
+        happened: list[str] = []
+        monkeypatch.setattr(service.smtp.factory, "cut", lambda: happened.append("cut"))
+        service.cut()
+        assert happened == ["cut"]
+
+    def test_what_must_be_known_before_mail(self, tmp_path: Path) -> None:
+        """`--require-auth` and `--require-tls` are settings of the same names."""
+        configuration = configured(tmp_path)
+        for name in ("require_auth", "require_tls"):
+            values = {**configuration.values, name: True}
+            share = Share(1, 2, ((3, 2),))
+            settings = make_service(Configuration(values), share=share).smtp.factory.settings
+            assert getattr(settings, name) is True
+            assert settings.require_auth != settings.require_tls
+
     def test_another_twisted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where its ports are not as we know them, they are taken as they are."""
         from twisted.internet import reactor
@@ -363,7 +503,7 @@ class TestShare:
     )
     def test_most_connections(self, tmp_path: Path, said: str, expected: int | None) -> None:
         """A worker has its share of them, rounded up."""
-        service = self.made(tmp_path, max_connections=said)
+        service = self.made(tmp_path, connections=said)
         assert service.smtp.factory.settings.limits.connections == expected
 
     def test_all_record_and_none_reports(self, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IStreamServerEndpoint
@@ -25,20 +24,17 @@ from zope.interface import implementer
 
 from smtpcb.run._build import Share, StartError
 from smtpcb.run._options import BY_NAME, Configuration, ConfigurationError, read_value, resolve
+from smtpcb.run._signals import ONE_STOP_SECONDS
+from smtpcb.run._sockets import SocketReactor
+from smtpcb.run.workers._process import HEIRS_SECONDS, Worker
 from smtpcb.run.workers._supervisor import (
-    FAILED,
     HEALTHY_SECONDS,
-    HEIRS_SECONDS,
     LONGEST_DELAY_SECONDS,
-    READY,
-    STOP_SECONDS,
-    SocketReactor,
     Supervisor,
-    Worker,
     make_supervisor,
-    task,
-    understood,
 )
+from smtpcb.run.workers._task import STOP_SECONDS, task, understood
+from smtpcb.run.workers._words import FAILED, READY
 from tests.running import ANY_PORT
 
 
@@ -50,15 +46,16 @@ class Process:
         self.pid: int | None = pid
         self.descriptors = options["childFDs"]
         self.told = b""
-        self.closed = False
         self.signals: list[str] = []
         protocol.makeConnection(self)  # type: ignore[arg-type]
 
     def write(self, data: bytes) -> None:
         self.told += data
 
-    def closeStdin(self) -> None:
-        self.closed = True
+    @property
+    def words(self) -> list[bytes]:
+        """What it has been told since its task."""
+        return self.told[4 + int.from_bytes(self.told[:4], "big") :].splitlines()
 
     def signalProcess(self, name: str) -> None:
         if self.pid is None:
@@ -89,7 +86,18 @@ class Reactor(Clock):
         super().__init__()
         self.processes: list[Process] = []
         self.refuses = False
+        self.set_seconds = 0.0
         self.turns: Iterator[Callable[[], object]] = iter(())
+
+    @property
+    def now(self) -> float:
+        """The time that nobody can set."""
+        return self.seconds() - self.set_seconds
+
+    def set(self, seconds: float) -> None:
+        """Set the wall clock forward."""
+        self.set_seconds += seconds
+        self.advance(seconds)
 
     def spawnProcess(self, protocol: Worker, executable: str, args: list[str], **rest: Any) -> None:
         assert executable == args[0] == sys.executable
@@ -115,7 +123,9 @@ def supervisor_of(reactor: Reactor, **said: Any) -> Supervisor:
     from twisted.internet.endpoints import serverFromString
 
     endpoint = serverFromString(SocketReactor(), ANY_PORT)  # type: ignore[arg-type]
-    return Supervisor(reactor, configured(**said), [endpoint], ["messages: /x"])
+    return Supervisor(
+        reactor, configured(**said), [endpoint], ["messages: /x"], now=lambda: reactor.now
+    )
 
 
 def texts(events: Any) -> list[str]:
@@ -143,27 +153,6 @@ def started(reactor: Reactor) -> Iterator[Supervisor]:
 
 class TestSockets:
     """What is bound, without a reactor that accepts."""
-
-    @pytest.mark.parametrize(
-        ("interface", "kind", "host"),
-        [
-            ("127.0.0.1", IPv4Address, "127.0.0.1"),
-            ("", IPv4Address, "0.0.0.0"),
-            ("::1", IPv6Address, "::1"),
-        ],
-    )
-    def test_it_listens(self, interface: str, kind: type, host: str) -> None:
-        """A client that comes waits for a worker."""
-        if ":" in interface and not socket.has_ipv6:
-            pytest.skip("no IPv6")
-        opened = SocketReactor().listenTCP(0, None, 5, interface)
-        address = opened.getHost()
-        assert isinstance(address, kind)
-        assert address.host == host
-        reached = {"0.0.0.0": "127.0.0.1"}.get(host, host)
-        socket.create_connection((reached, address.port), 5).close()
-        assert not opened.socket.getblocking()
-        opened.socket.close()
 
     def test_none_stays_bound_when_one_cannot_be(
         self, reactor: Reactor, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -257,7 +246,7 @@ class TestStart:
             reactor.processes[1].says(FAILED + b"no room")
             reactor.processes[1].says(b"Traceback", 2)
             reactor.processes[1].ends(1)
-            assert reactor.processes[0].closed
+            assert reactor.processes[0].words == [b"stop"]
 
         reactor.turns = iter([first_fails, lambda: reactor.processes[0].ends()])
         with pytest.raises(StartError, match="worker 2 cannot start: no room"):
@@ -354,6 +343,18 @@ class TestDeaths:
         [text] = texts(events)
         assert text.endswith("ended with status 1; it is started again")
 
+    def test_one_that_was_asked_to_end(self, reactor: Reactor, started: Supervisor) -> None:
+        """Another takes its place, but not before we know that it is not a stop of all of us."""
+        reactor.processes[0].ends()
+        reactor.advance(ONE_STOP_SECONDS / 2)
+        assert len(reactor.processes) == 2
+        reactor.advance(ONE_STOP_SECONDS / 2)
+        assert len(reactor.processes) == 3
+        reactor.processes[1].ends()
+        started.stopService()
+        reactor.advance(ONE_STOP_SECONDS)
+        assert len(reactor.processes) == 3
+
     def test_one_that_cannot_start_later(self, reactor: Reactor, started: Supervisor) -> None:
         """It is tried again, and the others go on."""
         reactor.processes[0].ends(by=9)
@@ -388,17 +389,17 @@ class TestReload:
     """SIGHUP."""
 
     def test_it_reaches_all(self, reactor: Reactor, started: Supervisor) -> None:
-        """One that is not ready yet gets it when it is; one that has just ended needs none."""
+        """One that is not ready yet finds it in its pipe; one that has just ended needs none."""
         reactor.processes[0].ends(by=9)
         reactor.advance(0)
         os.kill(os.getpid(), signal.SIGHUP)
-        assert reactor.processes[1].signals == ["HUP"]
-        assert reactor.processes[2].signals == []
-        reactor.processes[2].says(READY)
-        assert reactor.processes[2].signals == ["HUP"]
-        reactor.processes[1].pid = None
+        assert [process.words for process in reactor.processes] == [[], [b"reload"], [b"reload"]]
+        reactor.processes[1].exits()
         started.reload()
-        assert reactor.processes[2].signals == ["HUP", "HUP"]
+        assert [process.words for process in reactor.processes][1:] == [
+            [b"reload"],
+            [b"reload", b"reload"],
+        ]
 
     def test_the_signal_is_given_back(self, reactor: Reactor) -> None:
         """Whoever had it before has it afterwards."""
@@ -407,6 +408,10 @@ class TestReload:
         supervisor.startService()
         assert signal.getsignal(signal.SIGHUP) != before
         supervisor.stopService()
+        # Sessions are being finished, and by default SIGHUP would end us.
+        assert signal.getsignal(signal.SIGHUP) != before
+        for process in reactor.processes:
+            process.ends()
         assert signal.getsignal(signal.SIGHUP) == before
 
 
@@ -419,7 +424,7 @@ class TestStop:
         gone: list[object] = []
         started.stopService().addCallback(gone.append)
         assert started.sockets == []
-        assert reactor.processes[1].closed
+        assert reactor.processes[1].words == [b"stop"]
         reactor.advance(1)
         assert not gone
         with capturedLogs() as events:
@@ -444,6 +449,26 @@ class TestStop:
         reactor.processes[1].ends(by=9)
         assert gone == [None]
         assert not reactor.getDelayedCalls()
+
+    def test_a_clock_that_is_set_kills_nobody(self, reactor: Reactor, started: Supervisor) -> None:
+        """Who finishes a message has the whole grace, whatever the wall clock says."""
+        started.stopService()
+        limit = configured().limits.grace_seconds + STOP_SECONDS
+        reactor.set(limit + 400)
+        assert [process.signals for process in reactor.processes] == [[], []]
+        reactor.advance(limit)
+        assert [process.signals for process in reactor.processes] == [["KILL"], ["KILL"]]
+
+    def test_one_that_has_just_ended_is_not_killed(
+        self, reactor: Reactor, started: Supervisor
+    ) -> None:
+        """Its number may be somebody else's by now."""
+        [gone, other] = started.workers.values()
+        reactor.processes[0].pid = None
+        assert not gone.kill()
+        reactor.processes[1].exits()
+        assert not other.kill()
+        assert reactor.processes[1].signals == []
 
     def test_who_holds_its_outputs_is_not_waited_for(
         self, reactor: Reactor, started: Supervisor
@@ -581,17 +606,13 @@ class TestSecondReview:
         reactor.advance(1)
         assert len(reactor.processes) == 4
 
-    def test_a_second_signal_reaches_the_workers(
-        self, reactor: Reactor, started: Supervisor
-    ) -> None:
+    def test_a_second_stop_reaches_the_workers(self, reactor: Reactor, started: Supervisor) -> None:
         """Whoever asks twice is not kept waiting (P50)."""
-        before = signal.getsignal(signal.SIGTERM)
         done = started.stopService()
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert [process.signals for process in reactor.processes] == [["TERM"], ["TERM"]]
+        started.cut()
+        assert [process.words for process in reactor.processes] == [[b"stop", b"cut"]] * 2
         reactor.processes[0].ends()
-        os.kill(os.getpid(), signal.SIGINT)
-        assert [process.signals for process in reactor.processes] == [["TERM"], ["TERM", "TERM"]]
+        started.cut()
         reactor.processes[1].ends()
         assert done.called
-        assert signal.getsignal(signal.SIGTERM) is before
+        assert [process.words[2:] for process in reactor.processes] == [[], [b"cut"]]

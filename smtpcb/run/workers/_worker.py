@@ -7,73 +7,26 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Lock, Thread
+from threading import Thread, Timer
 from typing import Any
 
 from twisted.internet.error import ReactorNotRunning
-from twisted.logger import (
-    ILogObserver,
-    LogEvent,
-    Logger,
-    eventAsJSON,
-    eventAsText,
-    globalLogBeginner,
-)
-from zope.interface import implementer
+from twisted.logger import Logger, globalLogBeginner
 
 from smtpcb.run._options import ConfigurationError
+from smtpcb.run.workers._reporter import Reporter
+from smtpcb.run.workers._words import CUT, FAILED, READY, RELOAD, STOP
+
+# How long the last lines may take to reach a supervisor that does not read.
+LAST_WORDS_SECONDS = 1.0
 
 _log = Logger(namespace="smtpcb.workers")
 
 
-@implementer(ILogObserver)
-class Reporter:
-    """
-    Tells the supervisor what is logged, and how the start went; each is one line.
-
-    :param descriptor: of the pipe that it reads.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._lock = Lock()
-
-    def __call__(self, event: LogEvent) -> None:
-        """Pass on an event, whichever thread it comes from."""
-        if event.get("log_failure") is not None:
-            # In JSON the error would lose its text, which may be all that there is to know.
-            event = _as_text(event)
-        try:
-            line = eventAsJSON(event)
-        except Exception:  # it holds something that is more than JSON can say
-            line = eventAsJSON(_as_text(event))
-        self.say(line.encode())
-
-    def say(self, line: bytes) -> None:
-        """Send a line."""
-        rest = line + b"\n"
-        # OSError: the supervisor has been killed; nobody is left to tell.
-        with self._lock, suppress(OSError):
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
-
-
-def _as_text(event: LogEvent) -> LogEvent:
-    """Return an event that says the same, and has nothing but its text."""
-    kept = ("log_time", "log_namespace", "log_level", "log_system")
-    text = eventAsText(event, includeTimestamp=False, includeSystem=False)
-    return {
-        **{key: event[key] for key in kept if key in event},
-        "log_format": "{text}",
-        "text": text,
-    }
-
-
 def read_task(descriptor: int) -> dict[str, Any] | None:
-    """Return what the supervisor says, or ``None``: it has gone."""
+    """Return what the supervisor says first, or ``None``: it has gone."""
     with open(descriptor, "rb", closefd=False, buffering=0) as file:
         size = int.from_bytes(_exactly(file, 4), "big")
         told = _exactly(file, size)
@@ -93,24 +46,63 @@ def _exactly(file: Any, octets: int) -> bytes:
     return pieces
 
 
-def wait_for_end(descriptor: int, ask: Callable[[], object], seconds: float) -> None:
+def listen_to(descriptor: int, heed: Callable[[bytes], object], seconds: float) -> None:
     """
-    Have the process end when the supervisor closes the pipe or is killed.
+    Pass on the supervisor's words for as long as it is there, and see that a stop comes to an end.
 
     It runs in a thread, since whatever keeps the reactor busy must not keep the process.
 
-    :param ask: asks for it.
-    :param seconds: how long that may take.
+    :param heed: takes each word; `STOP` also when the supervisor is gone.
+    :param seconds: how long the process may go on after the first `STOP`.
     """
-    with suppress(OSError):
-        while os.read(descriptor, 4096):
-            pass
-    ask()
-    time.sleep(seconds)
-    os._exit(1)
+    stopped = False
+    rest = b""
+    while True:
+        try:
+            octets = os.read(descriptor, 4096)
+        except OSError:  # somebody has closed it
+            octets = b""
+        *words, rest = (rest + octets).split(b"\n")
+        if not octets:
+            words = [STOP]
+        for word in words:
+            if word == STOP and not stopped:
+                stopped = True
+                watchdog = Timer(seconds, os._exit, [1])
+                watchdog.daemon = True
+                watchdog.start()
+            heed(word)
+        if not octets:
+            return
 
 
-def serve(task: dict[str, Any], reactor: Any, reporter: Reporter) -> int:
+class Orders:
+    """
+    Does in the reactor what the supervisor's words say.
+
+    :ivar acts: what to do, by its word; what is no key of it is left alone.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self.acts: dict[bytes, Callable[[], object]] = {STOP: self.stop}
+
+    def heed(self, word: bytes) -> None:
+        """Take a word, in any thread; it waits until the reactor runs."""
+        self._reactor.callFromThread(self._act, word)
+
+    def stop(self) -> None:
+        """Stop the reactor, unless that is stopping already: all stops are one."""
+        with suppress(ReactorNotRunning):
+            self._reactor.stop()
+
+    def _act(self, word: bytes) -> None:
+        act = self.acts.get(word)
+        if act is not None:
+            act()
+
+
+def serve(task: dict[str, Any], reactor: Any, reporter: Reporter, orders: Orders) -> int:
     """
     Do it, until somebody stops the reactor; return the exit status.
 
@@ -118,7 +110,7 @@ def serve(task: dict[str, Any], reactor: Any, reporter: Reporter) -> int:
     """
     # They may look for the reactor, which must be the right one.
     from smtpcb.run._build import make_service
-    from smtpcb.run.workers._supervisor import FAILED, READY, understood
+    from smtpcb.run.workers._task import understood
 
     try:
         configuration, share = understood(task)
@@ -133,22 +125,21 @@ def serve(task: dict[str, Any], reactor: Any, reporter: Reporter) -> int:
             text = f"{type(error).__name__}: {text}"
         reporter.say(FAILED + text.encode(errors="replace"))
         return 1
+    orders.acts |= {CUT: service.cut, RELOAD: service.reload}
 
     def begin() -> None:
-        # Here, since Twisted has its own by now, which logs an error when it comes twice.
-        signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(stop, reactor))
+        # Here, since Twisted has its own by now, which logs an error when it comes twice.  It may
+        # be the supervisor's stop, which the service manager sends to everybody, so it is a STOP
+        # however often it comes.
+        signal.signal(signal.SIGTERM, lambda *_: orders.heed(STOP))
+        # The supervisor says RELOAD.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         reporter.say(READY)
 
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     reactor.callWhenRunning(begin)
     reactor.run()
     return 0
-
-
-def stop(reactor: Any) -> None:
-    """Stop the reactor, unless that is stopping already."""
-    with suppress(ReactorNotRunning):
-        reactor.stop()
 
 
 def main() -> None:
@@ -162,6 +153,8 @@ def main() -> None:
     os.dup2(null, 0)
     os.dup2(2, 1)
     os.close(null)
+    # What is printed past our log must not wait for a supervisor that does not read.
+    os.set_blocking(2, False)
     task = read_task(control)
     if task is None:
         sys.exit(0)
@@ -172,15 +165,9 @@ def main() -> None:
         importlib.import_module(task["reactor"]).install()
     from twisted.internet import reactor
 
-    reporter = Reporter(out)
+    reporter, orders = Reporter(out), Orders(reactor)
     globalLogBeginner.beginLoggingTo([reporter])
-    Thread(
-        target=wait_for_end,
-        args=(
-            control,
-            lambda: reactor.callFromThread(stop, reactor),  # type: ignore[attr-defined]
-            task["seconds"],
-        ),
-        daemon=True,
-    ).start()
-    sys.exit(serve(task, reactor, reporter))
+    Thread(target=listen_to, args=(control, orders.heed, task["seconds"]), daemon=True).start()
+    status = serve(task, reactor, reporter, orders)
+    reporter.close(LAST_WORDS_SECONDS)
+    sys.exit(status)
