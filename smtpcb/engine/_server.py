@@ -408,7 +408,8 @@ class ServerDialogue:
             return
         try:
             # A name that is no UTF-8 is no reason to refuse a client (RFC 5321 §4.1.4).
-            argument = read_text(rest) if not row.octets else rest.decode("latin-1")
+            tabs = verb is Verb.MAIL or verb is Verb.RCPT
+            argument = rest.decode("latin-1") if row.octets else read_text(rest, tabs=tabs)
         except ValueError:
             self._malformed(verb, rest, replies.LINE_NOT_TEXT)
             return

@@ -794,7 +794,7 @@ def test_no_secret_is_ever_written_down(
                 failed.errback(ValueError(credentials.password))
                 return failed
             if outcome == "nonsense":
-                return (550, f"{credentials.password}\r\n")
+                return (550, credentials.password, "no status")
             if outcome in ("late", "cancel"):
 
                 def canceller(_: Any) -> None:
