@@ -220,7 +220,8 @@ def test_a_fault_in_the_content_is_answered_at_its_end(
 
 @pytest.mark.parametrize("event", sorted(CONTENT))
 @pytest.mark.parametrize(
-    ("refusal", "code"), [(Refusal(Reply(554, "No", status="5.6.0")), "554 5.6.0 No"), (False, "550")]
+    ("refusal", "code"),
+    [(Refusal(Reply(554, "No", status="5.6.0")), "554 5.6.0 No"), (False, "550")],
 )
 def test_refusing_the_content_as_it_comes(
     event: str, refusal: Any, code: str, connect: Connect

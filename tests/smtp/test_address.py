@@ -12,11 +12,10 @@ from smtpcb.smtp._address import (
     Leniency,
     Path,
     ReversePath,
-    read_mailbox,
     read_forward_path,
+    read_mailbox,
     read_reverse_path,
 )
-
 from smtpcb.smtp._text import CONTROL
 
 
@@ -254,7 +253,7 @@ def test_what_is_written_is_read_as_the_same(local_part: str, domain: str) -> No
 
 
 @given(st.text(max_size=30), st.text(max_size=30))
-def test_a_path_never_ends_the_command_that_it_is_written_into(local_part: str, domain: str) -> None:
+def test_a_path_never_ends_the_command_that_it_stands_in(local_part: str, domain: str) -> None:
     """Whatever values a program puts into one: it is a path on one line, or an error (P52)."""
     for path in (ForwardPath(local_part, domain), ReversePath(local_part, domain)):
         try:
@@ -283,7 +282,7 @@ def test_a_path_that_cannot_be_said_is_an_error(path: Path) -> None:
         _ = path.wire
 
 
-@given(st.text("<>@.,:\"\\ []_-aé\t", max_size=12))
+@given(st.text('<>@.,:"\\ []_-aé\t', max_size=12))
 def test_lenient_takes_whatever_strict_takes_and_means_the_same(text: str) -> None:
     """Leniency never changes what a correct path means."""
     for read in (read_forward_path, read_reverse_path):

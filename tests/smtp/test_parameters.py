@@ -254,7 +254,10 @@ def test_a_parameter_that_was_not_offered_is_unknown() -> None:
 
 def test_a_parameter_of_ones_own_is_read_by_its_keyword() -> None:
     """And written, by the same row."""
-    rows = {**MailParameters.ROWS, "XKEY": Parameter(lambda text: (text or "").split(","), ",".join)}
+    rows = {
+        **MailParameters.ROWS,
+        "XKEY": Parameter(lambda text: (text or "").split(","), ",".join),
+    }
     parameters = MailParameters.read(" xkey=a,b SIZE=1", rows)
     assert parameters["XKEY"] == ["a", "b"]
     assert parameters.others == {"XKEY": ["a", "b"]}

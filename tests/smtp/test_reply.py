@@ -124,7 +124,7 @@ def test_what_does_not_fit_into_a_line_goes_on_in_the_next(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["x" * 10_000_000, "\n" * 1_000_000, ["y"] * 1000])
 def test_a_text_without_end_is_cut(text: Any) -> None:
-    """A reply of a thousand lines would be taken for an attack; three dots say that more was there."""
+    """A thousand lines would be taken for an attack; three dots say that more was there."""
     reply = Reply(550, text)
     assert len(reply.lines) == MOST_LINES
     assert reply.lines[-1].endswith("...")
