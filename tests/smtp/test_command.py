@@ -28,7 +28,7 @@ from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError
         (b"xfrob a b", Verb.UNKNOWN, b"XFROB", b"a b"),
         (b" NOOP", Verb.UNKNOWN, b"", b"NOOP"),
         (b"NOOP\tx", Verb.UNKNOWN, b"NOOP\tX", b""),
-        ("ma\u0131l x".encode(), Verb.UNKNOWN, "MAıL".encode(), b"x"),
+        ("ma\u0131l x".encode(), Verb.UNKNOWN, "MA\u0131L".encode(), b"x"),
         (b"", Verb.UNKNOWN, b"", b""),
     ],
 )
