@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 Act = Callable[["ServerDialogue", bytes], Reply | None]
 
 
-def _text_of(argument: bytes) -> tuple[str, Reply | None]:
+def _text_of(argument: bytes, *, tabs: bool = False) -> tuple[str, Reply | None]:
     """Return what stands behind a verb as text, or the reply to what is none."""
     try:
-        return read_text(argument).strip(" \t"), None
+        return read_text(argument, tabs=tabs).strip(" \t"), None
     except ValueError:
         return "", replies.LINES_END_IN_CRLF if b"\n" in argument else replies.LINE_NOT_TEXT
 
@@ -86,7 +86,7 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         )
         rest, wide = after.decode("ascii"), False
     else:
-        text, refusal = _text_of(argument)
+        text, refusal = _text_of(argument, tabs=True)
         if refusal is not None:
             return refusal
         found = read_mail(text, lenient=dialogue.offer.settings.lenient_addresses)
@@ -122,7 +122,7 @@ def rcpt(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         path = ForwardPath(local_part.decode("ascii"), domain.lower().decode("ascii"))
         rest = after.decode("ascii")
     else:
-        text, refusal = _text_of(argument)
+        text, refusal = _text_of(argument, tabs=True)
         if refusal is not None:
             return refusal
         found = read_rcpt(text, lenient=dialogue.offer.settings.lenient_addresses)

@@ -59,7 +59,7 @@ def test_a_refused_recipient_leaves_the_transaction_open() -> None:
         C: RCPT TO:<anne@example.org>
         C: DATA
         S: 250 2.1.0 Sender ok
-        S: 550 5.7.1 No such mailbox
+        S: 550 5.1.1 No such mailbox
         S: 250 2.1.5 Recipient ok
         S: 354
         C: .
@@ -83,21 +83,27 @@ def test_a_refused_recipient_leaves_the_transaction_open() -> None:
         ("\\xff\\xfe\\xfd", "500 5.5.2 A command is printable"),
         ("NOOP \\xff", "500 5.5.2 A command is printable"),
         ("NOOP \\x1b[2J", "500 5.5.2 A command is printable"),
-        ("NOOP \\xe2\\x80\\xae", "500 5.5.2 A command is printable"),
+        ("NOOP \\xc2\\x85", "500 5.5.2 A command is printable"),
+        ("NOOP \\xe2\\x80\\xa8", "500 5.5.2 A command is printable"),
+        ("NOOP \\xed\\xa0\\x80", "500 5.5.2 A command is printable"),
+        ("NOOP \\xe2\\x80\\x8c", "250"),
         ("noop", "250 2.0.0 OK"),
         ("NoOp anything at all  ", "250"),
         ("EHLO", "501"),
-        ("EHLO two words", "501"),
-        ("EHLO <script>", "501"),
+        ("EHLO \\x1b[2J", "501"),
+        ("HELO two words", "250 localhost"),
+        ("HELO  <script>", "250 localhost"),
+        ("HELO \\xff", "250 localhost"),
         ("HELO", "501"),
         ("MAIL", "501 5.5.4 Syntax: MAIL"),
         ("MAIL <a@b>", "501 5.5.4 Syntax: MAIL"),
-        ("MAIL FROM: <a@b>", "501 5.1.7"),
+        ("MAIL FROM: \\x09<a@b>", "250 2.1.0"),
+        ("MAIL  FROM:<a@b>", "501 5.5.4"),
         ("MAIL FROM:a@b", "501 5.1.7"),
         ("MAIL FROM:<a@b>SIZE=1", "501 5.5.4"),
         ("MAIL FROM:<a@b> FOO=1", "555 5.5.4"),
         ("MAIL FROM:<a@b> SIZE=33554433", "552 5.3.4"),
-        ("MAIL FROM:<\\xc3\\xa4@b>", "553 5.6.7"),
+        ("MAIL FROM:<\\xc3\\xa4@b>", "550 5.6.7"),
         ("mail from:<a@b> size=33554432 body=8bitmime", "250 2.1.0"),
         ("MAIL FROM:<\\xc3\\xa4@b> SMTPUTF8", "250 2.1.0"),
         ("RCPT TO:<a@b>", "503 5.5.1 Send MAIL"),
@@ -109,6 +115,7 @@ def test_a_refused_recipient_leaves_the_transaction_open() -> None:
         ("RSET ", "250"),
         ("VRFY", "501"),
         ("VRFY anne", "252 2.5.0"),
+        ("VRFY anne SMTPUTF8", "252 2.5.0"),
         ("EXPN list", "502 5.5.1"),
         ("ETRN example.org", "502 5.5.1"),
         ("HELP me", "214-\nS: 214"),
@@ -127,7 +134,8 @@ def test_a_command_gets_its_reply(line: str, reply: str) -> None:
     ("line", "reply"),
     [
         ("RCPT <a@b>", "501 5.5.4 Syntax: RCPT"),
-        ("RCPT TO: <a@b>", "501 5.1.3"),
+        ("RCPT TO: <a@b>", "250 2.1.5"),
+        ("RCPT TO:<a@example.\\xe2\\x84\\xaaom>", "553 5.6.7"),
         ("RCPT TO:<>", "501 5.1.3"),
         ("RCPT TO:<a@b> NOTIFY=NEVER", "555"),
         ("RCPT TO:<\\xc3\\xa4@b>", "553 5.6.7"),
@@ -160,7 +168,7 @@ def test_lenient_addresses_are_taken_where_that_is_set() -> None:
     )
     envelope = played.dialogue.envelope
     assert envelope is not None
-    assert [str(path) for path in envelope.forward_paths] == ["c@d_e."]
+    assert [str(path) for path in envelope.forward_paths] == ["c@d_e"]
 
 
 @pytest.mark.parametrize("end", ["RSET", "EHLO me", "HELO me"])
@@ -205,7 +213,7 @@ def test_a_browser_is_sent_away() -> None:
     [
         ("MARKER", 500),
         ("HELO MARKER", 250),
-        ("HELO MARKER MARKER", 501),
+        ("HELO MARKER MARKER", 250),
         ("MAIL FROM:<MARKER>", 501),
         ("MAIL FROM:<MARKER@x>", 250),
         ("MAIL FROM:<> MARKER=1", 555),

@@ -84,7 +84,7 @@ NONSENSE: list[Any] = [
     object(),
     "text",
     99,
-    (550, "two\r\nlines"),
+    (550, "4.1.1", "text"),
     (550, "text", "more"),
     ("550", "x"),
     (550, 7),
@@ -220,7 +220,8 @@ def test_a_fault_in_the_content_is_answered_at_its_end(
 
 @pytest.mark.parametrize("event", sorted(CONTENT))
 @pytest.mark.parametrize(
-    ("refusal", "code"), [(Refusal(Reply(554, "No", status="5.6.0")), "554 5.6.0 No"), (False, "550")]
+    ("refusal", "code"),
+    [(Refusal(Reply(554, "No", status="5.6.0")), "554 5.6.0 No"), (False, "550")],
 )
 def test_refusing_the_content_as_it_comes(
     event: str, refusal: Any, code: str, connect: Connect
@@ -406,11 +407,12 @@ def test_a_late_answer_is_never_taken_for_another_commands(
     [
         (None, "250 2.1.5"),
         (True, "250 2.1.5"),
-        (False, "550 5.7.1"),
-        (550, "550 5.7.1"),
+        (False, "550 5.1.1 Recipient refused"),
+        (550, "550 5.1.1 Recipient refused"),
+        ((550, "5.7.1", "No"), "550 5.7.1 No"),
         (450, "450 4.2.0"),
         ((450, "Later"), "450 4.2.0 Later"),
-        ((550, ("One", "Two")), "550 5.7.1 One|5.7.1 Two"),
+        ((550, ("One", "Two")), "550 5.1.1 One|5.1.1 Two"),
         (Reply(251, "Will forward", status="2.1.5"), "251 2.1.5 Will forward"),
         (Reply(450, "Grey", status="4.7.1"), "450 4.7.1 Grey"),
         (Reply(550, "Bye", status="5.7.1").closing(), "550 5.7.1 Bye"),

@@ -1,7 +1,8 @@
-"""A reply that exists is well formed."""
+"""A reply that exists is well formed, whatever its text was."""
 
 from __future__ import annotations
 
+import pickle
 import re
 from http import HTTPStatus
 from typing import Any
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpcb.engine import _replies as replies
-from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError, Refusal, SMTPError
-from smtpcb.smtp._reply import DEFAULTS, Reply
+from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._sendable import MOST_LINES
+from smtpcb.smtp._status import DEFAULTS
 
 # RFC 5321 §4.2, as strict as a client could read it.
 WIRE = re.compile(
@@ -22,51 +24,111 @@ WIRE = re.compile(
 
 def test_each_line_has_the_code_and_the_status() -> None:
     """RFC 5321 §4.2.1, RFC 2034 §4: all lines of a reply begin alike."""
-    reply = Reply(250, "2.1.0", ("one", "two"))
+    reply = Reply(250, ("one", "two"), status="2.1.0")
     assert reply.wire == b"250-2.1.0 one\r\n250 2.1.0 two\r\n"
     assert (reply.positive, reply.closes, reply.text) == (True, False, "250 2.1.0 one two")
-    assert Reply(354, None, "Go").text == "354 Go"
+    assert Reply(354, "Go").text == "354 Go"
     assert not Reply(450).positive
+    assert Reply(550, (line for line in ["a", "b"])).lines == ("a", "b")
+    assert Reply(550, "").wire == b"550 5.7.1 \r\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (199, None),
+        (600, None),
+        (260, None),
+        (25, None),
+        (-250, None),
+        pytest.param(10**5000, None, id="huge"),
+        (250, "5.0.0"),
+        (250, "2.0"),
+        (250, "2.00.0"),
+        (250, "2.0.0\n"),
+        (354, "3.0.0"),
+    ],
+)
+def test_a_code_or_status_that_does_not_exist_raises(code: int, status: str | None) -> None:
+    """They come from a programmer, never from a stranger; so it is a mistake to be seen."""
+    with pytest.raises(ValueError, match=r"RFC"):
+        Reply(code, status=status)
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        (199,),
-        (600,),
-        (260,),
-        (25,),
-        (True,),
-        ("250",),
-        (250, "5.0.0"),
-        (250, "2.0"),
-        (250, "2.00.0"),
-        (250, "2.0.0\n"),
-        (250, 2),
-        (354, "3.0.0"),
-        (250, None, "two\r\nlines"),
-        (250, None, "bare\rCR"),
-        (250, None, "line\n"),
-        (250, None, "NUL\0"),
-        (250, None, "ESC\x1b[2J"),
-        (250, None, "DEL\x7f"),
-        (250, None, "é"),
-        (250, None, b"octets"),
-        (250, None, 7),
-        (250, None, ["fine", 7]),
-        (250, None, "x" * 507),
-        (250, "2.0.0", "x" * 501),
+        {"code": True},
+        {"code": "250"},
+        {"code": 250.0},
+        {"code": None},
+        {"code": 250, "text": 7},
+        {"code": 250, "text": None},
+        {"code": 250, "text": b"octets"},
+        {"code": 250, "text": ["fine", 7]},
+        {"code": 250, "status": 2},
     ],
 )
-def test_an_impossible_reply_cannot_be_made(arguments: Any) -> None:
-    """So it can never add a line, or a second reply, to a dialogue (P17, P18)."""
-    with pytest.raises(ValueError, match=r"."):
-        Reply(*arguments)
+def test_an_argument_of_another_type_raises(arguments: dict[str, Any]) -> None:
+    """A wrong type is a mistake too."""
+    with pytest.raises(TypeError):
+        Reply(**arguments)
 
 
-def test_a_line_may_have_512_octets() -> None:
-    """RFC 5321 §4.5.3.1.5, with the code and the CRLF."""
-    assert len(Reply(250, None, "x" * 506).wire) == 512
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("two\r\nlines", ("two", "lines")),
+        ("three\rkinds\nof end\r\n", ("three", "kinds", "of end")),
+        ("\n", ("",)),
+        ("NUL\0", ("NUL ",)),
+        ("ESC\x1b[2J", ("ESC [2J",)),
+        ("DEL\x7f C1\x9b", ("DEL  C1 ",)),
+        ("a\ttab", ("a\ttab",)),
+        ("sep\u2028ara\u2029tors", ("sep ara tors",)),
+        ("octet \udcff", ("octet ?",)),
+        (["a", "b\nc"], ("a", "b", "c")),
+        ("jörg 用户", ("jörg 用户",)),
+    ],
+)
+def test_any_text_is_made_sendable(text: Any, lines: tuple[str, ...]) -> None:
+    """A reply often quotes what a client said: that must not fail, nor add a reply (P17)."""
+    reply = Reply(550, text)
+    assert reply.lines == lines
+    assert WIRE.fullmatch(reply.wire)
+    assert reply.encoded(utf8=False) is reply.wire
+    assert reply.encoded(utf8=True).decode().count("\r\n") == len(lines)
+
+
+def test_utf_8_is_for_clients_that_read_it() -> None:
+    """SMTPUTF8 says so (RFC 6531 §3.7.4.1); others see question marks."""
+    reply = Reply(550, "No such user: jörg@example.org", status="5.1.1")
+    assert reply.wire == b"550 5.1.1 No such user: j?rg@example.org\r\n"
+    assert reply.encoded(utf8=True) == "550 5.1.1 No such user: jörg@example.org\r\n".encode()
+    ascii_reply = Reply(250)
+    assert ascii_reply.encoded(utf8=True) is ascii_reply.wire
+
+
+@pytest.mark.parametrize("text", ["x" * 5000, "word " * 1000, "ä" * 3000, "\U0001f600" * 900])
+def test_what_does_not_fit_into_a_line_goes_on_in_the_next(text: str) -> None:
+    """No line passes 512 octets, with the code and the CRLF (RFC 5321 §4.5.3.1.5)."""
+    reply = Reply(550, text, status="5.1.1")
+    for octets in (reply.wire, reply.encoded(utf8=True)):
+        lines = octets.splitlines(keepends=True)
+        assert max(map(len, lines)) <= 512
+        assert len(lines) == len(reply.lines) > 1
+    assert "".join(reply.lines).replace(" ", "") == text.replace(" ", "")
+    assert len(Reply(250, "x" * 506, status=None).wire) == 512
+    assert len(Reply(250, "x" * 500, status="2.0.0").lines) == 1
+
+
+@pytest.mark.parametrize("text", ["x" * 10_000_000, "\n" * 1_000_000, ["y"] * 1000])
+def test_a_text_without_end_is_cut(text: Any) -> None:
+    """A thousand lines would be taken for an attack; three dots say that more was there."""
+    reply = Reply(550, text)
+    assert len(reply.lines) == MOST_LINES
+    assert reply.lines[-1].endswith("...")
+    assert max(map(len, reply.wire.splitlines(keepends=True))) <= 512
 
 
 def test_221_and_421_close() -> None:
@@ -75,6 +137,8 @@ def test_221_and_421_close() -> None:
     assert Reply(421).closes
     assert not Reply(554).closes
     assert Reply(554).closing() == Reply(554, closes=True) != Reply(554)
+    closing = Reply(554, closes=True)
+    assert closing.closing() is closing
 
 
 @pytest.mark.parametrize(
@@ -84,28 +148,34 @@ def test_221_and_421_close() -> None:
         (True, True),
         (False, False),
         (Reply(250), Reply(250)),
-        (550, Reply(550, "5.7.1", "Refused by policy")),
-        (450, Reply(450, "4.2.0")),
-        (459, Reply(459, "4.0.0", "")),
+        (550, Reply(550, "Refused by policy", status="5.7.1")),
+        (450, Reply(450, status="4.2.0")),
+        (459, Reply(459, "", status="4.0.0")),
         (354, Reply(354)),
-        ((550, "No"), Reply(550, "5.7.1", "No")),
-        ((459, ("a", "b")), Reply(459, "4.0.0", ("a", "b"))),
-        (HTTPStatus.OK, Reply(200, "2.0.0", "")),
+        ((550, "No"), Reply(550, "No", status="5.7.1")),
+        ((550, "5.1.1", "No"), Reply(550, "No", status="5.1.1")),
+        ((550, None, "No"), Reply(550, "No", status=None)),
+        ((459, ("a", "b")), Reply(459, ("a", "b"), status="4.0.0")),
+        ((550, "a\r\n250 b"), Reply(550, ("a", "250 b"))),
+        (HTTPStatus.OK, Reply(200, "", status="2.0.0")),
     ],
 )
 def test_what_a_handler_returns_becomes_a_reply(verdict: object, reply: object) -> None:
-    """Nothing, yes, no, a code, a code and text."""
+    """Nothing, yes, no, a code, code and text, code, status and text, or a Reply."""
     assert Reply.from_verdict(verdict) == reply
 
 
-@pytest.mark.parametrize("verdict", ["250 ok", b"250", 2.5, (), (1, 2, 3), (True, "x"), ("x", 1)])
+@pytest.mark.parametrize(
+    "verdict",
+    ["250 ok", b"250", 2.5, (), (550,), (1, 2, 3, 4), (True, "x"), ("x", 1), (250, 7), [550, "x"]],
+)
 def test_anything_else_is_no_verdict(verdict: object) -> None:
     """A wrong type is a fault of the handler, never an answer (P40)."""
     with pytest.raises(TypeError):
         Reply.from_verdict(verdict)
 
 
-@pytest.mark.parametrize("verdict", [0, 999, -1, (250, "a\r\n250 b"), (250, 7)])
+@pytest.mark.parametrize("verdict", [0, 999, -1, (250, "5.1.1", "x"), (550, "no", "5.1.1")])
 def test_a_verdict_must_make_a_reply(verdict: object) -> None:
     """The right type is not enough (P17)."""
     with pytest.raises(ValueError, match=r"."):
@@ -115,21 +185,82 @@ def test_a_verdict_must_make_a_reply(verdict: object) -> None:
 @given(
     st.one_of(
         st.integers(-10, 1000),
-        st.tuples(
-            st.integers(150, 650),
-            st.one_of(st.text(max_size=20), st.lists(st.text("ab \r\n\0", max_size=5), max_size=4)),
-        ),
+        st.tuples(st.integers(200, 559), st.one_of(st.text(), st.lists(st.text()))),
+        st.tuples(st.just(550), st.just("5.1.1"), st.text("ab \r\n\0ä\udcff", max_size=2000)),
     )
 )
 def test_the_wire_has_one_reply_whatever_a_handler_returns(verdict: object) -> None:
-    """It is read back strictly, and lines are counted (P17)."""
+    """It is read back strictly, and lines are counted (P17, P18)."""
     try:
         reply = Reply.from_verdict(verdict)
     except ValueError:
         return
     assert isinstance(reply, Reply)
     assert WIRE.fullmatch(reply.wire)
-    assert reply.wire.count(b"\n") == len(reply.lines)
+    codes = {line[:3] for line in reply.wire.splitlines()}
+    assert codes == {str(reply.code).encode()}
+    wide = reply.encoded(utf8=True)
+    assert reply.wire.count(b"\n") == wide.count(b"\n") == len(reply.lines)
+    for octets in (reply.wire, wide):
+        assert max(map(len, octets.split(b"\n"))) < 512
+
+
+RCPT = Reply(550, "Recipient refused", status="5.1.1")
+EHLO = Reply(550, "Refused by policy", status=None)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "refuse", "said"),
+    [
+        (550, RCPT, "550 5.1.1 Recipient refused"),
+        (Reply(550), RCPT, "550 5.1.1 Recipient refused"),
+        ((550, "No"), RCPT, "550 5.1.1 No"),
+        (Reply(550, "No"), RCPT, "550 5.1.1 No"),
+        (Reply(550, "No").closing(), RCPT, "550 5.1.1 No"),
+        ((550, "5.7.1", "No"), RCPT, "550 5.7.1 No"),
+        (Reply(550, "No", status="5.7.1"), RCPT, "550 5.7.1 No"),
+        (Reply(550, "No", status=None), RCPT, "550 No"),
+        ((450, "Later"), RCPT, "450 4.2.0 Later"),
+        (554, RCPT, "554 5.7.1 Transaction refused"),
+        (550, EHLO, "550 Refused by policy"),
+        ((550, "No"), EHLO, "550 No"),
+        ((550, "5.7.1", "No"), EHLO, "550 No"),
+        (Reply(421, "Later", status="4.3.0"), EHLO, "421 Later"),
+        ((250, "Hello"), EHLO, "250 Hello"),
+    ],
+)
+def test_the_status_fits_the_event_unless_somebody_chose(
+    verdict: object, refuse: Reply, said: str
+) -> None:
+    """A refused recipient is 5.1.1; greeting and EHLO have none, whoever gave one (RFC 2034 §4)."""
+    reply = Reply.from_verdict(verdict, refuse)
+    assert isinstance(reply, Reply)
+    assert reply.text == said
+    assert Reply.from_verdict(None, refuse) is True
+    assert Reply.from_verdict(False, refuse) is False
+
+
+def test_a_reply_that_closes_still_does_when_its_status_is_fitted() -> None:
+    """Nothing else about it changes."""
+    for refuse in (RCPT, EHLO):
+        assert Reply(550, "No").closing().fitted(refuse).closes
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("5.1.1 No such user", "550 5.1.1 No such user"),
+        (["5.1.1 No", "5.1.1 such user"], "550 5.1.1 No such user"),
+        ("5.1.1", "550 5.1.1 Refused by policy"),
+        ("4.1.1 No", "550 5.7.1 4.1.1 No"),
+        ("5.1.1000 No", "550 5.7.1 5.1.1000 No"),
+        ("5.1 No", "550 5.7.1 5.1 No"),
+    ],
+)
+def test_a_status_in_front_of_the_text_is_the_status(text: Any, said: str) -> None:
+    """It is the habit of other libraries, and would stand there twice."""
+    assert Reply(550, text).text == said
+    assert Reply(550, text).fitted(RCPT).status in ("5.1.1", Reply(550, text).status)
 
 
 def test_our_own_replies_keep_the_rules() -> None:
@@ -142,20 +273,23 @@ def test_our_own_replies_keep_the_rules() -> None:
     bare = [replies.START_MAIL_INPUT, replies.NO_SERVICE, replies.HELLO_REFUSED]
     assert [reply for reply in ours if reply.status is None] == bare
     for code, (status, text) in DEFAULTS.items():
-        assert Reply(code, status).lines == (text,)
-
-
-def test_errors_say_whose_fault_it_was() -> None:
-    """A refusal carries the verdict, a peer's fault the reply."""
-    assert Refusal(550).reply == 550
-    assert PeerProtocolError(replies.NO_HELP).reply is replies.NO_HELP
-    assert str(PeerProtocolError(replies.NO_HELP)) == "504 5.5.4 No help on that"
-    assert issubclass(LocalProtocolError, SMTPError)
+        assert Reply(code, status=status).lines == (text,)
 
 
 def test_a_reply_has_the_status_that_fits_unless_told_otherwise() -> None:
     """ENHANCEDSTATUSCODES is offered, so a reply without one breaks a promise (RFC 2034 §4)."""
     assert Reply(550).wire == b"550 5.7.1 Refused by policy\r\n"
-    assert Reply(441, lines="Hm").wire == b"441 4.0.0 Hm\r\n"
-    assert Reply(550, None, "Bare").wire == b"550 Bare\r\n"
+    assert Reply(441, "Hm").wire == b"441 4.0.0 Hm\r\n"
+    assert Reply(550, "Bare", status=None).wire == b"550 Bare\r\n"
     assert Reply(354).status is None
+    assert Reply(350).lines == ("",)
+
+
+def test_a_reply_is_a_value() -> None:
+    """Equal if it says the same, usable as a key, and the same in another process."""
+    assert Reply(550) == Reply(550, "Refused by policy", status="5.7.1") != Reply(551)
+    assert len({Reply(550), Reply(550), Reply(551)}) == 2
+    assert pickle.loads(pickle.dumps(Reply(550, "é"))) == Reply(550, "é")
+    assert repr(Reply(550, "No")) == (
+        "Reply(code=550, status='5.7.1', lines=('No',), closes=False)"
+    )

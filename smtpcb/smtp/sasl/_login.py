@@ -20,11 +20,12 @@ from smtpcb.smtp.sasl._exchange import (
 def _server(initial: bytes | None) -> ServerExchange:
     # Clients wait for just these two prompts.
     username = (yield Challenge(b"Username:")) if initial is None else initial
+    # A name that is none is refused behind the password, which may be under way already and must
+    # not be taken for a command.
+    password = yield Challenge(b"Password:")
     if not username:
         raise PeerProtocolError(MALFORMED)
-    identity = read_identity(username)
-    password = yield Challenge(b"Password:")
-    yield Decide(Credentials("LOGIN", identity, read_password(password)))
+    yield Decide(Credentials("LOGIN", read_identity(username), read_password(password)))
 
 
 def _client(credentials: Credentials) -> ClientExchange:
