@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from twisted.application.service import IService
+from twisted.internet.defer import inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import (
     IAddress,
     IOpenSSLServerConnectionCreator,
@@ -17,6 +19,7 @@ from twisted.internet.interfaces import (
     ISSLTransport,
 )
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smtpcb.engine import (
@@ -29,6 +32,7 @@ from smtpcb.engine import (
 )
 from smtpcb.engine._verdict import reply_to_incident
 from smtpcb.engine._questions import CONNECTED
+from smtpcb.handling import check
 from smtpcb.handling import handler_factory as adapt_handler
 from smtpcb.handling._logins import authenticator as adapt_authenticator
 from smtpcb.handling._known import Known
@@ -45,6 +49,8 @@ from smtpcb.transcript import TranscriptFolder
 
 # A client that has said nothing for so long makes room for one who comes, where all places are taken.
 IDLE_SECONDS = 10.0
+
+_log = Logger(namespace="smtpcb.server")
 
 ObserverFactory = Callable[[Connection], Observer | None]
 
@@ -98,6 +104,10 @@ class SmtpServerFactory(Doorway):
         if not IReactorTime.providedBy(reactor) and not hasattr(reactor, "callLater"):
             raise TypeError(f"reactor is a reactor, not {_kind(reactor)}")
         self.reactor = reactor
+        self._handler: Any = handler
+        self._users = 0
+        for warning in check(handler, own=frozenset(one.keyword for one in settings.extensions)):
+            _log.warn("{warning}", warning=warning)
         self.handler_factory = adapt_handler(handler)
         self.settings = settings
         self.tls = tls
@@ -130,6 +140,25 @@ class SmtpServerFactory(Doorway):
         self.idle_seconds = settings.limits.idle_seconds
         #: LineReceiver does not count the CRLF.
         self.most_line_octets = max(settings.limits.command_octets, settings.limits.auth_octets) - 2
+
+    def begin(self) -> None:
+        """Start what belongs to the server; the first of its services does it."""
+        self._users += 1
+        if self._users == 1:
+            if self.transcripts is not None:
+                self.transcripts.start()
+            if IService.providedBy(self._handler):
+                self._handler.startService()
+
+    @inlineCallbacks
+    def end(self) -> Any:
+        """Stop it; the last of its services does it, when its connections are gone."""
+        self._users -= 1
+        if self._users == 0:
+            if IService.providedBy(self._handler):
+                yield maybeDeferred(self._handler.stopService)
+            if self.transcripts is not None:
+                yield self.transcripts.close()
 
     def protocol_for(self, addr: IAddress | None, doorway: Doorway) -> Protocol:
         """

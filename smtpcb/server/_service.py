@@ -2,43 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, maybeDeferred
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from smtpcb.server._connections import Doorway
+from smtpcb.server._direct import at_once
 from smtpcb.server._factory import SmtpServerFactory
+from smtpcb.server._hangup import on_hangup
+
+RELOAD_SECONDS = 86400.0
 
 _log = Logger(namespace="smtpcb.server")
+
+Endpoint = IStreamServerEndpoint | str
 
 
 class SmtpService(Service):
     """
     Listens while it runs; it composes with other services as any `IService` does.
 
+    It starts and stops what belongs to a server: a handler that is a service itself, transcripts, and
+    certificates, which are read again once a day and on SIGHUP.
+
     Ports are bound in `privilegedStartService`, where twistd still has the rights for port 25, or
     in `startService`.  One that cannot be bound raises there, and none is left bound.
 
-    :param endpoints: one or several; `twisted.internet.endpoints.wrapServerTLS` makes implicit TLS
-        of one.
-    :param factory: of all connections, over all endpoints.
+    :param endpoints: one or several, or their descriptions, such as ``"tcp:25"``;
+        `twisted.internet.endpoints.wrapServerTLS` makes implicit TLS of one.
+    :param factory: of all connections, over all endpoints.  Several services may share it.
+    :param direct: send each reply at once, where the endpoint is one of TCP.
+    :raises TypeError: something is no endpoint, or no factory.
+    :raises ValueError: a description means nothing.
     :ivar ports: what is bound, in the order of the endpoints: ``service.ports[0].getHost()``.
     """
 
     def __init__(
         self,
-        endpoints: IStreamServerEndpoint | Sequence[IStreamServerEndpoint],
+        endpoints: Endpoint | Sequence[Endpoint],
         factory: SmtpServerFactory,
+        *,
+        direct: bool = True,
     ) -> None:
-        self._endpoints = list(endpoints) if isinstance(endpoints, Sequence) else [endpoints]
+        if not isinstance(factory, SmtpServerFactory):
+            raise TypeError(f"factory is a SmtpServerFactory, not {type(factory).__name__}")
+        several = isinstance(endpoints, Sequence) and not isinstance(endpoints, str)
+        self._endpoints = [
+            _endpoint(one, factory.reactor, direct=direct)
+            for one in (endpoints if several else [endpoints])  # type: ignore[union-attr]
+        ]
         self.factory = factory
+        #: The connections of this service.
+        self.doorway = Doorway(factory)
         self.ports: list[IListeningPort] = []
         self._bound = False
         self._opening: list[Deferred[Any]] = []
+        self._reloads: LoopingCall | None = None
+        self._give_back: Callable[[], None] | None = None
 
     def privilegedStartService(self) -> None:
         """Bind the ports."""
@@ -46,33 +73,72 @@ class SmtpService(Service):
         super().privilegedStartService()
 
     def startService(self) -> None:
-        """Bind the ports, if that has not been done, and take connections."""
-        self.factory.resume()
+        """Start what the handler and the transcripts are, bind the ports, and take connections."""
+        if self.running:
+            return
+        factory = self.factory
+        factory.begin()
+        self.doorway.resume()
         self._bind()
         super().startService()
+        if hasattr(factory.tls, "reload"):
+            self._reloads = LoopingCall(self.reload)
+            self._reloads.clock = factory.reactor
+            self._reloads.start(RELOAD_SECONDS, now=False)
+        # Without TLS as well: who sends it to every server does not mean to end this one.
+        self._give_back = on_hangup(factory.reactor, self.reload)
 
-    def stopService(self) -> Deferred[None]:
+    @inlineCallbacks
+    def stopService(self) -> Any:
         """
         Stop listening, let transactions finish, and close (RFC 5321 §3.8).
 
-        :return: fires when the last connection is gone, ``grace_seconds`` later at most.  A
-            second call cuts the connections at once.
+        :return: fires when the last connection is gone, ``grace_seconds`` later at most, and the
+            handler has stopped.  A second call cuts the connections at once.
         """
         again = not self.running
         super().stopService()
+        if self._reloads is not None:
+            self._reloads.stop()
+            self._reloads = None
         closed = self._unbind()
-        gone = self.factory.drain()
+        gone = self.doorway.drain()
         if again:
-            self.factory.cut()
+            self.cut()
         everything: list[Deferred[Any]] = [*closed, gone]
-        return gatherResults(everything, consumeErrors=True).addCallback(lambda _: None)
+        yield gatherResults(everything, consumeErrors=True)
+        if not again:
+            yield self.factory.end()
+        # Not before: by default SIGHUP would end us while sessions are being finished.
+        if self._give_back is not None:
+            self._give_back()
+            self._give_back = None
+
+    def cut(self) -> None:
+        """End all connections now; somebody does not want to wait."""
+        self.doorway.cut()
+
+    def reload(self) -> Deferred[None]:
+        """
+        Read keys and certificates again; a pair that is broken leaves the old one in force.
+
+        :return: fires when that is done.
+        """
+        reload = getattr(self.factory.tls, "reload", None)
+        if reload is None:
+            done: Deferred[None] = Deferred()
+            done.callback(None)
+            return done
+        # In a thread: a disk that stalls is nobody's problem but the certificates'.
+        reading = maybeDeferred(self.factory.platform.in_thread, reload)
+        return reading.addCallbacks(_reloaded, _not_reloaded)
 
     def _bind(self) -> None:
         if self._bound:
             return
         self._bound = True
         for endpoint in self._endpoints:
-            opening = maybeDeferred(endpoint.listen, self.factory).addCallback(self._opened)
+            opening = maybeDeferred(endpoint.listen, self.doorway).addCallback(self._opened)
             if opening.called:
                 faults: list[Failure] = []
                 opening.addErrback(faults.append)
@@ -98,3 +164,26 @@ class SmtpService(Service):
     def _failed(self, failure: Failure) -> None:
         if self._bound:
             _log.failure("cannot listen", failure)
+
+
+def _endpoint(one: Any, reactor: Any, *, direct: bool) -> IStreamServerEndpoint:
+    if not isinstance(one, str) and not IStreamServerEndpoint.providedBy(one):
+        raise TypeError(f"{type(one).__name__} is no endpoint, and no description of one")
+    if direct:
+        return at_once(one, reactor)
+    if isinstance(one, str):
+        described: IStreamServerEndpoint = serverFromString(reactor, one)
+        return described
+    endpoint: IStreamServerEndpoint = one
+    return endpoint
+
+
+def _reloaded(_: object) -> None:
+    _log.info("certificates reloaded")
+
+
+def _not_reloaded(failure: Failure) -> None:
+    if failure.check(ValueError):  # IdentityError says which file, and why
+        _log.error("certificates not reloaded: {error}", error=str(failure.value))
+    else:
+        _log.failure("certificates not reloaded", failure)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from smtpcb.engine._extensions import Situation, check_own, offer
+from smtpcb.engine._extensions import Situation, check_own, offered
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.smtp import Extension, MailParameters, Parameter, RcptParameters
 from smtpcb.smtp._dsn import read_xtext, write_xtext
@@ -28,22 +28,22 @@ def test_an_extension_of_ones_own_is_offered_with_all_it_brings() -> None:
         "xticket", "v1 v2", mail={"xticket": TICKET}, rcpt={"XFOR": TICKET}, verbs={"xlist": act}
     )
     check_own((own,))
-    offered = offer(situation(), (own,))
+    offered = offered(situation(), (own,))
     assert offered.reply.lines[-1] == "XTICKET v1 v2"
     assert "XTICKET" in offered.keywords
     assert MailParameters.read(" XTICKET=a+20b", offered.mail)["XTICKET"] == "a b"
     assert RcptParameters.read(" xfor=c", offered.rcpt)["XFOR"] == "c"
     assert offered.verbs == {b"XLIST": act}
-    assert offer(situation()).verbs == {}
+    assert offered(situation()).verbs == {}
 
 
 def test_what_a_handler_must_honour_is_offered_if_it_says_so() -> None:
     """A promise that nobody keeps is not made."""
     own = Extension("XKEEP", mail={"XKEEP": TICKET}, handler_must_honour=True)
-    assert "XKEEP" not in offer(situation(), (own,)).mail
-    assert "XKEEP" in offer(situation("XKEEP"), (own,)).mail
-    assert "DSN" not in offer(situation()).keywords
-    assert set(offer(situation("DSN")).rcpt) == {"NOTIFY", "ORCPT"}
+    assert "XKEEP" not in offered(situation(), (own,)).mail
+    assert "XKEEP" in offered(situation("XKEEP"), (own,)).mail
+    assert "DSN" not in offered(situation()).keywords
+    assert set(offered(situation("DSN")).rcpt) == {"NOTIFY", "ORCPT"}
 
 
 def test_the_situation_may_decide_on_the_offer() -> None:
@@ -54,8 +54,8 @@ def test_the_situation_may_decide_on_the_offer() -> None:
         mail={"XSAFE": TICKET},
         lasts=lambda now: not now.secure,
     )
-    assert "XSAFE yes" in offer(situation(secure=True), (own,)).reply.lines
-    outside = offer(situation(), (own,))
+    assert "XSAFE yes" in offered(situation(secure=True), (own,)).reply.lines
+    outside = offered(situation(), (own,))
     assert not any(line.startswith("XSAFE") for line in outside.reply.lines)
     assert "XSAFE" in outside.mail
 
