@@ -55,7 +55,9 @@ def alignments(secret: bytes) -> list[bytes]:
         b"AUTH",
         b"AUTH  ",
         b"auth scram-sha-256",
-        b"GET",
+        b"GET / HTTP/1.1",
+        b"XCLIENT ADDR=127.0.0.1 NAME=client.example.org",
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 40000 25",
     ],
 )
 def test_a_command_is_shown_as_it_came(line: bytes) -> None:
@@ -74,7 +76,8 @@ def test_a_command_is_shown_as_it_came(line: bytes) -> None:
         (b"AUTH PLAINx", b"AUTH <6 octets hidden>"),
         (b"NOOP AUTH PLAIN " + ENCODED, b"NOOP <43 octets hidden>"),
         (b"LOGIN anne hunter2", b"LOGIN <12 octets hidden>"),
-        (b"GET / HTTP/1.1", b"GET <10 octets hidden>"),
+        (b"GET /?pass=x HTTP/1.1", b"GET <17 octets hidden>"),
+        (b"pass", b"pass"),
         (b"XFROB x", b"<7 octets hidden>"),
         (b"\x16\x03\x01", b"<3 octets hidden>"),
     ],
