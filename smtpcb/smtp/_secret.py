@@ -35,6 +35,9 @@ _FOREIGN = frozenset(
 )
 _LOGINS = frozenset(b"APOP AUTHENTICATE AUTHINFO LOGIN PASS USER".split())
 
+# Nothing belongs behind these, so whatever stands there may be anything.
+_ALONE = frozenset(b"DATA QUIT RSET STARTTLS".split())
+
 _MECHANISM = re.compile(
     rb"[ \t]*+(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|SCRAM-SHA-(?:1|256|512)(?:-PLUS)?+|XOAUTH2"
     rb"|OAUTHBEARER|EXTERNAL|ANONYMOUS|GSSAPI|NTLM)(?=[ \t]|\Z)[ \t]*+",
@@ -83,7 +86,7 @@ def shown(line: bytes, also: Collection[bytes] = ()) -> bytes:
     if name == b"AUTH":
         return _auth(line, len(word))
     if name in VERBS or name in also or name in _FOREIGN:
-        if not _suspicious(argument):
+        if not (argument.strip() if name in _ALONE else _suspicious(argument)):
             return line
     elif name not in _LOGINS:
         return hidden(len(line)).encode("ascii")
