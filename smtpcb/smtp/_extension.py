@@ -21,6 +21,8 @@ from typing import Any
 from smtpcb.smtp import _grammar as grammar
 from smtpcb.smtp._text import upper
 
+# With a keyword before it, it fits into one line of a reply (RFC 5321 §4.5.3.1.5).
+MAXIMUM_OFFER_OCTETS = 400
 _OFFER = re.compile(r"[!-~](?:[ -~]*[!-~])?|")
 _VERB = re.compile("[A-Za-z][A-Za-z0-9-]*")
 
@@ -76,8 +78,8 @@ class Extension:
     def __post_init__(self) -> None:
         put = object.__setattr__
         put(self, "keyword", _name(self.keyword, grammar.KEYWORD, "an EHLO keyword"))
-        if isinstance(self.offer, str) and not _OFFER.fullmatch(self.offer):
-            raise ValueError(f"EHLO cannot say {self.offer!r}")
+        if isinstance(self.offer, str):
+            _sayable(self.offer)
         for attribute, pattern, what in (
             ("mail", grammar.KEYWORD, "a parameter"),
             ("rcpt", grammar.KEYWORD, "a parameter"),
@@ -92,11 +94,24 @@ class Extension:
         return hash(self.keyword)
 
     def offered(self, situation: object) -> str | None:
-        """Return what EHLO says behind the keyword now; ``None``: it does not say it."""
-        return self.offer if isinstance(self.offer, str) else self.offer(situation)
+        """
+        Return what EHLO says behind the keyword now; ``None``: it does not say it.
+
+        :raises ValueError: a function returned what EHLO cannot say in one line.
+        """
+        if isinstance(self.offer, str):
+            return self.offer
+        offer = self.offer(situation)
+        return None if offer is None else _sayable(offer)
+
+
+def _sayable(offer: str) -> str:
+    if len(offer) > MAXIMUM_OFFER_OCTETS or not _OFFER.fullmatch(offer):
+        raise ValueError(f"EHLO cannot say {offer!r:.80}")
+    return offer
 
 
 def _name(name: str, pattern: re.Pattern[str], what: str) -> str:
-    if not isinstance(name, str) or not pattern.fullmatch(name):
+    if not isinstance(name, str) or len(name) > 64 or not pattern.fullmatch(name):
         raise ValueError(f"{name!r} cannot be {what}")
     return upper(name)

@@ -23,6 +23,7 @@ SYNTAX_OF_PARAMETERS = Reply(501, "Syntax error in parameters", status="5.5.4")
 PARAMETER_UNKNOWN = Reply(555, "Parameter not recognised", status="5.5.4")  # RFC 5321 §4.1.1.11
 
 _BLANKS = re.compile("[ \t]++")
+_OCTETS = re.compile("[0-9]{1,20}")
 
 
 class BodyType(enum.StrEnum):
@@ -104,9 +105,14 @@ class _Parameters(Mapping[str, Any]):
         """Make parameters of values by keyword in upper case."""
         if not values:
             return cls._none()
-        own = {keyword.lower(): values[keyword] for keyword in cls.ROWS if keyword in values}
-        others = {keyword: value for keyword, value in values.items() if keyword not in cls.ROWS}
-        return cls(**own, others=MappingProxyType(others) if others else NOTHING)
+        own: dict[str, Any] = {}
+        others: dict[str, Any] = {}
+        for keyword, value in values.items():
+            if keyword in cls.ROWS:
+                own[keyword.lower()] = value
+            else:
+                others[keyword] = value
+        return cls(others=MappingProxyType(others) if others else NOTHING, **own)
 
     if TYPE_CHECKING:
 
@@ -139,7 +145,7 @@ class _Parameters(Mapping[str, Any]):
 
 def _octets(text: str | None) -> int:
     """Read a number of octets (RFC 1870 §3: 1*20DIGIT)."""
-    if text is None or not re.fullmatch("[0-9]{1,20}", text):
+    if text is None or not _OCTETS.fullmatch(text):
         raise ValueError("a number of octets")
     return int(text)
 

@@ -70,21 +70,32 @@ class Reply:
                 status = default(code)[0]
         elif status is not None:
             _check_status(code, status)
+        self._fill(code, texts or (default(code)[1],), status, closes, assumed, not texts)
+
+    def _fill(
+        self,
+        code: int,
+        texts: tuple[str, ...],
+        status: str | None,
+        closes: bool,
+        status_assumed: bool,
+        text_assumed: bool,
+    ) -> None:
         start = f"{status} " if status is not None else ""
-        lines = sendable(texts or (default(code)[1],), MAXIMUM_LINE_OCTETS - 6 - len(start))
-        last = len(lines) - 1
-        wide = "".join(
-            f"{code}{' ' if at == last else '-'}{start}{line}\r\n" for at, line in enumerate(lines)
-        )
+        lines = sendable(texts, MAXIMUM_LINE_OCTETS - 6 - len(start))
+        wide = f"{code} {start}{lines[-1]}\r\n"
+        if len(lines) > 1:
+            wide = "".join([f"{code}-{start}{line}\r\n" for line in lines[:-1]]) + wide
+        wire = wide.encode("ascii", "replace")
         put = object.__setattr__
         put(self, "code", code)
         put(self, "status", status)
         put(self, "lines", lines)
-        put(self, "closes", bool(closes) or code in (221, 421))
-        put(self, "wire", wide.encode("ascii", "replace"))
-        put(self, "_wide", self.wire if wide.isascii() else wide.encode())
-        put(self, "_status_assumed", assumed)
-        put(self, "_text_assumed", not texts)
+        put(self, "closes", bool(closes) or code == 421 or code == 221)
+        put(self, "wire", wire)
+        put(self, "_wide", wire if wide.isascii() else wide.encode())
+        put(self, "_status_assumed", status_assumed)
+        put(self, "_text_assumed", text_assumed)
 
     @property
     def positive(self) -> bool:
@@ -125,9 +136,8 @@ class Reply:
         return self
 
     def _with(self, status: str | None, lines: tuple[str, ...], closes: bool) -> Reply:
-        reply = Reply(self.code, lines, status=status, closes=closes)
-        object.__setattr__(reply, "_status_assumed", self._status_assumed)
-        object.__setattr__(reply, "_text_assumed", self._text_assumed)
+        reply = object.__new__(Reply)
+        reply._fill(self.code, lines, status, closes, self._status_assumed, self._text_assumed)
         return reply
 
     @classmethod
@@ -188,9 +198,10 @@ def _check_status(code: int, status: object) -> None:
 
 
 def _texts(text: object) -> tuple[str, ...]:
-    texts = (text,) if isinstance(text, str) else text
-    if isinstance(texts, Iterable):
-        texts = tuple(texts)
+    if isinstance(text, str):
+        return (text,)
+    if isinstance(text, Iterable):
+        texts = tuple(text)
         if all(isinstance(line, str) for line in texts):
             return texts
     raise TypeError("the text of a reply is a str, or one a line")

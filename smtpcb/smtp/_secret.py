@@ -3,10 +3,10 @@ What is shown of a command line: everything of a command, nothing of what may be
 
 Passwords get into places where no command wants them: clients out of step send the answer to a
 challenge that never came, people try the commands of IMAP or POP, programs split AUTH, quote it or
-put it behind another verb.  So the rule does not know their forms.  A line whose verb is no verb of
-SMTP is hidden as a whole (only the verbs of a few other protocols are named, without what follows);
-AUTH shows its mechanism; any other command is shown, unless its argument looks like a login that
-has strayed there.
+put it behind another verb.  So the rule does not know their forms.  A line whose verb is unknown is
+hidden as a whole, for it may be a password; AUTH shows its mechanism, the logins of other protocols
+show that they are; any other command is shown, unless its argument looks like a login that has
+strayed there.
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ _USUAL = re.compile(
     rb"|(?i:EHLO|HELO) [A-Za-z0-9-]{1,63}+(?:\.[A-Za-z0-9-]{1,63}+)++\Z"
 )
 
-# Verbs of other protocols, which people and programs try here: to see that they did is worth
-# something, and they are no secrets.  What follows them is another matter.
+# What people and programs try here that is no command of ours: to see it is worth something.  The
+# argument of the first kind is treated like that of a command, that of the second is a login.
 _FOREIGN = frozenset(
-    b"APOP AUTHENTICATE AUTHINFO CAPA CAPABILITY CONNECT DELETE GET HEAD LHLO LIST LOGIN LOGOUT "
-    b"OPTIONS PASS POST PUT SAML SEND SOML STAT STLS TRACE TURN USER XCLIENT XFORWARD".split()
+    b"ATRN BURL CAPA CAPABILITY CONNECT DELETE GET HEAD LHLO LIST LOGOUT OPTIONS POST PROXY PUT "
+    b"SAML SEND SOML STAT STLS TRACE TURN VERB XADR XCLIENT XEXCH50 XFORWARD XSTA".split()
 )
+_LOGINS = frozenset(b"APOP AUTHENTICATE AUTHINFO LOGIN PASS USER".split())
+
+# Nothing belongs behind these, so whatever stands there may be anything.
+_ALONE = frozenset(b"DATA QUIT RSET STARTTLS".split())
 
 _MECHANISM = re.compile(
     rb"[ \t]*+(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|SCRAM-SHA-(?:1|256|512)(?:-PLUS)?+|XOAUTH2"
@@ -81,10 +85,10 @@ def shown(line: bytes, also: Collection[bytes] = ()) -> bytes:
     name = word.rstrip(b"\t").upper()
     if name == b"AUTH":
         return _auth(line, len(word))
-    if name in VERBS or name in also:
-        if not _suspicious(argument):
+    if name in VERBS or name in also or name in _FOREIGN:
+        if not (argument.strip() if name in _ALONE else _suspicious(argument)):
             return line
-    elif name not in _FOREIGN:
+    elif name not in _LOGINS:
         return hidden(len(line)).encode("ascii")
     elif not argument:
         return line

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 # More than a client of ours would read (a reply of 200 lines ends its session), and far more than
 # anybody means to say: what is longer is cut, and three dots say so.
@@ -13,10 +12,11 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 # RFC 5321 §4.2: textstring = 1*(%d09 / %d32-126); RFC 6531 §3.7.4.1 adds what is not ASCII.  C1 and
 # U+2028/9 are controls there, and a surrogate is no character at all.
 _UNSENDABLE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+_PLAIN = re.compile("[\t -~]*+\\Z")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def sendable(texts: Iterable[str], most_octets: int) -> tuple[str, ...]:
+def sendable(texts: tuple[str, ...], most_octets: int) -> tuple[str, ...]:
     """
     Return texts as lines without controls, each of at most so many octets in UTF-8.
 
@@ -24,6 +24,8 @@ def sendable(texts: Iterable[str], most_octets: int) -> tuple[str, ...]:
     (an octet that was no UTF-8) a question mark.  A line that is too long goes on in the next one,
     at a blank where there is one near.
     """
+    if len(texts) == 1 and len(texts[0]) <= most_octets and _PLAIN.match(texts[0]):
+        return texts
     lines: list[str] = []
     for text in texts:
         parts = _LINE_END.split(_shortened(text, most_octets))

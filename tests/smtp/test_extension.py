@@ -71,6 +71,8 @@ def test_the_situation_may_decide_on_the_offer() -> None:
         {"keyword": 7},
         {"keyword": "X", "offer": "a\r\nb"},
         {"keyword": "X", "offer": " a"},
+        {"keyword": "X", "offer": "a" * 401},
+        {"keyword": "X" * 65},
         {"keyword": "X", "offer": "\u00e4"},
         {"keyword": "X", "mail": {"X=": TICKET}},
         {"keyword": "X", "rcpt": {"": TICKET}},
@@ -82,6 +84,13 @@ def test_a_record_that_cannot_be_said_in_smtp_is_a_mistake(arguments: dict[str, 
     """It is seen when it is made, not by the first client."""
     with pytest.raises(ValueError, match=r"."):
         Extension(**arguments)
+
+
+@pytest.mark.parametrize("said", ["a\r\n250 STARTTLS", "x" * 500, "\u00e4"])
+def test_what_a_function_offers_must_fit_into_its_line(said: str) -> None:
+    """It would become another keyword, which nobody offers."""
+    with pytest.raises(ValueError, match="EHLO"):
+        offer(situation(), (Extension("X", lambda _: said),))
 
 
 @pytest.mark.parametrize(
