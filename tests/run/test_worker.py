@@ -229,7 +229,7 @@ class TestServing:
             os.kill(os.getpid(), signal.SIGTERM)
 
         reactor = Reactor(meanwhile)
-        told = tell(configured(tmp_path), Share(2, 2, (shared(),)))
+        told = tell(configured(tmp_path, no_transcripts=True), Share(2, 2, (shared(),)))
         try:
             assert serve(told, reactor, Reporter(pipe[1])) == 0
         finally:
