@@ -332,6 +332,7 @@ def test_where_no_thread_can_be_made_nothing_is_recorded(
         transcript = recording.open(2)
         transcript.client(b"NOOP\r\n")
         recording.clock.pump([0.1] * 12)
+        recording.folder.start()
     assert ["can't start new thread" in text for text in warnings(captured)] == [True]
     assert transcript._over
 
@@ -366,3 +367,13 @@ def test_a_session_that_was_cut_gathers_no_more(
     transcript.close("quit")
     assert transcript._over
     assert notes(recording.lines()) == ["cut: the transcript is too long"]
+
+
+def test_what_came_last_may_be_the_end(make: Callable[..., Recording]) -> None:
+    """A transcript whose last line was handed over before is closed all the same."""
+    recording = make()
+    transcript = recording.open()
+    transcript.client(b"NOOP\r\n")
+    transcript.close("x" * 20_000)
+    assert notes(recording.lines()) == ["closed: " + "x" * 20_000]
+    assert not recording.folder._disk._room._live
