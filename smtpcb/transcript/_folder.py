@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 # How much may wait for a disk that is slow, beside 16 KiB of each connection.
 QUEUE_OCTETS = 16_777_216
 
-# The thread is woken when a quarter of a second has passed, or so much is waiting: all sessions
+# The thread is woken when a tenth of a second has passed, or so much is waiting: all sessions
 # that ended meanwhile are written at once.  One that goes on is in its file after a second.
-_WAKE_SECONDS = 0.25
+_WAKE_SECONDS = 0.1
 _WAKE_OCTETS = 1_048_576
 _FOLLOW_SECONDS = 1.0
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
+import secrets
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -106,15 +108,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             text = path.read_text()
             assert " C: " in text, path
             assert " S: 220" in text, path
-        secrets = [PASSWORD, base64.b64encode(PASSWORD.encode()).decode()]
+        hidden = [PASSWORD, base64.b64encode(PASSWORD.encode()).decode()]
         # PLAIN (RFC 4616): whatever stands before it, and wherever the base64 begins.
         for start in (f"\0{USER}\0", f"{USER}\0{USER}\0"):
-            secrets.append(base64.b64encode(f"{start}{PASSWORD}".encode()).decode())
+            hidden.append(base64.b64encode(f"{start}{PASSWORD}".encode()).decode())
         said = [server.log, *(path.read_text() for path in server.transcripts())]
-        assert not [secret for secret in secrets for text in said if secret in text]
+        assert not [secret for secret in hidden for text in said if secret in text]
 
 
 @pytest.fixture
 def mailbox(server: Server) -> Mailbox:
-    """Where a test sends to."""
+    """Where a test sends to; what others have sent is in its transcripts."""
+    # They are written in the order in which connections end, and this one is the last.
+    mark = f"EHLO mark-{secrets.token_hex(8)}.example"
+    with socket.create_connection(("127.0.0.1", server.port), 10) as client:
+        client.sendall(f"{mark}\r\nQUIT\r\n".encode())
+        while client.recv(4096):
+            pass
+    wait_until(lambda: any(mark in path.read_text() for path in server.transcripts()))
     return Mailbox(server, server.messages(), server.transcripts())

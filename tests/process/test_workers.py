@@ -95,8 +95,9 @@ def test_messages_are_taken_by_several_processes_and_kept_once(tmp_path: Path) -
             for client in clients.values():
                 assert client.say("QUIT").startswith(b"221 ")
         # Names of transcripts have the process.
-        names = [path.name.split("-")[1] for path in server.transcripts()]
-        wait_until(lambda: names)
+        wait_until(
+            lambda: {int(path.name.split("-")[1]) for path in server.transcripts()} == set(clients)
+        )
         assert "Traceback" not in server.log
 
 

@@ -574,6 +574,8 @@ class TestRegularTasks:
             "certificates reloaded",
         ]
         service.stopService()
+        assert service._transcripts is not None
+        assert service._transcripts.flush()
         assert not clock.getDelayedCalls()
 
     def test_a_task_that_fails(self, tmp_path: Path, clean_reactor: list[LogEvent]) -> None:

@@ -348,7 +348,7 @@ class TestServing:
         monkeypatch.setattr(kind, "cut", lambda self: happened.append("cut"))
         reactor = Reactor(meanwhile)
         orders = Orders(reactor)
-        told = tell(configured(tmp_path), Share(2, 2, (shared(),)))
+        told = tell(configured(tmp_path, no_transcripts=True), Share(2, 2, (shared(),)))
         reporter = Reporter(pipe[1])
         try:
             assert serve(told, reactor, reporter, orders) == 0

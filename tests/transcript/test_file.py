@@ -177,6 +177,30 @@ def test_a_session_goes_on_in_the_folder_of_its_day(recording: Recording) -> Non
     assert (recording.settings.folder / f"2026/11/21/{second.id}.txt").exists()
 
 
+def test_a_folder_may_be_behind_a_link(make: Callable[..., Recording], tmp_path: Path) -> None:
+    """Where the user's own folder leads is the user's choice."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    recording = make(folder=tmp_path / "link")
+    recording.open().close("done")
+    assert recording.files() == [f"{named()}.txt"]
+
+
+def test_a_cut_never_meets_anything_but_its_file(recording: Recording) -> None:
+    """A transcript that is gone when it is cut is not made anew."""
+    transcript = recording.open()
+    transcript.client(b"NOOP\r\n")
+    assert recording.folder.flush()
+    recording.path().unlink()
+    recording.folder._disk.cut(transcript._writing, 0.0)
+    assert not recording.path().exists()
+    recording.folder.cut(transcript._writing, 0.0)
+    with capturedLogs() as captured:
+        transcript.close("done")
+        assert recording.folder.flush()
+    assert captured == []
+
+
 # A disk that fails
 
 

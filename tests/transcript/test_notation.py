@@ -303,3 +303,22 @@ def test_a_long_dialogue_is_cut(make: Callable[..., Recording]) -> None:
     transcript.close("quit")
     assert notes(recording.lines()) == ["cut: the transcript is too long"]
     assert 2000 <= size(recording) < 2200
+
+
+def test_content_beyond_the_limit_costs_the_dialogue_nothing(
+    make: Callable[..., Recording],
+) -> None:
+    """A long session with many messages has all its commands, and their sizes."""
+    recording = make(max_octets=20_000)
+    transcript = recording.open()
+    for _ in range(30):
+        transcript.client(b"DATA\r\n")
+        transcript.content(b"x" * 998 + b"\r\n")
+        transcript.end_of_content()
+        assert recording.folder.flush()
+    transcript.close("quit")
+    lines = recording.lines()
+    commands = [line for line in lines if line.octets == b"DATA"]
+    assert len(commands) == 30
+    assert "content: 1000 octets left out" in notes(lines)
+    assert notes(lines)[-1] == "closed: quit"

@@ -296,6 +296,31 @@ def test_one_of_several_processes_marks_it(kept: Kept, monkeypatch: pytest.Monke
     assert folders.ours
 
 
+def test_a_folder_is_not_made_by_looking(tmp_path: Path) -> None:
+    """Before the first connection there is nothing to remove, and nothing is made."""
+    folders = Folders(tmp_path / "none")
+    assert folders.days() == []
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_mark_that_cannot_be_looked_at_is_an_error(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails makes no folder ours, and leaves no descriptor."""
+
+    def stat(*arguments: Any, **keywords: Any) -> os.stat_result:
+        raise OSError(5, "Input/output error")
+
+    before = os.listdir("/proc/self/fd")
+    with monkeypatch.context() as patch:
+        patch.setattr(folders_module, "os", os_with(stat=stat))
+        folders = Folders(kept.folder)
+        with pytest.raises(OSError, match="Input/output"):
+            folders.open_root()
+    assert not folders.ours
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
 def test_both_may_mark_it(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever comes second finds the mark of the first."""
     (kept.folder / MARK).unlink()
