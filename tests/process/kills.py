@@ -21,6 +21,10 @@ from pathlib import Path
 from ..running import Server, running, wait_until
 from .load import CLIENTS, Kept, under_load, wait_for_the_end_of, workers_of
 
+# By one server, before all of it is killed: it waits longer each time before it starts a worker
+# again that does not live long.
+MOST_WORKERS_KILLED = 3
+
 
 def kill_under_load(folder: Path, times: int, *, seed: str, workers: int = 1) -> tuple[int, int]:
     """
@@ -40,9 +44,11 @@ def kill_under_load(folder: Path, times: int, *, seed: str, workers: int = 1) ->
         with running(folder, *options) as server:
             with under_load(server, f"{seed} {killed}") as senders:
                 wait_until(lambda senders=senders: any(sender.accepted for sender in senders))
+                killed_before = killed
                 while server.process.poll() is None:
                     time.sleep(source.uniform(0.02, 0.15 if workers == 1 else 0.4))
-                    _kill(server, source, workers, last=killed + 1 >= times)
+                    last = killed + 1 >= times or killed - killed_before >= MOST_WORKERS_KILLED
+                    _kill(server, source, workers, last=last)
                     killed += 1
             for sender in senders:
                 accepted.update(sender.accepted)
