@@ -214,7 +214,7 @@ class _Player:
         self._id = connection.id
         self._said = b""
         self._idle_seconds = settings.limits.idle_seconds
-        self._heard_at = self._clock.seconds()
+        self._quiet_since = self._clock.seconds()
 
     def play(self, parts: list[Turn], made: object, *, cut: bool) -> Played:
         """Hold the dialogue once."""
@@ -247,13 +247,15 @@ class _Player:
         pieces = [turn.octets[at : at + 1] for at in range(len(turn.octets))] if cut else None
         for piece in pieces if pieces is not None else [turn.octets]:
             if piece:
-                self._heard_at = self._clock.seconds()
+                self._quiet_since = self._clock.seconds()
                 self._say(driver.receive(piece))
         if turn.gone:
             driver.disconnect()
 
     def _say(self, octets: bytes) -> None:
-        self._said += octets
+        if octets:
+            self._said += octets
+            self._quiet_since = self._clock.seconds()
 
     def _advance(self) -> None:
         self._say(self._driver.advance())
@@ -302,7 +304,7 @@ class _Player:
         until = self._clock.seconds() + seconds
         while True:
             driver = self._driver
-            idle_at = self._heard_at + self._idle_seconds
+            idle_at = self._quiet_since + self._idle_seconds
             idle = not (driver.conversation.calls or driver.finished or driver.handshaking)
             if self._reactor.let_threads_come():
                 self._advance()

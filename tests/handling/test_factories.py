@@ -175,7 +175,7 @@ def test_a_factory_declares_itself() -> None:
 
 
 def test_what_adapts_to_a_handler_is_one() -> None:
-    """By __conform__ or a registered adapter; an instance, a class of such, what a factory makes."""
+    """By __conform__ or a registered adapter: an instance, a class, what a factory makes."""
 
     class Conforms:
         def __conform__(self, interface: Any) -> object:
