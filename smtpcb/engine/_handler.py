@@ -75,7 +75,7 @@ def methods_of(handler: object) -> dict[str, Method]:
     methods: dict[str, Method] = {}
     for name in EVENTS:
         method = getattr(handler, name, None)
-        if method is None or getattr(getattr(method, "__func__", None), "absent", False):
+        if method is None or getattr(method, "absent", False) is True:
             continue
         if not callable(method):
             raise TypeError(f"{name_of(handler)}.{name} is no method")

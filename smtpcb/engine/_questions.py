@@ -22,8 +22,8 @@ from smtpcb.smtp._reply import MAXIMUM_LINE_OCTETS, Reply
 if TYPE_CHECKING:
     from smtpcb.engine._connection import TlsInformation
     from smtpcb.engine._envelope import Envelope, Recipient
-    from smtpcb.engine._server import ServerDialogue
     from smtpcb.engine._login import Login
+    from smtpcb.engine._server import ServerDialogue
 
 
 Settle = Callable[["ServerDialogue", Any, Reply], None]

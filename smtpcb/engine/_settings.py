@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from smtpcb.smtp import _grammar as grammar
 from smtpcb.engine._extensions import check_own
+from smtpcb.smtp import _grammar as grammar
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._extension import Extension
 from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import Reply
+
+_SWITCHES = ("lenient_addresses", "allow_insecure_auth", "require_tls", "require_auth")
 
 _HOSTNAME = re.compile(f"{grammar.DOMAIN}|{grammar.ADDRESS_LITERAL}")
 
@@ -52,17 +55,28 @@ class Settings:
 
     def __post_init__(self) -> None:
         hostname = self.hostname
+        for name in ("hostname", "banner"):
+            _require(name, getattr(self, name), str, "a str")
+        for name in _SWITCHES:
+            _require(name, getattr(self, name), bool, "True or False")
         if not hostname.isascii() or len(hostname) > 255 or not _HOSTNAME.fullmatch(hostname):
             raise ValueError(f"hostname is no domain or address literal: {hostname!r}")
         greeting = f"{hostname} {self.banner}"
         if not greeting.isascii() or Reply(220, greeting, status=None).lines != (greeting,):
             raise ValueError(f"banner is no line of a reply: {self.banner!r:.80}")
+        _require("extensions", self.extensions, Iterable, "some Extensions")
         object.__setattr__(self, "extensions", tuple(self.extensions))
+        for extension in self.extensions:
+            _require("an extension", extension, Extension, "an Extension")
         check_own(self.extensions)
-        if not isinstance(self.limits, Limits):
-            raise TypeError(f"limits is a Limits, not {type(self.limits).__name__}")
+        _require("limits", self.limits, Limits, "a Limits")
         if self.bare_newline not in ("refuse", "normalize"):
             raise ValueError("bare_newline is 'refuse' or 'normalize'")
+
+
+def _require(name: str, value: object, kind: type[Any], described: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is {described}, not {value!r:.40}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

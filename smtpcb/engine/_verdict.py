@@ -11,8 +11,8 @@ from smtpcb.engine import _replies as replies
 from smtpcb.engine._questions import AUTHENTICATE, CONNECTED, Kind
 from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._reply import Reply
-from smtpcb.smtp.sasl import Authenticated
 from smtpcb.smtp._text import printable
+from smtpcb.smtp.sasl import Authenticated
 
 # Faults of one kind are written in full so often; between, they are counted.
 INCIDENT_SECONDS = 60.0

@@ -39,7 +39,7 @@ def _naming_the_nearest(function: _Function) -> _Function:
         for name in given:
             if name not in _NAMES:
                 found = meant(name)
-                close = nearest(name.lower(), _NAMES, 3) or ""
+                close = nearest(name.lower(), _NAMES, 2) or ""
                 nearby = " or ".join(found.events) if found is not None else close
                 hint = f"did you mean {nearby}?" if nearby else f"there are {', '.join(_NAMES)}"
                 raise TypeError(f"callbacks: there is no event {name!r}; {hint}")

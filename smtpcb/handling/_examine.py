@@ -168,7 +168,8 @@ def _signature(handler: object, name: str, method: Any) -> inspect.Signature | N
     try:
         signature = inspect.signature(method)
     except (ValueError, TypeError):
-        return None
+        # A method without self is bound to nothing.
+        return inspect.Signature() if isinstance(method, MethodType) else None
     if not _is_unbound(handler, name):
         return signature
     parameters = list(signature.parameters.values())

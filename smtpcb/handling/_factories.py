@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from twisted.python.components import getAdapterFactory
-from zope.interface import implementedBy, implementer
+from zope.interface import implementer
 
 from smtpcb.engine._connection import Connection
 from smtpcb.engine._handler import EVENTS, name_of
@@ -133,9 +133,8 @@ def _adapts(kind: type) -> bool:
     """Whether what a class makes is no handler itself, and something else becomes one of it."""
     if ISmtpEventHandler.implementedBy(kind):
         return False
-    find: Any = getAdapterFactory
-    declared: Any = implementedBy
-    adapter = find(declared(kind), ISmtpEventHandler, None)
+    find: Any = getAdapterFactory  # it has no types
+    adapter = find(kind, ISmtpEventHandler, None)
     return adapter is not None or hasattr(kind, "__conform__")
 
 

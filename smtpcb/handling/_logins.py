@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
-from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.checkers import ANONYMOUS, ICredentialsChecker
 from twisted.cred.credentials import UsernamePassword
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
-from twisted.cred.portal import Portal
+from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
-from zope.interface import Interface
+from zope.interface import Interface, implementer
 
 from smtpcb.engine._connection import Connection
 from smtpcb.engine._handler import name_of
 from smtpcb.interfaces import AuthenticationVerdict, IAuthenticator
 from smtpcb.smtp.sasl import Authenticated, Credentials
+
+# twisted.cred's ANONYMOUS is the empty tuple.
+_NOBODY = (ANONYMOUS, None)
 
 Login = Callable[[Credentials, Connection], AuthenticationVerdict]
 
@@ -67,8 +71,7 @@ def _octets(text: str) -> bytes:
 def _known_by_id(avatar_id: object) -> Authenticated | bool:
     if isinstance(avatar_id, bytes):
         avatar_id = avatar_id.decode("utf-8", "backslashreplace")
-    # twisted.cred's ANONYMOUS is the empty tuple: nobody, who may not log in by a name.
-    return Authenticated(avatar_id) if avatar_id not in ((), None) else False
+    return Authenticated(avatar_id) if avatar_id not in _NOBODY else False
 
 
 def _given_an_avatar(found: tuple[Any, Any, Callable[[], object]]) -> Authenticated:
@@ -106,10 +109,28 @@ def authenticator(given: object) -> Login:
 
 
 def _of_portal(portal: Portal) -> Login:
+    asked = copy(portal)  # with the same checkers, also those that are registered later
+    asked.realm = _Somebody(portal)
+
     def ask(credentials: UsernamePassword) -> Any:
-        return portal.login(credentials, None, IAuthenticatedUser)
+        return asked.login(credentials, None, IAuthenticatedUser)
 
     return CredLogin(ask, _given_an_avatar, name_of(portal)).authenticate
+
+
+@implementer(IRealm)
+class _Somebody:
+    """A portal's realm, which nobody enters by a name as nobody."""
+
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
+
+    def requestAvatar(self, avatarId: object, mind: object, *interfaces: Any) -> Any:  # noqa: N803
+        """See `twisted.cred.portal.IRealm`."""
+        if avatarId in _NOBODY:
+            raise UnauthorizedLogin
+        realm: Any = self._portal.realm
+        return realm.requestAvatar(avatarId, mind, *interfaces)
 
 
 def _with_connection(name: str, method: Callable[..., Any]) -> Login:

@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+# The least that makes sense; what is not here may be 0.
+_LEAST: Mapping[str, int] = {
+    "command_octets": 512,  # RFC 5321 §4.5.3.1.4
+    "auth_octets": 512,
+    "message_octets": 1,
+    "recipients": 1,
+}
+# Nobody could do anything within none of these.
+_POSITIVE = frozenset(
+    {
+        "idle_seconds",
+        "session_seconds",
+        "content_octets_per_second",
+        "handshake_seconds",
+        "decision_seconds",
+        "message_seconds",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,17 +31,18 @@ class Limits:
     """
     How much one connection may ask for.  Octets count CRLF as two (RFC 1870 §3).
 
-    ``None`` means no limit, where the type allows it.
+    ``None`` means no limit, where the type allows it.  Each is looked at when it is made: a limit
+    that is no such number would show with the first client only.
 
-    :ivar command_octets: longest command line, CRLF included; at least 512 (§4.5.3.1.4), and
-        more by each extension's share.
+    :ivar command_octets: longest command line, CRLF included; at least 512 (§4.5.3.1.4), and more
+        by each extension's share.
     :ivar auth_octets: longest line of an AUTH exchange (RFC 4954 §4.5: 12288).
     :ivar message_octets: longest message; offered as SIZE (RFC 1870).
     :ivar recipients: most recipients of one message; at least 100 (§4.5.3.1.8).
     :ivar errors: negative replies to commands after which 421 ends the session.
     :ivar free_errors: negative replies after which each further one waits a second.
-    :ivar refusals: what may be refused between two accepted messages for other reasons than mistakes
-        (recipients, limits, incidents); high enough for honest mailing lists.
+    :ivar refusals: what may be refused between two accepted messages for other reasons than
+        mistakes (recipients, limits, incidents); high enough for honest mailing lists.
     :ivar idle_commands: commands between two messages that do not lead to one.
     :ivar messages: mail transactions in one session.
     :ivar auth_failures: refused logins after which 421 ends the session.
@@ -29,14 +51,16 @@ class Limits:
     :ivar session_seconds: how long one connection may last.
     :ivar content_octets_per_second: slowest mail data taken, measured over a minute.
     :ivar handshake_seconds: how long a TLS handshake may take.
-    :ivar decision_seconds: how long a handler may take for one answer; 300 is what a client
-        waits for RCPT (§4.5.3.2.3).
+    :ivar decision_seconds: how long a handler may take for one answer; 300 is what a client waits
+        for RCPT (§4.5.3.2.3).
     :ivar message_seconds: the same for the final answer to a message (§4.5.3.2.6).
     :ivar grace_seconds: how long transactions may go on when the server stops.
     :ivar connections: clients at once.
-    :ivar connections_per_address: clients at once from one address (IPv6: one /64); loopback
-        is exempt.
+    :ivar connections_per_address: clients at once from one address (IPv6: one /64); loopback is
+        exempt.
     :ivar connections_per_network: the same for one IPv6 /48, which is easily had.
+    :raises TypeError: one is no number, or ``None`` where there has to be a limit.
+    :raises ValueError: it is a number that nobody can mean.
     """
 
     command_octets: int = 2048
@@ -60,3 +84,25 @@ class Limits:
     connections: int | None = 1000
     connections_per_address: int | None = 100
     connections_per_network: int | None = 400
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _check(field.name, str(field.type), getattr(self, field.name))
+
+
+def _check(name: str, kind: str, value: object) -> None:
+    """Refuse what is no such limit; `kind` is its type, as it is written above."""
+    if value is None and kind.endswith("None"):
+        return
+    whole = kind.startswith("int")
+    wanted = "a whole number" if whole else "a number"
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        or_none = ", or None" if kind.endswith("None") else ""
+        raise TypeError(f"{name} is {wanted}{or_none}, not {value!r:.40}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} cannot be {value}")
+    least = _LEAST.get(name, 0)
+    if value < least:
+        raise ValueError(f"{name} is at least {least}, not {value}")
+    if name in _POSITIVE and not value:
+        raise ValueError(f"{name} is more than 0")

@@ -4,37 +4,70 @@ Play: a written dialogue is held with the engine, and must go as it is written.
 The notation is that of RFC 5321 Appendix D and of `smtpcb.transcript`::
 
     play('''
+        C: EHLO client.example.org
+        S: 250 ...
         C: MAIL FROM:<>
-        S: 503
-    ''')
+        S: 250 2.1.0
+        *: 300 s pass
+        S: 421
+    ''', Inbox)
 
 ``C:`` is the client and ``S:`` the server.  ``\\xNN`` is an octet, ``\\\\`` a backslash, and a
 lone backslash at the end of a line leaves its CRLF out.  Client lines that follow each other are
 sent at once; all that the server says to them stands behind them.
+
+An ``S:`` line may stop behind the code or any other word.  ``S: 250 ...`` stands for all the
+lines of a reply that are left, ``S: 250-...`` for some of them.  Numbers of incidents and ids are
+not compared, so that a transcript is a script.
+
+``*: 2.5 s pass`` lets time pass, ``*: the client has gone`` ends the connection; any other ``*:``
+line is a remark.  Where more is written than has been said, and the handler waits for the time, it
+passes by itself.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from typing import Any
+
+from twisted.internet.task import Clock
 
 from smtpcb.engine._budget import Budget
 from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._envelope import Envelope
-from smtpcb.engine._plain import Driver, abilities_of
-from smtpcb.engine._questions import Aborted, Event, Message, Reason
+from smtpcb.engine._handler import Handler, understand
+from smtpcb.engine._observer import Observer
+from smtpcb.engine._plain import Driver
+from smtpcb.engine._reason import Reason
 from smtpcb.engine._server import ServerDialogue
-from smtpcb.engine._settings import Abilities, Settings
+from smtpcb.engine._settings import Settings
+from smtpcb.handling._examine import examine
+from smtpcb.handling._factories import Factory, handler_factory
+from smtpcb.handling._logins import authenticator as adapt_authenticator
+from smtpcb.handling._threaded import threaded
+from smtpcb.server._later import TwistedPlatform
+from smtpcb.smtp._reply import Reply
+from smtpcb.testing._reactor import PlayReactor
+from smtpcb.testing._script import Turn, fits, line_fits, masked, text_of, turns
 from smtpcb.transcript._replay import Line, read
 
 TLS = TlsInformation("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256)
 """What a handshake in a script is said to have settled."""
 
+_FOR_EVER = float("inf")
+
 
 class DialogueDiffers(AssertionError):  # noqa: N818 - pytest shows it as the failure it is
     """The server said something else; the text shows where."""
+
+
+class Accepting:
+    """The handler of a script that is not about one: it takes every message."""
+
+    def message(self, envelope: Envelope) -> None:
+        """Take it."""
 
 
 @dataclass
@@ -44,159 +77,255 @@ class Played:
 
     :ivar dialogue: as it is at the end of the script.
     :ivar handler: whom it asked.
+    :ivar clock: what told the time.
     :ivar envelopes: the messages that were complete, whatever the answer was.
     :ivar aborted: why transactions ended without a message.
-    :ivar events: the names of all events, in order.
+    :ivar events: the names of what was decided, in order, whether or not the handler has a method
+        of that name; ``aborted`` among them.
     :ivar said: everything that the server said.
     """
 
     dialogue: ServerDialogue
     handler: object
+    clock: Clock
     envelopes: list[Envelope] = field(default_factory=list)
     aborted: list[Reason] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     said: bytes = b""
 
-    def note(self, event: Event) -> None:
-        """Remember an event."""
-        self.events.append(type(event).__name__)
-        if isinstance(event, Message):
-            self.envelopes.append(event.envelope)
-        elif isinstance(event, Aborted):
-            self.aborted.append(event.reason)
 
+class _Notes(Observer):
+    """Remembers what there is to look at afterwards."""
 
-class _NotedDialogue(ServerDialogue):
-    """A dialogue whose events can be looked at on their way."""
+    def __init__(self) -> None:
+        self.envelopes: list[Envelope] = []
+        self.reasons: list[Reason] = []
+        self.events: list[str] = []
 
-    __slots__ = ("note",)
-    note: Callable[[Event], None]
+    def decided(self, method: str, subject: object, reply: Reply, seconds: float) -> None:
+        self.events.append(method)
+        if method == "message" and isinstance(subject, Envelope):
+            self.envelopes.append(subject)
 
-    def next_event(self) -> Event | None:
-        event = super().next_event()
-        if event is not None:
-            self.note(event)
-        return event
-
-
-@dataclass(frozen=True)
-class Turn:
-    """
-    What the client sends at once, and what is said to it.
-
-    :ivar octets: the client's.
-    :ivar answer: the lines of the server.
-    """
-
-    octets: bytes
-    answer: tuple[str, ...]
-
-
-def turns(lines: Iterable[Line]) -> Iterator[Turn]:
-    """Divide a script: a first turn without octets has the greeting, if the script shows it."""
-    sent = b""
-    for side, group in groupby(
-        (line for line in lines if line.side != "*"), lambda line: line.side
-    ):
-        if side == "C":
-            sent = b"".join(line.octets + (b"\r\n" if line.ended else b"") for line in group)
-        else:
-            yield Turn(sent, tuple(line.octets.decode("ascii") for line in group))
-            sent = b""
-    if sent:
-        yield Turn(sent, ())
+    def aborted(self, reason: Reason, envelope: Envelope, reply: Reply | None) -> None:
+        self.events.append("aborted")
+        self.reasons.append(reason)
 
 
 def play(
     script: str | Iterable[Line],
-    handler: object = None,
+    handler: object = Accepting,
     *,
     settings: Settings = Settings(),  # noqa: B008 - frozen
-    abilities: Abilities | None = None,
     connection: Connection | None = None,
+    tls: bool = True,
+    authenticator: object | None = None,
+    clock: Clock | None = None,
 ) -> Played:
     """
     Hold a dialogue twice, in whole turns and octet by octet.
 
-    After the 220 to STARTTLS the handshake succeeds by itself.
+    After the 220 to STARTTLS the handshake succeeds by itself.  Until it returns,
+    ``twisted.internet.reactor`` is one that keeps the time by the clock.
 
-    :param script: it begins behind the greeting, unless it shows that first.  An ``S:`` line may
-        stop behind the code or any other word: ``S: 250`` fits any 250.
-    :param handler: an object with some of the methods of ``ISmtpEventHandler`` that answer at
-        once; or a class, to get a new one each time.
+    :param script: it begins behind the greeting, unless it shows that first.
+    :param handler: whatever a server takes: a class, to get a new one each time; an object;
+        ``callbacks(…)``, ``threaded(…)``, any factory.
     :param settings: how the dialogue is led.
-    :param abilities: by default, what the handler has methods for, and TLS.
     :param connection: whose dialogue it is; each time a copy of it.
+    :param tls: whether STARTTLS is offered.
+    :param authenticator: who may log in, as a server takes it.
+    :param clock: for handlers that were given one; a new one by default.
     :return: what came of it the first time, in whole turns.
     :raises AssertionError: it went otherwise; or otherwise, octet by octet.
+    :raises TypeError: a server would not start with such a handler.
+    :raises ValueError: likewise; or the script cannot be read.
     """
     parts = list(turns(read(script) if isinstance(script, str) else script))
-    if connection is None:
-        connection = Connection("play")
-    by_turns, by_octets = (
-        _play(
-            parts,
-            handler() if isinstance(handler, type) else handler,
-            settings,
-            abilities,
-            replace(connection, budget=Budget(settings.limits)),
-            cut,
-        )
-        for cut in (False, True)
-    )
-    notable = [event for event in by_turns.events if event != "Chunk"]
-    if notable != [event for event in by_octets.events if event != "Chunk"]:
+    clock = Clock() if clock is None else clock
+    reactor = PlayReactor(clock)
+    login = None if authenticator is None else adapt_authenticator(authenticator)
+    with reactor.installed():
+        if isinstance(handler, threaded):
+            handler = handler.on(reactor)
+        factory = _factory(handler)
+        played = []
+        try:
+            for cut in (False, True):
+                copied = replace(connection or Connection("play"), budget=Budget(settings.limits))
+                made = factory(copied)
+                understood = _understood(made, settings, tls=tls, login=login)
+                player = _Player(copied, settings, understood, reactor)
+                played.append(player.play(parts, made, cut=cut))
+        finally:
+            reactor.stop()
+    _compare_both(*played)
+    return played[0]
+
+
+def _factory(handler: object) -> Factory:
+    if isinstance(handler, Handler):
+        return lambda connection: handler
+    return handler_factory(handler)
+
+
+def _understood(made: object, settings: Settings, *, tls: bool, login: Any) -> Handler:
+    if isinstance(made, Handler):
+        return made
+    own = frozenset(one.keyword for one in settings.extensions if one.handler_must_honour)
+    examine(made, own=own)
+    return understand(made, tls=tls, login=login, own=own)
+
+
+def _compare_both(by_turns: Played, by_octets: Played) -> None:
+    if by_turns.events != by_octets.events:
         raise DialogueDiffers(
             f"other events octet by octet:\n  {by_turns.events}\n  {by_octets.events}"
         )
     contents = [_content_of(envelope) for envelope in by_turns.envelopes]
     if contents != [_content_of(envelope) for envelope in by_octets.envelopes]:
         raise DialogueDiffers("another content octet by octet")
-    return by_turns
 
 
-def _play(
-    parts: list[Turn],
-    handler: object,
-    settings: Settings,
-    abilities: Abilities | None,
-    connection: Connection,
-    cut: bool,
-) -> Played:
-    if abilities is None:
-        abilities = abilities_of(handler, tls=True)
-    dialogue = _NotedDialogue(connection, settings, abilities)
-    played = Played(dialogue, handler)
-    dialogue.note = played.note
-    driver = Driver(dialogue, handler)
-    said = driver.start()
-    if not (parts and parts[0].octets == b""):
-        said = b""
-    for number, turn in enumerate(parts):
+def _content_of(envelope: Envelope) -> bytes | None:
+    try:
+        return envelope.kept.bytes() if envelope.kept is not None else None
+    except ValueError:  # the handler has closed it
+        return None
+
+
+class _Player:
+    """Has the connection: passes on what the client says, and lets time pass."""
+
+    def __init__(
+        self, connection: Connection, settings: Settings, handler: Handler, reactor: PlayReactor
+    ) -> None:
+        self._notes = _Notes()
+        self._driver = Driver(
+            handler,
+            settings,
+            connection,
+            platform=TwistedPlatform(reactor),
+            observer=self._notes,
+            changed=self._advance,
+        )
+        self._reactor = reactor
+        self._clock = reactor.clock
+        self._id = connection.id
+        self._said = b""
+        self._idle_seconds = settings.limits.idle_seconds
+        self._quiet_since = self._clock.seconds()
+
+    def play(self, parts: list[Turn], made: object, *, cut: bool) -> Played:
+        """Hold the dialogue once."""
+        driver = self._driver
+        played = Played(driver.conversation.dialogue, made, self._clock)
+        self._say(driver.start())
+        greeting = parts[0] if parts and parts[0] == Turn(answer=parts[0].answer) else None
+        if greeting is None:
+            self._wait(None)
+            self._said = b""
+        for number, turn in enumerate(parts):
+            self._take(turn, cut)
+            self._wait([masked(line, self._id) for line in turn.answer])
+            _compare(parts[: number + 1], self._said, self._id, cut)
+            played.said += self._said
+            self._said = b""
+        if driver.finished:
+            driver.disconnect()
+        self._wait(None)
+        played.envelopes, played.aborted = self._notes.envelopes, self._notes.reasons
+        played.events = self._notes.events
+        return played
+
+    def _take(self, turn: Turn, cut: bool) -> None:
+        driver = self._driver
+        if turn.seconds is not None:
+            self._pass(turn.seconds)
         if driver.handshaking:
-            said = driver.secure(TLS)
-        if cut:
-            for at in range(len(turn.octets)):
-                said += driver.receive(turn.octets[at : at + 1])
-        else:
-            said += driver.receive(turn.octets)
-        _compare(parts[: number + 1], said, cut)
-        played.said += said
-        said = b""
-    return played
+            self._say(driver.secure(TLS))
+        pieces = [turn.octets[at : at + 1] for at in range(len(turn.octets))] if cut else None
+        for piece in pieces if pieces is not None else [turn.octets]:
+            if piece:
+                self._quiet_since = self._clock.seconds()
+                self._say(driver.receive(piece))
+        if turn.gone:
+            driver.disconnect()
+
+    def _say(self, octets: bytes) -> None:
+        if octets:
+            self._said += octets
+            self._quiet_since = self._clock.seconds()
+
+    def _advance(self) -> None:
+        self._say(self._driver.advance())
+
+    def _lines(self) -> list[str]:
+        return [masked(line, self._id) for line in text_of(self._said).split("\r\n")[:-1]]
+
+    def _wait(self, wanted: list[str] | None) -> None:
+        """
+        Let threads and time go on, as far as the handler waits for them.
+
+        :param wanted: up to where this has been said; ``None``: for as long as it has calls open
+            that end by themselves.
+        """
+        conversation = self._driver.conversation
+        while wanted is None or not fits(wanted, self._lines()):
+            if self._reactor.let_threads_come():
+                self._advance()
+            elif not conversation.calls:
+                break
+            elif not self._go_on(conversation.deadline, last=False):
+                if self._reactor.let_real_time_pass():
+                    self._advance()
+                elif wanted is None or not self._go_on(conversation.deadline):
+                    break
+
+    def _go_on(self, until: float, *, last: bool = True) -> bool:
+        """
+        Let the next thing happen that time brings; return whether there was one by then.
+
+        :param last: what is due at the very end counts too.
+        """
+        clock, conversation = self._clock, self._driver.conversation
+        times = [call.getTime() for call in clock.getDelayedCalls() if call.active()]
+        due = min([*times, conversation.deadline])
+        if due == _FOR_EVER or due > until or (due == until and not last):
+            return False
+        clock.advance(max(due - clock.seconds(), 0))
+        if conversation.deadline <= clock.seconds():
+            conversation.expire(clock.seconds())
+        self._advance()
+        return True
+
+    def _pass(self, seconds: float) -> None:
+        """Let time pass, and see to whatever is due."""
+        until = self._clock.seconds() + seconds
+        while True:
+            driver = self._driver
+            idle_at = self._quiet_since + self._idle_seconds
+            idle = not (driver.conversation.calls or driver.finished or driver.handshaking)
+            if self._reactor.let_threads_come():
+                self._advance()
+            elif not self._go_on(min(until, idle_at) if idle else until):
+                if not (idle and idle_at <= until):
+                    break
+                self._clock.advance(max(idle_at - self._clock.seconds(), 0))
+                self._say(driver.time_out())
+        self._clock.advance(until - self._clock.seconds())
 
 
-def _compare(parts: list[Turn], said: bytes, cut: bool) -> None:
+def _compare(parts: list[Turn], said: bytes, connection_id: str, cut: bool) -> None:
     """Raise if what was said is not what the last turn has."""
-    wanted = parts[-1].answer
-    lines = said.decode("ascii").split("\r\n")
+    lines = [masked(line, connection_id) for line in text_of(said).split("\r\n")]
     unended = lines.pop()
-    fits = len(lines) == len(wanted) and not unended
-    if fits and all(map(_fits, wanted, lines)):
+    wanted = [masked(line, connection_id) for line in parts[-1].answer]
+    if fits(wanted, lines) and not unended:
         return
     got = [
-        want if _fits(want, line) else line for want, line in zip(wanted, lines, strict=False)
-    ] + lines[len(wanted) :]
+        want if line_fits(want, line) else line for want, line in zip(wanted, lines, strict=False)
+    ] + [*lines[len(wanted) :], *filter(None, [unended])]
     difference = difflib.ndiff([f"S: {line}" for line in wanted], [f"S: {line}" for line in got])
     client = [f"  C: {line!r}"[:110] for part in parts for line in part.octets.split(b"\r\n")[:-1]]
     raise DialogueDiffers(
@@ -211,10 +340,4 @@ def _compare(parts: list[Turn], said: bytes, cut: bool) -> None:
     )
 
 
-def _fits(wanted: str, line: str) -> bool:
-    """Whether a line is what was written, or begins with it and goes on with another word."""
-    return line == wanted or (line.startswith(wanted) and line[len(wanted)] in " -")
-
-
-def _content_of(envelope: Envelope) -> bytes | None:
-    return envelope.kept.bytes() if envelope.kept is not None else None
+__all__ = ["TLS", "Accepting", "DialogueDiffers", "Played", "Turn", "play", "turns"]

@@ -1,0 +1,491 @@
+"""What is wrong with a handler is told when the server starts, and not by its first client."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import types
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from twisted.application.service import Service
+from twisted.internet.defer import inlineCallbacks
+from twisted.web.resource import Resource
+from zope.interface import implementer
+
+from smtpcb.engine._connection import Connection
+from smtpcb.handling import SmtpEventHandler, callbacks, check, handler_factory, threaded
+from smtpcb.handling._names import distance, meant
+from smtpcb.interfaces import ISmtpEventHandler
+from smtpcb.smtp._command import Verb
+from smtpcb.smtp._errors import Refusal
+
+
+def takes(self: Any, envelope: Any) -> None:
+    """Take a message."""
+
+
+def anything(self: Any, *arguments: Any) -> None:
+    """Be called with whatever comes."""
+
+
+def handler(**members: Any) -> type:
+    """Make a class of a handler that takes mail."""
+    return type("Inbox", (), {"message": takes, **members})
+
+
+# Mail that would be lost.
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        type("Inbox", (), {}),
+        type("Inbox", (), {"rcpt": anything}),
+        type("Inbox", (), {"rcpt": anything, "discards_content": False}),
+        type("Inbox", (SmtpEventHandler,), {}),
+        type("Inbox", (), {"rcpt": anything})(),
+        lambda: type("Inbox", (), {"rcpt": anything})(),
+        *(42, None, "inbox.Inbox", object(), object, b"", [], {}),
+    ],
+)
+def test_a_handler_that_takes_no_message_does_not_start(given: Any) -> None:
+    """Every message would get 250 and be dropped."""
+    with pytest.raises(TypeError, match=r"message\(envelope\)"):
+        check(given)
+
+
+def test_who_throws_mail_away_says_so() -> None:
+    """By name, in a class, an instance or the base class's attribute."""
+    assert check(type("Sink", (), {"discards_content": True})) == []
+    assert check(SimpleNamespace(discards_content=True)) == []
+    assert check(type("Sink", (SmtpEventHandler,), {"discards_content": True})) == []
+    with pytest.raises(TypeError, match="discards_content is True or False, not str"):
+        check(handler(discards_content="no"))
+
+
+@pytest.mark.parametrize("name", ["message", "chunk"])
+def test_either_takes_the_message(name: str) -> None:
+    """Whole, or as it comes."""
+    assert check(type("Inbox", (), {name: anything})) == []
+
+
+# Names.
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        *(("recpt", "rcpt"), ("rctp", "rcpt"), ("rcp", "rcpt"), ("recipient", "rcpt")),
+        *(("maill", "mail"), ("dta", "data"), ("hullo", "hello"), ("heder", "header")),
+        *(("disconected", "disconnected"), ("conected", "connected"), ("abborted", "aborted")),
+        *(("authentciate", "authenticate"), ("headers", "header"), ("chunck", "chunk")),
+        *(("handle_RCPT", "rcpt"), ("handle_DATA", "message"), ("handle_EHLO", "hello")),
+        *(("on_data", "data"), ("onRcptTo", "rcpt"), ("onData", "data"), ("onMailFrom", "mail")),
+        *(("rcpt_to", "rcpt"), ("mail_from", "mail"), ("smtp_RCPT", "rcpt"), ("do_MAIL", "mail")),
+        *(("validateTo", "rcpt"), ("validateFrom", "mail"), ("receivedHeader", "header")),
+        *(("eomReceived", "message"), ("Mail", "mail"), ("Rcpt", "rcpt"), ("Data", "message")),
+        *(("hook_rcpt", "rcpt"), ("on_DATA_received", "data"), ("hook_data_post", "data")),
+        *(("turn", "etrn"), ("login", "authenticate"), ("auth", "authenticate")),
+        *(("closed", "disconnected"), ("on_disconnect", "disconnected"), ("RCPT", "rcpt")),
+        *(("connectionLost", "disconnected"), ("onAuth", "authenticate"), ("ehlo", "hello")),
+    ],
+)
+def test_a_name_that_was_meant_for_an_event_stops_the_start(name: str, right: str) -> None:
+    """A slip of the keyboard, or what another library calls it: the right one is named."""
+    for given in (handler(**{name: anything}), handler(**{name: anything})()):
+        with pytest.raises(TypeError, match=rf"Inbox\.{name} would never be called.*\b{right}\("):
+            check(given)
+
+
+def test_the_one_that_takes_the_message_is_named_too() -> None:
+    """Not only that none is there."""
+    for name in ("mesage", "messages", "process_message", "on_message", "handle_DATA"):
+        with pytest.raises(TypeError, match=rf"{name} would never be called.*message\(envelope\)"):
+            check(type("Inbox", (), {name: anything}))
+
+
+def test_there_is_no_hook_for_exceptions() -> None:
+    """The text says what happens instead."""
+    with pytest.raises(TypeError, match="a handler that fails is answered 451"):
+        check(handler(handle_exception=anything))
+
+
+def test_data_is_no_misspelt_method() -> None:
+    """Lists and dicts, underscores, classes within, properties; on a class or an instance."""
+
+    class Inbox:
+        messages: list[object] = []
+        headers: dict[str, str] = {}
+        recpt = "a text"
+        login = property(lambda self: 3)
+
+        class Data:
+            pass
+
+        def __init__(self) -> None:
+            self.mails: list[object] = []
+            self.chunks = SimpleNamespace()
+            self.commands = type("Callable", (), {"__call__": anything})()
+
+        def message(self, envelope: Any) -> None: ...
+
+        def _recpt(self, recipient: Any) -> None: ...
+
+        @functools.cached_property
+        def hallo(self) -> int:
+            return 3
+
+    assert check(Inbox) == []
+    assert check(Inbox()) == []
+
+
+def test_a_helper_is_no_misspelt_method() -> None:
+    """One without an argument, one whose event is there, one whose name is a word of its own."""
+
+    class Inbox:
+        def message(self, envelope: Any) -> None:
+            self.process_message(envelope)
+
+        def process_message(self, envelope: Any) -> None: ...
+
+        def messages(self, limit: int) -> list[object]:
+            return []
+
+        def connect(self) -> None: ...
+
+        def headers(self) -> None: ...
+
+        def check(self, envelope: Any) -> None: ...
+
+        def fail(self, error: Exception) -> None: ...
+
+        def email(self, to: str) -> None: ...
+
+        def store(self, envelope: Any) -> None: ...
+
+        def look_up(self, recipient: Any) -> None: ...
+
+        def close(self) -> None: ...
+
+    assert check(Inbox) == []
+
+
+def test_what_a_base_class_brings_is_its_own() -> None:
+    """A handler may be a service or a web page as well, and override what they have."""
+
+    class Serving(Service):
+        def message(self, envelope: Any) -> None: ...
+
+        def startService(self) -> None: ...
+
+    class Page(Resource):
+        def message(self, envelope: Any) -> None: ...
+
+        def render_GET(self, request: Any) -> bytes:
+            return b""
+
+    class Waiting(asyncio.Protocol):
+        def message(self, envelope: Any) -> None: ...
+
+        def connection_lost(self, exc: Exception | None) -> None: ...
+
+        def data_received(self, data: bytes) -> None: ...
+
+    for kind in (Serving, Page, Waiting):
+        assert check(kind) == []
+
+
+def test_what_the_users_own_base_class_misspells() -> None:
+    """It counts, in whatever class it stands."""
+
+    class Base:
+        def recpt(self, recipient: Any, envelope: Any) -> None: ...
+
+    class Inbox(Base):
+        def message(self, envelope: Any) -> None: ...
+
+    with pytest.raises(TypeError, match="recpt"):
+        check(Inbox)
+
+
+def test_functions_that_an_instance_was_given() -> None:
+    """A namespace, or a method set in __init__."""
+    with pytest.raises(TypeError, match="recpt"):
+        check(SimpleNamespace(message=lambda envelope: None, recpt=lambda r, e: None))
+
+
+def test_a_module_may_be_a_handler() -> None:
+    """Its own functions count, and those it imports do not."""
+    module = types.ModuleType("inbox")
+    exec("def message(envelope): ...", vars(module))
+    vars(module)["headers"] = functools.reduce
+    vars(module)["recpt"] = takes
+    assert check(module) == []
+    exec("def rctp(recipient, envelope): ...", vars(module))
+    with pytest.raises(TypeError, match=r"inbox\.rctp"):
+        check(module)
+
+
+def test_how_names_are_compared() -> None:
+    """A letter left out, added, mistaken or swapped is one step."""
+    assert [distance("rcpt", one) for one in ("rcpt", "rct", "rcpts", "rcpx", "rctp")] == [
+        *(0, 1, 1, 1, 1)
+    ]
+    assert distance("", "rcpt") == 4
+    assert meant("rcpt") is None
+    assert meant("_") is None
+
+
+# Methods that cannot be called as they will be.
+
+
+@pytest.mark.parametrize(
+    ("members", "complaint"),
+    [
+        ({"mail": lambda self, reverse_path, parameters: None}, r"called as mail\(envelope\)"),
+        ({"rcpt": lambda self, recipient: None}, r"called as rcpt\(recipient, envelope\)"),
+        ({"rcpt": lambda self, a, b, *, c: None}, r"called as rcpt\(recipient, envelope\)"),
+        ({"rcpt": lambda: None}, r"called as rcpt"),
+        ({"authenticate": lambda self, credentials: None}, "as authenticate"),
+        ({"rcpt": lambda self, envelope, recipient: None}, "'envelope' would be the recipient"),
+        ({"rcpt": lambda self, recipient, connection: None}, "'connection' would be the envelope"),
+        ({"mail": lambda self, connection: None}, "'connection' would be the envelope"),
+        ({"header": lambda self, value, name, envelope: None}, "'value' would be the name"),
+        ({"chunk": lambda self, envelope, octets: None}, "'envelope' would be the octets"),
+        ({"hello": lambda self, connection, introduction: None}, "'connection' would be the"),
+        ({"mail": 1}, "Inbox.mail is no method"),
+        ({"data": []}, "Inbox.data is no method"),
+    ],
+)
+def test_a_method_that_cannot_be_called(members: Any, complaint: str) -> None:
+    """Too few or too many arguments, or swapped ones: 451 for every client, or worse."""
+    with pytest.raises(TypeError, match=complaint):
+        check(handler(**members))
+    with pytest.raises(TypeError, match=complaint):
+        check(handler(**members)())
+
+
+def test_arguments_may_be_called_anything_else() -> None:
+    """What counts is their place."""
+
+    class Inbox:
+        def rcpt(self, forward_path: Any, transaction: Any) -> None: ...
+
+        def verify(self, name: str, client: Any) -> None: ...
+
+        def header(self, *everything: Any) -> None: ...
+
+        def hello(self, who: Any, connection: Any, more: int = 3) -> None: ...
+
+        @staticmethod
+        def mail(envelope: Any) -> None: ...
+
+        @classmethod
+        def data(cls, envelope: Any) -> None: ...
+
+        help = print  # its signature is known to nobody in some versions
+        expand = type  # inspect.signature(type) raises ValueError
+
+        @functools.lru_cache  # noqa: B019
+        def message(self, envelope: Any) -> None: ...
+
+        def _etrn(self, how: object, domain: object, connection: object) -> None: ...
+
+        etrn = functools.partialmethod(_etrn, 1)
+
+    assert check(Inbox) == []
+    assert check(Inbox()) == []
+
+
+@pytest.mark.parametrize("kind", ["async", "plain"])
+def test_a_yield_makes_a_method_do_nothing(kind: str) -> None:
+    """A generator is made, and nothing in it runs."""
+
+    async def later(self: Any, envelope: Any) -> Any:
+        yield
+
+    def at_once(self: Any, envelope: Any) -> Any:
+        yield
+
+    with pytest.raises(TypeError, match="has a yield in it"):
+        check(handler(message=later if kind == "async" else at_once))
+
+
+def test_what_only_looks_like_a_generator() -> None:
+    """inlineCallbacks and types.coroutine make something of it."""
+
+    @inlineCallbacks
+    def deferred(self: Any, envelope: Any) -> Any:
+        yield None
+
+    @types.coroutine
+    def coroutine(self: Any, envelope: Any) -> Any:
+        yield
+
+    class Called:
+        async def __call__(self, envelope: Any) -> None: ...
+
+    assert check(handler(message=deferred)) == []
+    assert check(handler(message=coroutine)) == []
+    assert check(handler(message=Called())) == []
+    with pytest.raises(TypeError, match="async def"):
+        check(threaded(handler(message=coroutine)))
+    with pytest.raises(TypeError, match="async def"):
+        check(threaded(handler(message=Called())()))
+
+
+# Content that is not there.
+
+
+def reads(self: Any, envelope: Any) -> Any:
+    """Read the content."""
+    return envelope.content.bytes()
+
+
+def test_chunk_and_content_exclude_each_other() -> None:
+    """What was taken as it came is not there afterwards."""
+    with pytest.raises(TypeError, match=r"message reads envelope\.content, which a handler with"):
+        check(handler(message=reads, chunk=anything))
+    for name in ("mail", "data"):
+        with pytest.raises(TypeError, match=rf"{name} reads envelope\.content, which is there in"):
+            check(handler(**{name: reads}))
+    assert check(handler(message=reads)) == []
+
+
+def test_a_content_of_ones_own() -> None:
+    """Something else may be called so."""
+
+    class Inbox:
+        def chunk(self, octets: Any, envelope: Any) -> None:
+            self.content = octets
+
+        def message(self, envelope: Any) -> Any:
+            self.kept = (envelope.id, self.content)
+            return lambda content: content
+
+    assert check(Inbox) == []
+    assert check(handler(message=lambda *all: all[1].content, chunk=anything)) == []
+
+
+# What it says of itself.
+
+
+@pytest.mark.parametrize(
+    ("members", "complaint"),
+    [
+        ({"extensions": "DSN"}, "set of keywords"),
+        ({"extensions": 3}, "set of keywords"),
+        ({"command_mask": "MAIL"}, "command_mask is a Verb"),
+        ({"concurrent_recipients": "yes"}, "concurrent_recipients is True or False, not str"),
+        ({"concurrent_recipients": 1}, "concurrent_recipients is True or False, not int"),
+        ({"extensions": property(lambda self: "DSN")}, "set of keywords"),
+    ],
+)
+def test_what_it_says_of_itself_is_of_its_type(members: Any, complaint: str) -> None:
+    """TypeError says what it should be."""
+    with pytest.raises(TypeError, match=complaint):
+        check(handler(**members))
+
+
+def test_an_extension_that_is_not_the_handlers_to_offer() -> None:
+    """ValueError names what may be offered; the server may have some of its own."""
+    with pytest.raises(ValueError, match=r"cannot offer STARTTLS; it can offer.*DSN"):
+        check(handler(extensions={"STARTTLS"}))
+    assert check(handler(extensions={"DSN", "XMINE"}), own={"XMINE"}) == []
+    assert check(handler(command_mask=Verb.MAIL, command=anything)) == []
+
+
+def test_a_promise_that_is_not_kept() -> None:
+    """Who declares the interface and does not provide it is warned."""
+
+    @implementer(ISmtpEventHandler)
+    class Promises:
+        def message(self, envelope: Any) -> None: ...
+
+    (warning,) = check(Promises)
+    assert "Promises does not provide what it says" in warning
+    assert check(type("Inbox", (SmtpEventHandler,), {"message": takes})) == []
+
+
+# Making it.
+
+
+def test_a_handler_that_cannot_be_made() -> None:
+    """An __init__ that raises, a factory that fails, one that forgets its return."""
+
+    def fails(self: Any) -> None:
+        raise KeyError("no database")
+
+    def leaves() -> None:
+        raise SystemExit(3)
+
+    def forgets() -> None:
+        Connection("x")
+
+    with pytest.raises(TypeError, match="no handler could be made: KeyError: 'no database'"):
+        check(handler(__init__=fails))
+    with pytest.raises(TypeError, match="no handler could be made: SystemExit: 3"):
+        check(leaves)
+    with pytest.raises(TypeError, match="a return is missing"):
+        check(forgets)
+    with pytest.raises(TypeError, match="neither message"):
+        check(lambda: 42)
+    with pytest.raises(KeyboardInterrupt):
+        check(lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+
+
+def test_it_is_made_for_a_client_like_any_other() -> None:
+    """With an address; one that is not welcome is no mistake."""
+    seen: list[Connection] = []
+
+    def make(connection: Connection) -> Any:
+        seen.append(connection)
+        raise Refusal(550, "not you")
+
+    assert check(make) == []
+    assert seen[0].peer_address == "127.0.0.1"
+
+
+def test_what_needs_a_loop_that_does_not_run_yet() -> None:
+    """It is a warning: under the asyncio reactor it will run."""
+
+    def make() -> object:
+        asyncio.get_running_loop()
+        return handler()()
+
+    (warning,) = check(make)
+    assert "no running event loop" in warning
+
+
+def test_an_instance_is_not_made_again() -> None:
+    """It is there already."""
+    made: list[object] = []
+
+    class Inbox:
+        def __init__(self) -> None:
+            made.append(self)
+
+        def message(self, envelope: Any) -> None: ...
+
+    check(Inbox())
+    assert len(made) == 1
+    handler_factory(Inbox)
+    assert len(made) == 1
+    check(Inbox)
+    assert len(made) == 2
+
+
+def test_threads_are_for_what_blocks() -> None:
+    """async def in threads is told at the start, also where only an instance shows it."""
+
+    async def later(self: Any, envelope: Any) -> None: ...
+
+    for given in (handler(message=later), handler(message=later)()):
+        with pytest.raises(TypeError, match="is async def: in threads"):
+            threaded(given)
+    with pytest.raises(TypeError, match="is async def: in threads"):
+        check(threaded(lambda: handler(message=later)()))
+    assert check(threaded(handler())) == []
+    assert check(threaded(callbacks(message=lambda envelope: None))) == []
