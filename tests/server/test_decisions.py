@@ -39,7 +39,7 @@ DECISIONS = {
     "verify": (HELLO, b"VRFY x\r\n"),
     "expand": (HELLO, b"EXPN x\r\n"),
     "help": (HELLO, b"HELP\r\n"),
-    "turn": (HELLO, b"ETRN x\r\n"),
+    "etrn": (HELLO, b"ETRN x\r\n"),
     "authenticate": (HELLO, b"AUTH PLAIN AGEAYg==\r\n"),
 }
 CONTENT = {"header", "chunk"}
@@ -141,7 +141,7 @@ def test_a_fault_in_a_decision_is_a_451_with_a_number(
     (reply,) = client.send(trigger)
     assert reply.startswith("451 ")
     number = incident_of(reply)
-    assert sum(number in text for text in log) == 1
+    assert sum(f"incident {number} on" in text for text in log) == 1
     assert SECRET not in reply
     if event == "hello":
         assert client.codes(HELLO) == [250]
