@@ -157,7 +157,7 @@ def test_a_fault_in_connected_is_a_421(
     client = connect(handler)
     (reply,) = client.replies()
     assert reply.startswith("421 ")
-    assert sum(incident_of(reply) in text for text in log) == 1
+    assert sum(f"incident {incident_of(reply)} on" in text for text in log) == 1
     assert client.closing
     client.leave()
     assert handler.names() == ["connected", "disconnected"]
@@ -190,7 +190,7 @@ def test_a_factory_that_makes_no_handler_is_a_421(
     client.protocol.makeConnection(client.transport)
     (reply,) = client.replies()
     assert reply.startswith("421 ")
-    assert sum(incident_of(reply) in text for text in log) == 1
+    assert sum(f"incident {incident_of(reply)} on" in text for text in log) == 1
     assert client.closing
     failures.clear()
 
@@ -212,7 +212,7 @@ def test_a_fault_in_the_content_is_answered_at_its_end(
         client.send(b"DATA\r\n", TEXT)
     assert client.replies() == []
     (reply,) = client.send(TEXT if bdat else TEXT + b".\r\n")
-    assert sum(incident_of(reply) in text for text in log) == 1
+    assert sum(f"incident {incident_of(reply)} on" in text for text in log) == 1
     assert "message" not in handler.names()
     assert handler.said("aborted") == [(Reason.FAILED,)]
     in_sync(client)
