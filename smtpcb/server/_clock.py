@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-# All deadlines are looked at so often at most; nothing here is more precise.
+# Who is late is not asked again before.
 LEAST_SECONDS = 1.0
 _NEVER = float("inf")
 
@@ -72,4 +72,5 @@ class Deadlines:
                 one.late(now)
             first = min(first, one.deadline)
         if first < self._due:
-            self._set(max(first, now + LEAST_SECONDS))
+            # What has been late and is so still will not be otherwise in a moment.
+            self._set(first if first > now else now + LEAST_SECONDS)
