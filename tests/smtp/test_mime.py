@@ -377,6 +377,12 @@ class TestBodies:
             ("quoted-printable", b"=ZZ", b"=ZZ"),
             ("x-uuencode", b"begin 644 x\r\n#86)C\r\n`\r\nend\r\n", b"abc"),
             ("uuencode", b"nothing of the kind", b"nothing of the kind"),
+            ("uue (c)", b"x\r\nbegin 644 x\r\n#86)Cxyz\r\n\r\n", b"abc"),
+            (
+                "x-uue",
+                b"begin 644 x\r\n#\xff\xff\xff\xff\r\n",
+                b"begin 644 x\r\n#\xff\xff\xff\xff\r\n",
+            ),
             ("8bit", b"\xff", b"\xff"),
             ("no-such", b"\xff", b"\xff"),
         ],
@@ -433,6 +439,7 @@ class TestBodies:
         file = BytesIO()
         BytesGenerator(file).flatten(message)
         assert file.getvalue() == octets
+        assert message.policy.fold("X", "y") == "X: y\r\n"
         assert message.policy.fold("X", dict(message.raw_items())["X"]).startswith("X: \ufffdy")
 
     def test_another_policy_reads_the_same(self) -> None:
@@ -559,7 +566,7 @@ class TestParts:
         part = b"Content-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\n\r\n--b\r\n"
         head = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
         read_everything(read(head + part * (MOST_PARTS // 2) + b"\r\n\r\n--b\r\n" + part * 2))
-        read_everything(read(head + part * (MOST_PARTS // 2) + part * 2))
+        read_everything(read(head + b"\r\n\r\n--b\r\n" + part * (MOST_PARTS // 2)))
         assert len(list(read(head + part * MOST_PARTS).walk())) == MOST_PARTS + 2
 
     def test_header_sections_of_parts_are_bounded(self) -> None:
