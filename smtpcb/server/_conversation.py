@@ -407,8 +407,10 @@ class Conversation:
         except ValueError:
             dialogue.answer(event, decisions.incident(event, event.method, Failure(), self._id))
         if isinstance(event, Message):
-            self._forget_content()
             reply = event.reply
+            if reply is not None and reply.positive:
+                self._content = None  # it is there as long as somebody holds it
+            self._forget_content()
             if (alone or self.leaving) and reply is not None and reply.positive:
                 # Who has closed one side may have closed both: then it does not read this either.
                 how = "reply not delivered" if alone else "reply perhaps not delivered"

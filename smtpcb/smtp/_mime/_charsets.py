@@ -77,10 +77,10 @@ def from_uuencode(octets: bytes) -> bytes:
     for line in lines:
         if line.strip() == b"end":
             break
-        length = (line[0] - 32) & 63 if line else 0
         try:
             # Some write more behind the length they give.
-            data.append(binascii.a2b_uu(line[: 1 + (length + 2) // 3 * 4]))
+            length = (line[0] - 32) & 63 if line else 0
+            data.append(binascii.a2b_uu(line[: 1 + (length + 2) // 3 * 4])[:length])
         except binascii.Error:
             return octets
     return b"".join(data)

@@ -52,10 +52,13 @@ class Told(str):
         return name, told
 
     def understood(self, name: str) -> Field:
-        """Return the header object of this field; it is made when somebody asks for it, once."""
-        if self._understood is None:
-            self._understood = _CLASSES.get(name.lower(), Field)(name, str(self))
-        return self._understood
+        """Return the header object of this field; one that takes work is made once."""
+        if self._understood is not None:
+            return self._understood
+        made = _CLASSES.get(name.lower(), Field)(name, str(self))
+        if type(made) is not Field:
+            self._understood = made
+        return made
 
 
 class Field(headerregistry.BaseHeader):
