@@ -29,8 +29,8 @@ from email.errors import (
     MissingHeaderBodySeparatorDefect,
 )
 
-# Of one section: twenty times what honest mail has.  A field can be four octets, and a hundred times
-# that in the memory of whoever keeps it.
+# Of one section: twenty times what honest mail has.  A field can be four octets, and a hundred
+# times that in the memory of whoever keeps it.
 MOST_FIELDS = 10_000
 _FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
 # A field that goes on in the next line is folded there (RFC 5322 §2.2.3).

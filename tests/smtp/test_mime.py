@@ -104,7 +104,7 @@ class TestAddresses:
             ('"anne doe"@[192.0.2.1]', [("", "anne doe", "[192.0.2.1]")]),
             ("", []),
             (", ,", []),
-            ("(c)", []),
+            ("(c (d) \\) e)", []),
         ],
     )
     def test_addresses_as_they_should_be(self, value: str, addresses: list[Any]) -> None:
@@ -169,8 +169,8 @@ class TestAddresses:
 
     def test_tokens_are_bounded(self) -> None:
         """A megabyte of signs is not taken apart sign by sign; what is behind them fits nowhere."""
-        to = field("To: " + "," * 200_000 + "a@b")
-        assert to.addresses == ()
+        to = field("To: " + "@" * 200_000 + ", a@b, c@d")
+        assert len(to.addresses) <= 1
         assert to.defects
 
     def test_addresses_are_bounded(self) -> None:

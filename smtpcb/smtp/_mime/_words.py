@@ -41,10 +41,9 @@ def tokens(value: str) -> Iterator[tuple[str, str]]:
     quotes and backslashes.
     """
     at = 0
-    for _ in range(MOST_TOKENS):
-        match = _TOKEN.match(value, at)
-        if match is None:
-            return
+    left = MOST_TOKENS
+    while left and (match := _TOKEN.match(value, at)):
+        left -= 1
         at = match.end()
         kind = match.lastgroup
         assert kind is not None
@@ -55,7 +54,8 @@ def tokens(value: str) -> Iterator[tuple[str, str]]:
         elif kind == QUOTED and "\\" in text:
             text = _ESCAPED.sub(r"\1", text)
         yield kind, text
-    yield ATOM, value[at:]
+    if at < len(value):
+        yield ATOM, value[at:]
 
 
 def _end_of_comment(value: str, at: int) -> int:
