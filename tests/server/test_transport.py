@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import socket
 import weakref
 from typing import Any
@@ -417,17 +416,12 @@ async def test_one_connection_may_end_another(server: Server) -> None:
     assert one.gone.called != other.gone.called
 
 
-@pytest.mark.parametrize("limit", ["events", "time"])
 @pytest_twisted.ensureDeferred
 async def test_many_are_served_by_turns(
-    server: Server, monkeypatch: pytest.MonkeyPatch, nested: bool, limit: str
+    server: Server, monkeypatch: pytest.MonkeyPatch, nested: bool
 ) -> None:
     """More connections than are seen to in one turn: all are, and nobody twice before others."""
-    if limit == "events":
-        monkeypatch.setattr(_nest, "EVENTS_A_TURN", 3)
-    else:
-        ticking = itertools.count(step=_nest.SECONDS_A_TURN)
-        monkeypatch.setattr(_nest, "monotonic", lambda: next(ticking))
+    monkeypatch.setattr(_nest, "EVENTS_A_TURN", 3)
     pairs = [await server.connect() for _ in range(10)]
     order: list[int] = []
     for number, (peer, client) in enumerate(pairs):
