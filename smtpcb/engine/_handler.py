@@ -165,8 +165,8 @@ def require_mail_taken(handler: object, methods: Mapping[str, Method]) -> None:
     if "message" in methods or "chunk" in methods or getattr(handler, "discards_content", False):
         return
     raise TypeError(
-        f"{name_of(handler)} has neither message(envelope) nor chunk(octets, envelope), so mail for it "
-        "would be lost; discards_content = True says that this is meant"
+        f"{name_of(handler)} has neither message(envelope) nor chunk(octets, envelope), so mail "
+        "for it would be lost; discards_content = True says that this is meant"
     )
 
 

@@ -1,9 +1,9 @@
 """
 What somebody decides: each kind of question once.
 
-A kind says which method of a handler decides it, what the client hears of a plain yes and of a plain no,
-which positive codes fit, and what an answer does (`settle`): a yes moves the dialogue by its table, a no
-moves nothing.
+A kind says which method of a handler decides it, what the client hears of a plain yes and of a
+plain no, which positive codes fit, and what an answer does (`settle`): a yes moves the dialogue by
+its table, a no moves nothing.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Kind:
     :ivar accept: what the client hears of a plain yes, unless the question says otherwise.
     :ivar refuse: what it hears of a plain no.
     :ivar settle: what the answer does: the dialogue, what was asked about, the reply.
-    :ivar codes: the positive codes that leave client and server in the same state (RFC 5321 §4.3.2);
-        empty: any 2yz but 221, which would say goodbye.
+    :ivar codes: the positive codes that leave client and server in the same state (RFC 5321
+        §4.3.2); empty: any 2yz but 221, which would say goodbye.
     :ivar silence_accepts: whether ``None`` is a yes.
     :ivar call: decides in place of the handler: a verb of an extension of the user's.
     """
@@ -233,7 +233,8 @@ BDAT = Kind(
     _settle_bdat,
     frozenset({354}),
 )
-# Pieces of the content: no reply is sent for them, so no positive code fits; a no refuses the message.
+# Pieces of the content: no reply is sent for them, so no positive code fits; a no refuses the
+# message.
 HEADER = Kind("header", replies.OK, replies.MESSAGE_REFUSED, _settle_piece, frozenset({0}))
 CHUNK = Kind("chunk", replies.OK, replies.MESSAGE_REFUSED, _settle_piece, frozenset({0}))
 MESSAGE = Kind("message", replies.MESSAGE_OK, replies.MESSAGE_REFUSED, _settle_message)

@@ -56,7 +56,7 @@ class Known:
         names, abilities, name = known
         methods = {event: getattr(handler, event) for event in names if event != "authenticate"}
         if "authenticate" in names:
-            methods["authenticate"] = self._login or getattr(handler, "authenticate")
+            methods["authenticate"] = self._login or handler.authenticate
         return handler_with(methods, abilities, name)
 
     def _entry(self, kind: type) -> _Entry | None:

@@ -18,7 +18,8 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 
-from smtpcb.server._transport import DirectPort, DirectReactor
+from smtpcb.server._direct import DirectReactor
+from smtpcb.server._port import DirectPort
 
 _PORT = re.compile(r"(tcp6?):(?:port=)?([0-9]{1,5})(?=:|\Z)")
 # Colons within an argument are written with a backslash.

@@ -34,11 +34,10 @@ def on_hangup(reactor: Any, act: Callable[[], object]) -> Callable[[], None]:
 
     :return: stops that; the last one gives the signal back.
     """
-    current = signal.getsignal(signal.SIGHUP)
-    if isinstance(current, _Listeners):
-        listeners = current
-    else:
-        listeners = _Listeners(reactor)
+    current: Any = signal.getsignal(signal.SIGHUP)
+    known = isinstance(current, _Listeners)
+    listeners: _Listeners = current if known else _Listeners(reactor)
+    if not known:
         try:
             listeners.before = signal.signal(signal.SIGHUP, listeners)
         except ValueError:  # not in the main thread: signals are somebody else's

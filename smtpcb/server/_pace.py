@@ -1,4 +1,6 @@
-"""How fast mail data comes in: looked at once a minute, while nothing but the client is waited for."""
+"""
+How fast mail data comes in: looked at once a minute, while nothing but the client is waited for.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ class Pace:
     :ivar octets: how many have come.
     """
 
-    __slots__ = ("_before", "_end", "_left", "_least", "octets")
+    __slots__ = ("_before", "_end", "_least", "_left", "octets")
 
     def __init__(self, octets_per_second: float | None) -> None:
         self._least = 0.0 if octets_per_second is None else octets_per_second * SECONDS

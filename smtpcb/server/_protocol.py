@@ -56,8 +56,8 @@ class SmtpServerProtocol(LineReceiver):
     """
     One client, from its arrival to its end; `SmtpServerFactory` makes it.
 
-    It cuts lines and hands them to a `ServerDialogue`, writes what that says, and holds the client to
-    its deadlines.
+    It cuts lines and hands them to a `ServerDialogue`, writes what that says, and holds the client
+    to its deadlines.
 
     :ivar deadline: when something about this connection is late; see `late`.
     """
@@ -79,8 +79,8 @@ class SmtpServerProtocol(LineReceiver):
     _reading = True
     # What is being waited for; a phase has its own deadline.
     _waits_for = Wants.NOTHING
-    # Lines taken, and how many of them when the client's time began to run; when this turn began, if
-    # it is a long one.
+    # Lines taken, and how many of them when the client's time began to run; when this turn began,
+    # if it is a long one.
     _lines = 0
     _lines_before = -1
     _began = 0.0
@@ -220,7 +220,9 @@ class SmtpServerProtocol(LineReceiver):
             self._go_on()
 
     def start_tls(self) -> Reply:
-        """Answer STARTTLS: whatever stands behind it in the clear may be anybody's (RFC 3207 §6)."""
+        """
+        Answer STARTTLS: whatever stands behind it in the clear may be anybody's (RFC 3207 §6).
+        """
         return replies.DATA_BEHIND_STARTTLS if self._buffer else replies.READY_FOR_TLS
 
     # What the factory calls.
