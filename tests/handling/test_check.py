@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 import types
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from twisted.application.service import Service
@@ -210,6 +212,31 @@ def test_what_the_users_own_base_class_misspells() -> None:
         check(Inbox)
 
 
+def test_an_installed_handler_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own package is its user's; what else is installed is not, nor what came with Python."""
+
+    def module(name: str, file: str) -> None:
+        found = types.ModuleType(name)
+        found.__file__ = file
+        monkeypatch.setitem(sys.modules, name, found)
+
+    module("mymail.base", "/venv/lib/python3.11/site-packages/mymail/base.py")
+    module("mymail.inbox", "/venv/lib/python3.11/site-packages/mymail/inbox.py")
+    module("otherlib", "/venv/lib/python3.11/site-packages/otherlib.py")
+    mine = type("Base", (), {"recpt": anything, "__module__": "mymail.base"})
+    theirs = type("Base", (), {"recpt": anything, "__module__": "otherlib"})
+    with pytest.raises(TypeError, match="recpt"):
+        check(type("Inbox", (mine,), {"message": takes, "__module__": "mymail.inbox"}))
+    assert check(type("Inbox", (theirs,), {"message": takes, "__module__": "mymail.inbox"})) == []
+
+
+def test_a_mock_of_a_handler() -> None:
+    """Something that has any attribute is told what is wrong with it, or works."""
+    with pytest.raises(TypeError, match="is True or False, not Mock"):
+        check(Mock())
+    assert check(Mock(spec=["message"])) == []
+
+
 def test_functions_that_an_instance_was_given() -> None:
     """A namespace, or a method set in __init__."""
     with pytest.raises(TypeError, match="recpt"):
@@ -407,6 +434,15 @@ def test_a_promise_that_is_not_kept() -> None:
     (warning,) = check(Promises)
     assert "Promises does not provide what it says" in warning
     assert check(type("Inbox", (SmtpEventHandler,), {"message": takes})) == []
+
+
+def test_a_misspelt_attribute_is_a_warning() -> None:
+    """It would never be looked at; it may also be something of one's own."""
+    (warning,) = check(handler(extension={"DSN"}))
+    assert "Inbox.extension would never be looked at: is extensions meant?" in warning
+    (warning,) = check(handler(concurrent_recipient=True))
+    assert "concurrent_recipients" in warning
+    assert check(handler(extensions={"DSN"}, concurrent_recipients=True, tension=3)) == []
 
 
 # Making it.
