@@ -31,7 +31,7 @@ from smtpcb.handling._calls import (
     signature_of,
 )
 from smtpcb.handling._names import Likeness, Meant, meant
-from smtpcb.handling._written import functions_of
+from smtpcb.handling._written import functions_of, is_used
 from smtpcb.smtp._command import Verb
 
 # Parameters that are called so mean what these events give under that name, and nothing else.
@@ -82,16 +82,14 @@ def _refuse_misspelt(handler: object, methods: dict[str, Method], name: str) -> 
 
 def _is_their_own(handler: object, methods: dict[str, Method], name: str, found: Meant) -> bool:
     """Whether a method is a helper of the handler's, although its name is like an event's."""
-    if found.likeness is Likeness.FOREIGN:
+    if is_used(handler, name):
+        return True
+    if found.likeness is Likeness.FOREIGN or not found.events:
         return False
     signature = signature_of(handler, name, getattr(handler, name, None))
     if found.likeness is Likeness.NEAR and signature is not None and not signature.parameters:
         return True  # no event comes without an argument
-    if not found.events or any(event not in methods for event in found.events):
-        return False
-    return found.likeness is Likeness.NEAR or any(
-        signature is None or accepts(signature, EVENTS[event]) for event in found.events
-    )
+    return all(event in methods for event in found.events)
 
 
 def _call(event: str) -> str:

@@ -7,7 +7,9 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+
+from smtpcb.handling._calls import function_of
 
 # What is written with def, or made of it.  An object that happens to be callable is data.
 _FUNCTIONS = (
@@ -21,6 +23,23 @@ _STANDARD = tuple(sysconfig.get_path(place) for place in ("stdlib", "platstdlib"
 def functions_of(handler: object) -> Iterator[str]:
     """Yield the names of the public methods."""
     return (name for name, value in _names(handler) if isinstance(value, _FUNCTIONS))
+
+
+def is_used(handler: object, name: str) -> bool:
+    """Whether another of its methods speaks of that name, and so, most likely, calls it."""
+    codes = (
+        getattr(function_of(value), "__code__", None)
+        for other, value in _all_names(handler)
+        if other != name and isinstance(value, _FUNCTIONS)
+    )
+    return any(name in _names_in(code) for code in codes if code is not None)
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):  # a function within
+            yield from _names_in(constant)
 
 
 def data_of(handler: object) -> Iterator[str]:

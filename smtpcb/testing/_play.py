@@ -50,7 +50,7 @@ from smtpcb.handling._threaded import threaded
 from smtpcb.server._later import TwistedPlatform
 from smtpcb.smtp._reply import Reply
 from smtpcb.testing._reactor import PlayReactor
-from smtpcb.testing._script import Turn, fits, line_fits, masked, text_of, turns
+from smtpcb.testing._script import Turn, aligned, fits, masked, text_of, turns
 from smtpcb.transcript._replay import Line, read
 
 TLS = TlsInformation("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256)
@@ -323,9 +323,7 @@ def _compare(parts: list[Turn], said: bytes, connection_id: str, cut: bool) -> N
     wanted = [masked(line, connection_id) for line in parts[-1].answer]
     if fits(wanted, lines) and not unended:
         return
-    got = [
-        want if line_fits(want, line) else line for want, line in zip(wanted, lines, strict=False)
-    ] + [*lines[len(wanted) :], *filter(None, [unended])]
+    got = [*aligned(wanted, lines), *filter(None, [unended])]
     difference = difflib.ndiff([f"S: {line}" for line in wanted], [f"S: {line}" for line in got])
     client = [f"  C: {line!r}"[:110] for part in parts for line in part.octets.split(b"\r\n")[:-1]]
     raise DialogueDiffers(

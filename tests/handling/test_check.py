@@ -144,13 +144,22 @@ def test_data_is_no_misspelt_method() -> None:
 
 
 def test_a_helper_is_no_misspelt_method() -> None:
-    """One without an argument, one whose event is there, one whose name is a word of its own."""
+    """One that is used, without an argument, beside its event, or with a name of its own."""
 
     class Inbox:
-        def message(self, envelope: Any) -> None:
-            self.process_message(envelope)
+        def message(self, envelope: Any) -> Any:
+            for recipient in envelope.recipients:
+                self.validate_recipient(recipient)
+            return [lambda: self.login(envelope)]
 
-        def process_message(self, envelope: Any) -> None: ...
+        def validate_recipient(self, recipient: Any) -> None:
+            self.handle_RCPT(recipient)
+
+        def login(self, user: Any) -> None: ...
+
+        def handle_RCPT(self, recipient: Any) -> None: ...
+
+        def process_message(self, peer: Any, mailfrom: Any, rcpttos: Any, data: Any) -> None: ...
 
         def messages(self, limit: int) -> list[object]:
             return []
@@ -172,6 +181,22 @@ def test_a_helper_is_no_misspelt_method() -> None:
         def close(self) -> None: ...
 
     assert check(Inbox) == []
+
+
+def test_a_method_that_only_speaks_of_itself_is_not_used() -> None:
+    """Such as one that calls its base class's."""
+
+    class Base:
+        def recpt(self, recipient: Any, envelope: Any) -> None: ...
+
+    class Inbox(Base):
+        def recpt(self, recipient: Any, envelope: Any) -> None:
+            super().recpt(recipient, envelope)
+
+        def message(self, envelope: Any) -> None: ...
+
+    with pytest.raises(TypeError, match="recpt"):
+        check(Inbox)
 
 
 def test_what_a_base_class_brings_is_its_own() -> None:

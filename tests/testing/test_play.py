@@ -100,6 +100,25 @@ def test_a_difference_is_shown(wrong: str) -> None:
         play(wrong)
 
 
+@pytest.mark.parametrize(
+    ("script", "minus", "plus"),
+    [
+        ("C: EHLO me\nC: NOOP\nS: 250 ...\nS: 251", ["S: 251"], ["S: 250 2.0.0 OK"]),
+        ("C: EHLO me\nS: 250-...\nS: 250 LAST", ["S: 250 LAST"], ["S: 250 HELP"]),
+        ("C: EHLO me\nS: 250-...\nS: 250-SIZE\nS: 250 ...\nS: 250 2.0.0", ["S: 250 2.0.0"], []),
+        ("C: NOOP\nS: 550 ...", ["S: 550 ..."], ["S: 250 2.0.0 OK"]),
+        ("C: NOOP\nS: 250-...\nS: 250-x", ["S: 250-x"], ["S: 250 2.0.0 OK"]),
+    ],
+)
+def test_only_the_difference_is_shown(script: str, minus: list[str], plus: list[str]) -> None:
+    """What was left out of the script fits, and has no sign before it."""
+    with pytest.raises(DialogueDiffers) as differs:
+        play(script)
+    lines = str(differs.value).splitlines()
+    assert [line[2:] for line in lines if line.startswith("- ")] == minus
+    assert [line[2:] for line in lines if line.startswith("+ ")] == plus
+
+
 def test_a_line_may_stop_behind_any_word() -> None:
     """Code, code and status, or all of it; in a reply of several lines too."""
     play("C: HELP\nS: 214\nS: 214 2.0.0")
