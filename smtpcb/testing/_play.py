@@ -272,7 +272,7 @@ class _Player:
         """
         conversation = self._driver.conversation
         while wanted is None or not fits(wanted, self._lines()):
-            if self._reactor.let_threads_come():
+            if self._reactor.let_threads_come(wait=bool(conversation.calls)):
                 self._advance()
             elif not conversation.calls:
                 break
@@ -301,12 +301,13 @@ class _Player:
 
     def _pass(self, seconds: float) -> None:
         """Let time pass, and see to whatever is due."""
+        driver = self._driver
         until = self._clock.seconds() + seconds
         while True:
-            driver = self._driver
             idle_at = self._quiet_since + self._idle_seconds
-            idle = not (driver.conversation.calls or driver.finished or driver.handshaking)
-            if self._reactor.let_threads_come():
+            waiting = bool(driver.conversation.calls)
+            idle = not (waiting or driver.finished or driver.handshaking)
+            if self._reactor.let_threads_come(wait=waiting):
                 self._advance()
             elif not self._go_on(min(until, idle_at) if idle else until):
                 if not (idle and idle_at <= until):

@@ -220,6 +220,7 @@ def test_threads_are_waited_for() -> None:
     assert threading.current_thread().name not in seen
     assert seen.count("gone") == 2
     play(SCRIPT, Defers)
+    play(BEGIN + "*: 1 s pass\nS: 250", threaded(Blocks))
     play(SCRIPT, lambda connection: threaded(Blocks)(connection))
     assert not [one for one in threading.enumerate() if "smtpcb" in one.name]
 
@@ -361,7 +362,12 @@ def test_what_else_a_handler_may_ask_of_a_reactor() -> None:
     seen: list[object] = []
     reactor.callWhenRunning(seen.append, 1)
     reactor.callInThread(reactor.callFromThread, seen.append, 2)
-    assert reactor.let_threads_come()
+    assert reactor.let_threads_come(wait=True)
+    ended = threading.Event()
+    reactor.callInThread(ended.set)
+    assert not reactor.let_threads_come(wait=True)  # it has ended, and asked for nothing
+    assert ended.is_set()
+    assert not reactor.let_real_time_pass()
     trigger = reactor.addSystemEventTrigger("during", "shutdown", seen.append, 3)
     reactor.addSystemEventTrigger("during", "shutdown", seen.append, 4)
     reactor.removeSystemEventTrigger(trigger)
