@@ -37,7 +37,7 @@ from twisted.plugin import getPlugins
 from smtpcb import tls
 from smtpcb.engine._settings import Settings
 from smtpcb.handlers.capture import Capture, prepare
-from smtpcb.handling._factories import authenticator as adapt_authenticator
+from smtpcb.handling import authenticator as adapt_authenticator
 from smtpcb.interfaces import ISmtpHandlerPlugin
 from smtpcb.run._options import OPTIONS, Configuration, ConfigurationError
 from smtpcb.server import _transport as transport
