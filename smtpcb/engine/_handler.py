@@ -78,7 +78,10 @@ def methods_of(handler: object) -> dict[str, Method]:
         if method is None or getattr(method, "absent", False) is True:
             continue
         if not callable(method):
-            raise TypeError(f"{name_of(handler)}.{name} is no method")
+            kind = type(method).__name__
+            raise TypeError(
+                f"{name_of(handler)}.{name} is no method but a {kind}: call it otherwise"
+            )
         methods[name] = method
     return methods
 
