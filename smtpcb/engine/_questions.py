@@ -26,6 +26,16 @@ if TYPE_CHECKING:
     from smtpcb.engine._server import ServerDialogue
 
 
+# A member of an enum is looked up in its class for the price of three calls before Python 3.12.
+_MAIL = Verb.MAIL
+_RCPT = Verb.RCPT
+_DATA = Verb.DATA
+_BDAT = Verb.BDAT
+_EHLO = Verb.EHLO
+_MESSAGE_ENDED = Step.MESSAGE_ENDED
+_GREETED = Step.GREETED
+
+
 Settle = Callable[["ServerDialogue", Any, Reply], None]
 
 
@@ -84,13 +94,13 @@ def _settle_connected(dialogue: ServerDialogue, subject: object, reply: Reply) -
         # Its port has TLS: the greeting waits until that has been looked at.
         dialogue.ask(SECURED_FIRST, reply, tls, dialogue.connection)
     else:
-        dialogue.move(Step.GREETED)
+        dialogue.move(_GREETED)
         dialogue.send(reply)
 
 
 def _settle_secured_first(dialogue: ServerDialogue, greeting: Reply, reply: Reply) -> None:
     if reply.positive:
-        dialogue.move(Step.GREETED)
+        dialogue.move(_GREETED)
         dialogue.send(greeting)
     else:
         dialogue.send(reply if reply.closes else reply.closing())
@@ -113,7 +123,7 @@ def _settle_hello(dialogue: ServerDialogue, introduction: Introduction, reply: R
         dialogue.send(reply)
         return
     connection = dialogue.connection
-    extended = introduction.verb is Verb.EHLO
+    extended = introduction.verb is _EHLO
     dialogue.abort(Reason.HELLO)
     dialogue.move(introduction.verb)
     connection.hello = introduction.name
@@ -136,7 +146,7 @@ def _introduced(standard: Reply, reply: Reply) -> Reply:
 
 def _settle_mail(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
     if reply.code < 400:
-        dialogue.move(Verb.MAIL)
+        dialogue.move(_MAIL)
         dialogue.connection.budget.messages += 1
         dialogue.envelope = envelope
     dialogue.send(reply, utf8=envelope.parameters.smtputf8)
@@ -146,14 +156,14 @@ def _settle_rcpt(dialogue: ServerDialogue, recipient: Recipient, reply: Reply) -
     envelope = dialogue.envelope
     assert envelope is not None
     if reply.code < 400:
-        dialogue.move(Verb.RCPT)
+        dialogue.move(_RCPT)
         envelope.recipients.append(recipient)
     dialogue.send(reply, utf8=envelope.parameters.smtputf8)
 
 
 def _settle_data(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
     if reply.code < 400:
-        dialogue.move(Verb.DATA)
+        dialogue.move(_DATA)
         begin_content(dialogue)
     dialogue.send(reply, utf8=envelope.parameters.smtputf8)
 
@@ -163,14 +173,14 @@ def _settle_bdat(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> 
         dialogue.intake = None
         dialogue.send(reply)
         return
-    dialogue.move(Verb.BDAT)
+    dialogue.move(_BDAT)
     if not reply.positive:
         refuse_content(dialogue, reply, Reason.REFUSED, ours=False)
     read_on(dialogue)
 
 
 def _settle_message(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
-    dialogue.move(Step.MESSAGE_ENDED)
+    dialogue.move(_MESSAGE_ENDED)
     if reply.positive:
         if dialogue.finished is not None:
             dialogue.owner.undelivered(envelope, reply)

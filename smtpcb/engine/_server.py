@@ -32,6 +32,16 @@ from smtpcb.smtp._secret import is_auth, shown, shown_response
 from smtpcb.smtp.sasl import ServerExchange
 
 
+# A member of an enum is looked up in its class for the price of three calls before Python 3.12.
+_LINE = Wants.LINE
+_CONTENT = Wants.CONTENT
+_ANSWER = Wants.ANSWER
+_NOTHING = Wants.NOTHING
+_RESPONSE = State.RESPONSE
+_CHUNKS = State.CHUNKS
+_QUIT = Verb.QUIT
+
+
 class Owner(Protocol):
     """Who leads a dialogue: it asks the handler, keeps content, and knows the connection."""
 
@@ -130,7 +140,7 @@ class ServerDialogue:
             settings, abilities, connection.tls is not None, connection.identity is not None
         )
         self.state = State.ARRIVED
-        self.wants = Wants.ANSWER
+        self.wants = _ANSWER
         self.envelope: Envelope | None = None
         self.open: Question | Pipeline | None = None
         self.intake: Intake | None = None
@@ -154,14 +164,14 @@ class ServerDialogue:
         :param line: without its CRLF.
         :raises LocalProtocolError: `wants` is not `Wants.LINE`.
         """
-        if self.wants is not Wants.LINE:
+        if self.wants is not _LINE:
             raise LocalProtocolError(f"a line, where {self.wants.value} is wanted")
         if b"\n" in line:
             self.broken_line(line, replies.LINES_END_IN_CRLF)
             return
         if self.open is not None and not join(self, line):
             return
-        if self.state is State.RESPONSE:
+        if self.state is _RESPONSE:
             self.reply(respond(self, line))
         elif self.offer.mask is None:
             self.act(line)
@@ -185,7 +195,7 @@ class ServerDialogue:
             budget.commands += 1
             if (
                 budget.commands > offer.most_commands or budget.errors >= offer.most_errors
-            ) and verb is not Verb.QUIT:
+            ) and verb is not _QUIT:
                 self.close(replies.exhausted(budget.exhausted or ""), Reason.LIMIT)
                 return
         if verb not in offer.rows[self.state]:
@@ -210,7 +220,7 @@ class ServerDialogue:
         """
         if self.finished is not None:
             return
-        if self.state is State.RESPONSE or is_auth(start):
+        if self.state is _RESPONSE or is_auth(start):
             self.connection.budget.logins += 1
             give_up(self)
             reply = replies.AUTH_TOO_LONG if reply is replies.LINE_TOO_LONG else reply
@@ -229,7 +239,7 @@ class ServerDialogue:
         :raises LocalProtocolError: `wants` is not `Wants.CONTENT`.
         """
         intake = self.intake
-        if intake is None or self.wants is not Wants.CONTENT:
+        if intake is None or self.wants is not _CONTENT:
             raise LocalProtocolError(f"mail data, where {self.wants.value} is wanted")
         data, rest = intake.reader.read(octets)
         if data:
@@ -240,7 +250,7 @@ class ServerDialogue:
                 # It has been told nothing yet, and does not stop: hang up.
                 self.close(intake.refusal or replies.MESSAGE_TOO_BIG, Reason.LIMIT)
             elif self.owner.busy:
-                self.wants = Wants.ANSWER
+                self.wants = _ANSWER
             return b""
         intake.ended = True
         self.resume()
@@ -253,7 +263,7 @@ class ServerDialogue:
             finish(self, intake)
             if self.stopping:
                 self._stop_if_idle()
-        if self.intake is not None or self.finished is not None or self.wants is Wants.ANSWER:
+        if self.intake is not None or self.finished is not None or self.wants is _ANSWER:
             self.look_ahead()
 
     def refuse_content(self, reply: Reply, reason: Reason) -> None:
@@ -264,7 +274,7 @@ class ServerDialogue:
         """
         if self.intake is not None:
             refuse_content(self, reply, reason, ours=False)
-        elif self.state is State.CHUNKS:
+        elif self.state is _CHUNKS:
             self.spoil(reply, reason)
 
     def put(self, question: Question) -> None:
@@ -429,7 +439,7 @@ class ServerDialogue:
 
     def spoil(self, reply: Reply, reason: Reason) -> None:
         """Refuse a message between its chunks, and every chunk of it to come."""
-        if self.envelope is not None and self.state in (State.FORWARD_PATH, State.CHUNKS):
+        if self.envelope is not None and self.state in (State.FORWARD_PATH, _CHUNKS):
             self.why = reply
             self.move(Step.CHUNK_REFUSED)
             self.abort(reason)
@@ -448,13 +458,13 @@ class ServerDialogue:
         """See what is wanted next."""
         waiting = self.open
         if self.finished is not None:
-            self.wants = Wants.NOTHING
+            self.wants = _NOTHING
         elif waiting is not None:
-            self.wants = Wants.LINE if self._may_overlap(waiting) else Wants.ANSWER
+            self.wants = _LINE if self._may_overlap(waiting) else _ANSWER
         elif self.owner.busy:
-            self.wants = Wants.ANSWER
+            self.wants = _ANSWER
         elif self.intake is not None:
-            self.wants = Wants.CONTENT
+            self.wants = _CONTENT
         else:
             self.wants = WANTS[self.state]
 
@@ -469,7 +479,7 @@ class ServerDialogue:
 
         Call it before `line`.
         """
-        if self.state is State.RESPONSE:
+        if self.state is _RESPONSE:
             return shown_response(line)
         return shown(line, self.offer.extensions.verbs)
 
@@ -517,7 +527,7 @@ class ServerDialogue:
             self.open is None
             and not self.owner.busy
             and not self.in_transaction
-            and self.state not in (State.HANDSHAKE, State.RESPONSE)
+            and self.state not in (State.HANDSHAKE, _RESPONSE)
         ):
             self.close(replies.SHUTTING_DOWN, Reason.SHUTDOWN)
 

@@ -51,6 +51,14 @@ _NEVER = float("inf")
 _log = Logger(namespace="smtpcb.server")
 
 
+# A member of an enum is looked up in its class for the price of three calls before Python 3.12.
+_LINE = Wants.LINE
+_CONTENT = Wants.CONTENT
+_ANSWER = Wants.ANSWER
+_HANDSHAKE = Wants.HANDSHAKE
+_NOTHING = Wants.NOTHING
+
+
 @implementer(IHandshakeListener, IHalfCloseableProtocol, IPushProducer)
 class SmtpServerProtocol(LineReceiver):
     """
@@ -78,7 +86,7 @@ class SmtpServerProtocol(LineReceiver):
     _penalty: Any = None
     _reading = True
     # What is being waited for; a phase has its own deadline.
-    _waits_for = Wants.NOTHING
+    _waits_for = _NOTHING
     # Lines taken, and how many of them when the client's time began to run; when this turn began,
     # if it is a long one.
     _lines = 0
@@ -113,7 +121,7 @@ class SmtpServerProtocol(LineReceiver):
             self._session_end = now + limits.session_seconds
         transport.registerProducer(self, True)
         if ISSLTransport.providedBy(transport):
-            self._expect(Wants.HANDSHAKE, now + limits.handshake_seconds)
+            self._expect(_HANDSHAKE, now + limits.handshake_seconds)
         else:
             self._turn(self._begin)
 
@@ -143,7 +151,7 @@ class SmtpServerProtocol(LineReceiver):
             self._recorder.client(dialogue.shown(line) + b"\r\n")
         dialogue.line(line)
         lines = self._lines = self._lines + 1
-        if dialogue.wants is not Wants.LINE or dialogue.late is not None:
+        if dialogue.wants is not _LINE or dialogue.late is not None:
             self._look_ahead(dialogue)
         elif not lines % LINES_A_LOOK and self._buffer:
             self._let_others(dialogue)
@@ -160,7 +168,7 @@ class SmtpServerProtocol(LineReceiver):
             self._pace.octets += len(data) - len(rest)
         if self._recorder is not None:
             self._recorder.content(data[: len(data) - len(rest)])
-            if dialogue.wants is not Wants.CONTENT:
+            if dialogue.wants is not _CONTENT:
                 self._recorder.end_of_content()
         # LineReceiver has emptied its buffer for us, and goes on with what it finds there.
         self._buffer = rest
@@ -202,7 +210,7 @@ class SmtpServerProtocol(LineReceiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Cancel what nobody waits for any more, and tell the handler."""
-        handshaking = self._waits_for is Wants.HANDSHAKE
+        handshaking = self._waits_for is _HANDSHAKE
         self._hung_up = self._lost = self.paused = True
         self._stop_waiting()
         if self._conversation is None:
@@ -243,7 +251,7 @@ class SmtpServerProtocol(LineReceiver):
         return (
             dialogue is not None
             and not self._hung_up
-            and dialogue.wants is Wants.LINE
+            and dialogue.wants is _LINE
             and not dialogue.in_transaction
             and dialogue.open is None
             and not self._buffer
@@ -257,7 +265,7 @@ class SmtpServerProtocol(LineReceiver):
 
     def shut_down(self) -> None:
         """End as soon as no mail transaction is under way (RFC 5321 §3.8)."""
-        if self._waits_for is Wants.HANDSHAKE:
+        if self._waits_for is _HANDSHAKE:
             self._abort()
         elif self._dialogue is not None:
             self._dialogue.shut_down()
@@ -265,14 +273,14 @@ class SmtpServerProtocol(LineReceiver):
 
     def cut_short(self) -> None:
         """End now, whatever is under way; a complete message is not waited for either."""
-        if self._waits_for is Wants.HANDSHAKE or (self._hung_up and not self._lost):
+        if self._waits_for is _HANDSHAKE or (self._hung_up and not self._lost):
             self._abort()
         if self._conversation is not None:
             self._conversation.cut()
             self._go_on()
             if not self._lost and self._hung_up:
                 # Long enough to send the reply, which an abort at once would throw away.
-                self._expect(Wants.NOTHING, self._factory.seconds() + CUT_SECONDS)
+                self._expect(_NOTHING, self._factory.seconds() + CUT_SECONDS)
 
     # Beginning and end.
 
@@ -300,7 +308,7 @@ class SmtpServerProtocol(LineReceiver):
         self._stop_waiting()
         self._hung_up = self.paused = True
         self.clearLineBuffer()
-        self._expect(Wants.NOTHING, self._factory.seconds() + LINGER_SECONDS)
+        self._expect(_NOTHING, self._factory.seconds() + LINGER_SECONDS)
         self.transport.unregisterProducer()
         if not self._reading:
             self._reading = True
@@ -338,7 +346,7 @@ class SmtpServerProtocol(LineReceiver):
             return
         self._hung_up = self.paused = True
         self.transport.write(BROKEN.wire)
-        self._expect(Wants.NOTHING, self._factory.seconds() + LINGER_SECONDS)
+        self._expect(_NOTHING, self._factory.seconds() + LINGER_SECONDS)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
@@ -382,7 +390,7 @@ class SmtpServerProtocol(LineReceiver):
             if conversation.over:
                 self._concluded()
             else:
-                self._expect(Wants.ANSWER, conversation.deadline)
+                self._expect(_ANSWER, conversation.deadline)
             return
         if self._hung_up:
             return
@@ -405,7 +413,7 @@ class SmtpServerProtocol(LineReceiver):
         if dialogue.finished is not None:
             self._hang_up(dialogue)
             return
-        if self._waits_for is dialogue.wants is Wants.LINE and not conversation.calls:
+        if self._waits_for is dialogue.wants is _LINE and not conversation.calls:
             if self._lines != self._lines_before:
                 # Later than what the clock knows of: it will look again then.  Single octets of a
                 # line do not make it come in time.
@@ -414,7 +422,7 @@ class SmtpServerProtocol(LineReceiver):
                 self.deadline = deadline if deadline < self._session_end else self._session_end
         else:
             self._set_deadline(dialogue, conversation)
-        if dialogue.wants is Wants.HANDSHAKE and self._waits_for is not Wants.HANDSHAKE:
+        if dialogue.wants is _HANDSHAKE and self._waits_for is not _HANDSHAKE:
             self._shake_hands()
         if self.paused or not self._reading:
             self._set_flow()
@@ -423,11 +431,11 @@ class SmtpServerProtocol(LineReceiver):
         """Set mode and pause by what the dialogue wants next."""
         wants = dialogue.wants
         if self._discarded is None:
-            self.line_mode = 0 if wants is Wants.CONTENT else 1
+            self.line_mode = 0 if wants is _CONTENT else 1
         if dialogue.late is not None and self._penalty is None and dialogue.finished is None:
             self._penalty = self._factory.reactor.callLater(PENALTY_SECONDS, self._absolve)
         self.paused = (
-            (wants is not Wants.LINE and wants is not Wants.CONTENT)
+            (wants is not _LINE and wants is not _CONTENT)
             or self._choked
             or self._hung_up
             or self._yielded
@@ -502,7 +510,7 @@ class SmtpServerProtocol(LineReceiver):
 
     def _shake_hands(self) -> None:
         seconds = self._factory.settings.limits.handshake_seconds
-        self._expect(Wants.HANDSHAKE, self._factory.seconds() + seconds)
+        self._expect(_HANDSHAKE, self._factory.seconds() + seconds)
         self.transport.startTLS(self._factory.tls)
         # If the client has been slow to take our replies, nobody else will say that it has.
         self._choked = False
@@ -510,11 +518,11 @@ class SmtpServerProtocol(LineReceiver):
     def _secured(self) -> None:
         information = tls.describe(self.transport.getHandle())
         conversation = self._conversation
-        self._waits_for = Wants.NOTHING
+        self._waits_for = _NOTHING
         if conversation is None:
             self.connection.tls = information
             self._begin()
-        elif conversation.dialogue.wants is Wants.HANDSHAKE:
+        elif conversation.dialogue.wants is _HANDSHAKE:
             conversation.release_login()
             if self._observer is not None:
                 self._observer.note(_described(information))
@@ -531,15 +539,15 @@ class SmtpServerProtocol(LineReceiver):
         if conversation.calls:
             if self._pace is not None:
                 self._pace.stop(now)
-            self._expect(Wants.ANSWER, conversation.deadline)
-        elif wants is Wants.CONTENT:
+            self._expect(_ANSWER, conversation.deadline)
+        elif wants is _CONTENT:
             if self._pace is None:
                 self._pace = Pace(limits.content_octets_per_second)
-            self._expect(Wants.CONTENT, self._pace.go_on(now))
-        elif wants is not Wants.HANDSHAKE:
+            self._expect(_CONTENT, self._pace.go_on(now))
+        elif wants is not _HANDSHAKE:
             self._lines_before = self._lines
             self._pace = None
-            self._expect(Wants.LINE, now + limits.idle_seconds)
+            self._expect(_LINE, now + limits.idle_seconds)
 
     def _expect(self, what: Wants, deadline: float) -> None:
         self._waits_for = what
@@ -551,7 +559,7 @@ class SmtpServerProtocol(LineReceiver):
     def _late(self, now: float) -> None:
         conversation = self._conversation
         what = self._waits_for
-        if what is Wants.HANDSHAKE or conversation is None:
+        if what is _HANDSHAKE or conversation is None:
             self._abort()
         elif self._lost:
             conversation.expire(now)
@@ -564,9 +572,9 @@ class SmtpServerProtocol(LineReceiver):
                 self._set_deadline(conversation.dialogue, conversation)
             else:
                 self._close(replies.SESSION_TOO_LONG)
-        elif what is Wants.ANSWER:
+        elif what is _ANSWER:
             conversation.expire(now)
-        elif what is Wants.CONTENT:
+        elif what is _CONTENT:
             if self._pace is not None and self._pace.is_too_slow(now):
                 self._close(replies.TOO_SLOW)
         else:
