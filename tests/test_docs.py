@@ -214,6 +214,13 @@ async def test_every_dialogue_goes_as_it_is_written(
     await hold(dialogue.text, handler, reactor, **given)
 
 
+def test_the_events_are_written_as_they_are_called() -> None:
+    """Each is described, with the arguments it gets."""
+    text = " ".join((DOCS / "handlers.rst").read_text().split())
+    for name, arguments in EVENTS.items():
+        assert f"``{name}({', '.join(arguments)})``" in text
+
+
 def test_the_examples_are_found() -> None:
     """A page that is written otherwise than these tests read it is not simply passed over."""
     shown = sum(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Set as AbstractSet
 
 from zope.interface.exceptions import Invalid
@@ -70,6 +71,9 @@ def _try(factory: Factory, warnings: list[str]) -> object | None:
             warnings.append(f"the handler could not be tried before asyncio's loop runs: {what}")
             return None
         raise TypeError(f"no handler could be made: {what}") from error
+    if inspect.iscoroutine(handler):
+        handler.close()
+        raise TypeError("a handler factory answers at once: it cannot return a coroutine")
     if handler is None:
         raise TypeError("the handler factory has returned None: a return is missing")
     return handler

@@ -493,6 +493,12 @@ def test_a_handler_that_cannot_be_made() -> None:
         check(forgets)
     with pytest.raises(TypeError, match="neither message"):
         check(lambda: 42)
+
+    async def later() -> object:
+        return handler()()
+
+    with pytest.raises(TypeError, match="cannot return a coroutine"):
+        check(lambda: later())
     with pytest.raises(KeyboardInterrupt):
         check(lambda: (_ for _ in ()).throw(KeyboardInterrupt))
 
