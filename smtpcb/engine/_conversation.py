@@ -162,10 +162,13 @@ class Conversation:
 
     def complete(self, envelope: Envelope) -> None:
         """Pass on the field that only the end completes, and hand over what was kept."""
-        if self.feed is None:
-            self.hand_over(envelope)
-        else:
+        if self.feed is not None:
             self.feed.finish(envelope)
+            return
+        content, self.content = self.content, None
+        if self.handler.keeps_content:
+            # From here on it lives as long as somebody holds it.
+            envelope.kept = self.platform.make_content() if content is None else content
 
     def keep(self, octets: bytes) -> None:
         """Put octets to those that are there."""
@@ -182,10 +185,9 @@ class Conversation:
             self.dialogue.refuse_content(replies.NO_STORAGE, Reason.FAILED)
 
     def hand_over(self, envelope: Envelope) -> None:
-        """Give the content to the envelope, with which it lives from here on."""
-        content, self.content, self.feed = self.content, None, None
-        if self.handler.keeps_content:
-            envelope.kept = self.platform.make_content() if content is None else content
+        """Give the content to the envelope; the feed says so when all has been passed on."""
+        self.feed = None
+        self.complete(envelope)
 
     def forget_content(self) -> None:
         """Throw away what has come in of a message that will not be."""

@@ -181,7 +181,7 @@ def _settle_bdat(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> 
 
 def _settle_message(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
     dialogue.move(_MESSAGE_ENDED)
-    if reply.positive:
+    if reply.code < 400:
         if dialogue.finished is not None:
             dialogue.owner.undelivered(envelope, reply)
         # What has been accepted pays for mistakes and idle commands before it.

@@ -31,7 +31,6 @@ from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._secret import is_auth, shown, shown_response
 from smtpcb.smtp.sasl import ServerExchange
 
-
 # A member of an enum is looked up in its class for the price of three calls before Python 3.12.
 _LINE = Wants.LINE
 _CONTENT = Wants.CONTENT
@@ -253,7 +252,14 @@ class ServerDialogue:
                 self.wants = _ANSWER
             return b""
         intake.ended = True
-        self.resume()
+        if self.owner.busy:
+            self.wants = _ANSWER
+        else:
+            finish(self, intake)
+            if self.stopping:
+                self._stop_if_idle()
+            if self.intake is not None or self.wants is _CONTENT:
+                self.look_ahead()
         return b"" if self.finished is not None else rest
 
     def resume(self) -> None:
