@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from smtpcb.engine import Connection, Envelope, Observer, Reason, Recipient
+from smtpcb.engine import Connection, Envelope, Observer, Reason, Recipient, replies
 from smtpcb.smtp import Reply, printable
 from smtpcb.smtp.sasl import Credentials
 from smtpcb.transcript import Transcript, TranscriptFolder
@@ -212,18 +212,28 @@ class Logged(Observer):
 
     def _message(self, envelope: Envelope, reply: Reply, seconds: float) -> None:
         recipients = envelope.recipients
-        shown = ", ".join([f"<{one.forward_path}>" for one in recipients[:MOST_SHOWN]])
-        if len(recipients) > MOST_SHOWN:
-            shown += f" and {len(recipients) - MOST_SHOWN} more"
+        if len(recipients) == 1:
+            shown = f"<{recipients[0].forward_path}>"
+        else:
+            shown = ", ".join([f"<{one.forward_path}>" for one in recipients[:MOST_SHOWN]])
+            if len(recipients) > MOST_SHOWN:
+                shown += f" and {len(recipients) - MOST_SHOWN} more"
         text = f"from <{envelope.reverse_path}> to {shown}"
         if not text.isprintable():
             text = printable(text, 2000)
-        notes, self._notes = self._notes, None
-        also = f"; {printable('; '.join(notes), 500)}" if notes else ""
+        also = ""
+        if self._notes is not None:
+            notes, self._notes = self._notes, None
+            also = f"; {printable('; '.join(notes), 500)}"
+        connection = self._connection
         self._lines.write(
-            f"{envelope.id}: {text}, {envelope.size_octets} octets: {_said(reply)} "
-            f"({seconds:.3f} s, client {self._connection.peer_address or '-'}{also})"
+            f"{connection.id}-{envelope.number}: {text}, {envelope.size_octets} octets: "
+            f"{_ACCEPTED if reply is replies.MESSAGE_OK else _said(reply)} "
+            f"({seconds:.3f} s, client {connection.peer_address or '-'}{also})"
         )
+
+
+_ACCEPTED = replies.MESSAGE_OK.text
 
 
 def _said(reply: Reply) -> str:
