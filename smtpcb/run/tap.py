@@ -15,7 +15,7 @@ from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
 from twisted.python import usage
 
-from smtpcb.run._build import handlers_known, make_service
+from smtpcb.run._check import check
 from smtpcb.run._options import (
     OPTIONS,
     Configuration,
@@ -25,6 +25,7 @@ from smtpcb.run._options import (
     read_value,
     resolve,
 )
+from smtpcb.run.build import handlers_known, make_service
 from smtpcb.run.workers._supervisor import make_supervisor
 
 # What there is beside the rows of `smtpcb.run._options`: as in the help, and what it does.
@@ -90,7 +91,8 @@ class Options(usage.Options, AuthOptionMixin):
     def postOptions(self) -> None:
         """Check everything that can be checked before anything is bound."""
         if self["check"]:
-            make_service(self.configuration())
+            for warning in check(self.configuration(), _owner(self)):
+                print(f"smtpcb: warning: {warning}", file=sys.stderr)
             print("smtpcb: the settings are good")
             sys.exit(0)
 
@@ -148,14 +150,19 @@ for _option in OPTIONS:
 
 def makeService(options: Options) -> IService:
     """Return what twistd runs; a mistake is one line and exit status 1."""
-    parent: Mapping[str, Any] = options.parent or {}
-    user, group = parent.get("uid"), parent.get("gid")
-    owner = None
-    if os.getuid() == 0 and (user is not None or group is not None):
-        owner = (-1 if user is None else user, -1 if group is None else group)
+    owner = _owner(options)
     try:
         configuration = options.configuration()
         make = make_service if configuration["workers"] is None else make_supervisor
         return make(configuration, owner=owner)
     except ConfigurationError as error:
         raise SystemExit(f"smtpcb: {error}") from None
+
+
+def _owner(options: Options) -> tuple[int, int] | None:
+    """Return user and group that twistd will become, if it is root and is to become somebody."""
+    parent: Mapping[str, Any] = options.parent or {}
+    user, group = parent.get("uid"), parent.get("gid")
+    if os.getuid() != 0 or (user is None and group is None):
+        return None
+    return (-1 if user is None else user, -1 if group is None else group)

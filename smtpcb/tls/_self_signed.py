@@ -75,27 +75,28 @@ def make_self_signed(hostname: str, source: str = "self-signed") -> Identity:
     return from_pem(_make(_general_name(hostname, source)), source)
 
 
-def look_at_self_signed(folder: Path) -> None:
+def look_at_self_signed(folder: Path, owners: frozenset[int] | None = None) -> None:
     """
     Find out whether `self_signed` could use what is there, and change nothing.
 
+    :param owners: the users that may have made it; by default root and us.
     :raises IdentityError: it could not.
     """
     path = folder.absolute() / _FILE_NAME
     try:
         with suppress(FileNotFoundError):
-            descriptor = folders.open_folder(path.parent)
+            descriptor = folders.open_folder(path.parent, owners=owners)
             try:
-                _kept(path, descriptor)
+                _kept(path, descriptor, owners)
             finally:
                 os.close(descriptor)
     except OSError as error:
         raise IdentityError(f"{error.filename or folder}: {error.strerror}") from error
 
 
-def _kept(path: Path, folder: int) -> Identity | None:
+def _kept(path: Path, folder: int, owners: frozenset[int] | None = None) -> Identity | None:
     try:
-        descriptor = folders.open_file(path, dir_fd=folder)
+        descriptor = folders.open_file(path, dir_fd=folder, owners=owners)
     except FileNotFoundError:
         return None
     except folders.NotOursError:

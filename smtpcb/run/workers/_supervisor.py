@@ -33,17 +33,10 @@ from twisted.internet.protocol import Factory, ProcessProtocol
 from twisted.logger import LogEvent, Logger, LogLevel, eventFromJSON, globalLogPublisher
 from twisted.python.failure import Failure
 
-from smtpcb.run._build import (
-    Share,
-    announce,
-    cannot_listen,
-    endpoints_of,
-    give_up,
-    make_service,
-    on_second_signal,
-    one_line,
-)
 from smtpcb.run._options import Configuration
+from smtpcb.run._server import on_second_signal
+from smtpcb.run._start import announce, cannot_listen, give_up, one_line
+from smtpcb.run.build import Share, endpoints_of, make_service
 from smtpcb.tls import Identity
 
 READY = b"ready"
@@ -263,6 +256,7 @@ class Supervisor(Service):
     :param endpoints: made with a `SocketReactor`.
     :param report: what else to say once they are at work.
     :param identity: for workers that cannot read it themselves.
+    :param as_root: what else is done while we may still be root.
     :ivar sockets: what is bound, in the order of the endpoints.
     :ivar workers: those that run, by their numbers.
     """
@@ -276,8 +270,10 @@ class Supervisor(Service):
         endpoints: Sequence[IStreamServerEndpoint],
         report: Sequence[str],
         identity: Identity | None = None,
+        as_root: Callable[[], None] | None = None,
     ) -> None:
         self._reactor = reactor
+        self._as_root = as_root
         self._configuration = configuration
         self._endpoints = endpoints
         self._report = report
@@ -298,6 +294,8 @@ class Supervisor(Service):
         :raises StartError: one cannot be bound, which has been said.
         """
         super().privilegedStartService()
+        if self._as_root is not None:
+            self._as_root()
         faults: list[Failure] = []
         for endpoint in self._endpoints:
             opening: Deferred[Any] = endpoint.listen(Factory())
@@ -540,9 +538,15 @@ def make_supervisor(
     """
     if reactor is None:
         from twisted.internet import reactor
-    # Made and let go: it finds the mistakes, and makes what must be there before the workers,
-    # while we may still be root.
+    # It finds the mistakes, and makes what only root can make, while we may still be root.
     service = make_service(configuration, reactor, owner=owner)
     opening = SocketReactor()
     endpoints = endpoints_of(configuration, opening, opening)
-    return Supervisor(reactor, configuration, endpoints, service.report or (), service.identity)
+    return Supervisor(
+        reactor,
+        configuration,
+        endpoints,
+        service.report or (),
+        service.identity,
+        service.prepare_as_root,
+    )

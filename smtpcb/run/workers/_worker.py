@@ -117,7 +117,7 @@ def serve(task: dict[str, Any], reactor: Any, reporter: Reporter) -> int:
     :param task: as `read_task` returned it.
     """
     # They may look for the reactor, which must be the right one.
-    from smtpcb.run._build import make_service
+    from smtpcb.run.build import make_service
     from smtpcb.run.workers._supervisor import FAILED, READY, understood
 
     try:
