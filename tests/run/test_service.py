@@ -23,18 +23,16 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, capturedLogs, formatEvent
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from smtpcb.run import _build as service_module
-from smtpcb.run._build import (
-    PRUNE_SECONDS,
-    RELOAD_SECONDS,
-    ServerService,
-    StartError,
-    make_service,
-)
+from smtpcb.run import _server as server_module
 from smtpcb.run._options import BY_NAME, ConfigurationError, read_value, resolve
+from smtpcb.run._server import PRUNE_SECONDS, RELOAD_SECONDS, ServerService
+from smtpcb.run._start import StartError
+from smtpcb.run.build import _handler as handler_module
+from smtpcb.run.build import make_service
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._service import SmtpService
 from smtpcb.server._transport import DirectPort
@@ -209,7 +207,7 @@ class TestRunning:
             def message(self, envelope: object) -> None:
                 happened.append("message")
 
-        monkeypatch.setattr(service_module, "import_handler", lambda path, where: Handler())
+        monkeypatch.setattr(handler_module, "import_handler", lambda path, where: Handler())
         service = start(handler="python:a.b", no_tls=True)
 
         def send() -> None:
@@ -363,7 +361,7 @@ class TestIdentities:
                 seen.append(tls.client_certificate)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(service_module, "import_handler", lambda path, where: Handler)
+            patch.setattr(handler_module, "import_handler", lambda path, where: Handler)
             service = start(
                 handler="python:a.b",
                 tls_certificate=write_pem(
@@ -489,7 +487,7 @@ class TestLogins:
             (Knowing, (), True),
         ]:
             monkeypatch.setattr(
-                service_module, "import_handler", lambda path, where, handler=handler: handler
+                handler_module, "import_handler", lambda path, where, handler=handler: handler
             )
             service = start(handler="python:a.b", auth=auth, no_tls=True, allow_insecure_auth=True)
             keywords = await in_thread(lambda service=service: offered(port_of(service)))
@@ -520,7 +518,7 @@ class TestRegularTasks:
     """What is done every hour and every day."""
 
     def service(self, clock: Clock, tmp_path: Path, identities: Any = None) -> ServerService:
-        settings = TranscriptSettings(tmp_path / "transcripts")
+        settings = None if identities else TranscriptSettings(tmp_path / "transcripts")
         factory = SmtpServerFactory(_Nothing(), reactor=clock)
         return ServerService(
             clock,
@@ -528,7 +526,7 @@ class TestRegularTasks:
             0,
             object(),
             identities,
-            TranscriptFolder(settings, clock),
+            TranscriptFolder(settings, clock) if settings else None,
             settings,
             [],
         )
@@ -539,11 +537,18 @@ class TestRegularTasks:
         """At the start and then hourly, in a thread; an error is logged, no more."""
         asked = []
 
-        def in_a_thread(function: object, *arguments: object) -> Deferred[None]:
-            asked.append(arguments)
-            return fail(OSError("full")) if len(asked) == 2 else succeed(None)
+        class Threads:
+            def __init__(self, *_: object) -> None:
+                pass
 
-        monkeypatch.setattr(service_module, "deferToThread", in_a_thread)
+            def run(self, work: Any, done: Callable[[object], None]) -> None:
+                asked.append(work.args)
+                done(Failure(OSError("full")) if len(asked) == 2 else None)
+
+            def stop(self, seconds: float) -> Deferred[int]:
+                return succeed(0)
+
+        monkeypatch.setattr(server_module, "DiskThreads", Threads)
         clock = Clock()
         service = self.service(clock, tmp_path)
         service.startService()
@@ -637,7 +642,7 @@ class TestSettings:
 
     def test_transcripts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Capture has them unasked; a handler of one's own only when asked."""
-        monkeypatch.setattr(service_module, "import_handler", lambda path, where: _Nothing)
+        monkeypatch.setattr(handler_module, "import_handler", lambda path, where: _Nothing)
         wanted = {"transcripts": tmp_path / "t"}
         own = {"handler": "python:a.b"}
         for said, expected in [
@@ -656,11 +661,17 @@ class TestSettings:
         settings = service.smtp.factory.transcripts._settings
         assert (settings.content, settings.keep_days) == ("head", 2.0)
 
-    def test_the_folder_of_the_capture(self, tmp_path: Path) -> None:
-        """`capture:FOLDER` puts the Maildir there, and nothing else."""
-        made(tmp_path, no_tls=True, no_transcripts=True, handler=f"capture:{tmp_path}/mail/dir")
-        assert sorted(path.name for path in (tmp_path / "mail/dir").iterdir()) == [
+    def test_the_folder_of_the_capture(self, start: Start, tmp_path: Path) -> None:
+        """`capture:FOLDER` puts the Maildir there, and nothing else; a colon may be in its name."""
+        place = tmp_path / "mail/a:b"
+        service = made(tmp_path, no_tls=True, no_transcripts=True, handler=f"capture:{place}")
+        assert service.report == [f"messages: {place}/new"]
+        assert not (tmp_path / "mail").exists()
+        start(no_tls=True, no_transcripts=True, handler=f"capture:{place}:keep-days=3")
+        assert sorted(path.name for path in place.iterdir()) == [
+            ".smtpcb-maildir",
             "cur",
+            "envelopes",
             "new",
             "tmp",
         ]
@@ -674,17 +685,17 @@ class TestSettings:
             name = "mine"
             help = "Mine."
 
-            def make(self, argument: str) -> object:
+            def make(self, argument: str, setting: object) -> object:
                 asked.append(argument)
                 if not argument:
                     raise ValueError("two\nlines")
                 return _Nothing
 
-        monkeypatch.setattr(service_module, "getPlugins", lambda interface: [Plugin()])
+        monkeypatch.setattr(handler_module, "getPlugins", lambda interface: [Plugin()])
         made(tmp_path, no_tls=True, handler="mine:a:b")
         with pytest.raises(ConfigurationError, match="--handler mine: two lines"):
             made(tmp_path, no_tls=True, handler="mine")
-        with pytest.raises(ConfigurationError, match="there are capture, python, mine"):
+        with pytest.raises(ConfigurationError, match="there are capture, mine, python"):
             made(tmp_path, no_tls=True, handler="yours")
         assert asked == ["a:b", ""]
 
@@ -706,45 +717,6 @@ def offered(port: int) -> dict[str, str]:
     with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
         client.ehlo()
         return dict(client.esmtp_features)
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
-def test_what_is_kept_belongs_to_the_user_that_twistd_becomes(tmp_path: Path) -> None:
-    """``twistd --uid`` binds port 25 as root; messages are kept as somebody else."""
-    state = tmp_path / "state"
-    values = {"listen": (ANY_PORT,), "state": state}
-    service = make_service(resolve(values, {}), owner=(65534, 65534))
-    for kept in ("", "identity.pem", "Maildir", "Maildir/new", "Maildir/tmp", "transcripts"):
-        assert (state / kept).stat().st_uid == 65534, kept
-        assert (state / kept).stat().st_gid == 65534, kept
-    assert service.smtp.ports == []
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
-def test_the_folder_above_belongs_to_that_user_too(tmp_path: Path) -> None:
-    """Whoever may not enter it could keep nothing in it, whoever's the certificate is."""
-    issued = make_identity(["localhost"])
-    path = write_pem(tmp_path / "id.pem", issued.certificate, issued.private_key)
-    state = tmp_path / "state"
-    values = {"listen": (ANY_PORT,), "state": state, "tls_certificate": path}
-    make_service(resolve(values, {}), owner=(65534, 65534))
-    for kept in ("", "Maildir", "Maildir/new", "transcripts"):
-        assert (state / kept).stat().st_uid == 65534, kept
-    assert path.stat().st_uid == 0
-
-
-def test_a_folder_that_cannot_be_given_away_is_a_mistake(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every message would be refused later on."""
-
-    def refuse(path: Path, *_: int, **__: bool) -> None:
-        raise PermissionError(1, "Operation not permitted", str(path))
-
-    monkeypatch.setattr(os, "chown", refuse)
-    values = {"listen": (ANY_PORT,), "state": tmp_path / "state"}
-    with pytest.raises(ConfigurationError, match=r"--uid: .*: Operation not permitted"):
-        make_service(resolve(values, {}), owner=(1, 1))
 
 
 def test_replies_leave_at_once_unless_told_otherwise(start: Start) -> None:

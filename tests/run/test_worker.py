@@ -19,9 +19,10 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, eventFromJSON, formatEvent
 from twisted.python.failure import Failure
 
-from smtpcb.run import _build as service_module
-from smtpcb.run._build import Share, make_service
 from smtpcb.run._options import BY_NAME, Configuration, read_value, resolve
+from smtpcb.run._server import ServerService
+from smtpcb.run.build import Share, make_service
+from smtpcb.run.build import _endpoints as endpoints_module
 from smtpcb.run.workers import _worker as worker
 from smtpcb.run.workers._supervisor import SocketReactor, task, understood
 from smtpcb.run.workers._worker import Reporter, read_task, serve, stop, wait_for_end
@@ -229,7 +230,8 @@ class TestServing:
             os.kill(os.getpid(), signal.SIGTERM)
 
         reactor = Reactor(meanwhile)
-        told = tell(configured(tmp_path), Share(2, 2, (shared(),)))
+        handler = f"python:{__name__}.Nothing"
+        told = tell(configured(tmp_path, handler=handler), Share(2, 2, (shared(),)))
         try:
             assert serve(told, reactor, Reporter(pipe[1])) == 0
         finally:
@@ -254,7 +256,7 @@ class TestServing:
         clean_reactor: list[LogEvent],
     ) -> None:
         """It is one line too, and logged with its traceback."""
-        monkeypatch.setattr(service_module.ServerService, "startService", lambda self: [][0])
+        monkeypatch.setattr(ServerService, "startService", lambda self: [][0])
         told = tell(configured(tmp_path), Share(1, 2, ()))
         assert serve(told, Reactor(lambda: None), Reporter(pipe[1])) == 1
         assert lines_of(pipe[0]) == [b"failed IndexError: list index out of range"]
@@ -354,7 +356,7 @@ class TestShare:
         """Where its ports are not as we know them, they are taken as they are."""
         from twisted.internet import reactor
 
-        monkeypatch.setattr(service_module.transport, "is_supported", lambda: False)
+        monkeypatch.setattr(endpoints_module.transport, "is_supported", lambda: False)
         [endpoint] = self.made(tmp_path).smtp._endpoints
         assert endpoint.reactor is reactor
 
