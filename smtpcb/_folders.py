@@ -116,6 +116,17 @@ def make_folder(path: Path, *, dir_fd: int | None = None) -> tuple[int, bool]:
         os.close(parent)
 
 
+def require_writable(descriptor: int, path: Path) -> None:
+    """
+    Find out now, and not with the first message, that nothing can be put into a folder.
+
+    :raises OSError: it is root's, or on a disk that is read-only.
+    """
+    effective = os.access in os.supports_effective_ids
+    if not os.access(".", os.W_OK | os.X_OK, dir_fd=descriptor, effective_ids=effective):
+        raise PermissionError(errno.EACCES, "we may not write there", str(path))
+
+
 def open_file(path: Path, *, dir_fd: int, owners: Collection[int] | None = None) -> int:
     """
     Open a regular file of ours to read it; the caller closes it.

@@ -132,7 +132,11 @@ def prepare(path: Path) -> None:
             # First, so that no message of ours can be in one without.
             _write_mark(root)
         for name in _SUBFOLDERS:
-            os.close(folders.make_folder(path / name, dir_fd=root)[0])
+            descriptor, _ = folders.make_folder(path / name, dir_fd=root)
+            try:
+                folders.require_writable(descriptor, path / name)
+            finally:
+                os.close(descriptor)
         folders.sync(root)
     finally:
         os.close(root)
