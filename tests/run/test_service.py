@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import importlib
+import importlib.machinery
 import os
 import signal
 import smtplib
@@ -26,13 +28,17 @@ from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import Site
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
+from smtpcb.interfaces import IReadyMadeHandler, ISmtpHandlerSetting
 from smtpcb.run import _server as server_module
 from smtpcb.run._options import BY_NAME, ConfigurationError, read_value, resolve
 from smtpcb.run._server import PRUNE_SECONDS, RELOAD_SECONDS, ServerService
 from smtpcb.run._start import StartError
 from smtpcb.run.build import _handler as handler_module
 from smtpcb.run.build import make_service
+from smtpcb.run.build._python import import_handler
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._service import SmtpService
 from smtpcb.server._transport import DirectPort
@@ -698,6 +704,229 @@ class TestSettings:
         with pytest.raises(ConfigurationError, match="there are capture, mine, python"):
             made(tmp_path, no_tls=True, handler="yours")
         assert asked == ["a:b", ""]
+
+
+class TestReadyMade:
+    """What a handler says of itself, whoever has made it."""
+
+    @pytest.fixture
+    def handler(self, monkeypatch: pytest.MonkeyPatch) -> Demanding:
+        """A plug-in's handler."""
+        handler = Demanding()
+
+        class Plugin:
+            name = "mine"
+            help = "Mine."
+
+            def make(self, argument: str, setting: Any) -> object:
+                verifyObject(ISmtpHandlerSetting, setting)
+                handler.setting = setting
+                return handler
+
+        monkeypatch.setattr(handler_module, "getPlugins", lambda interface: [Plugin()])
+        return handler
+
+    def test_the_server_fits_it(self, tmp_path: Path, handler: Demanding) -> None:
+        """As for capture, of which the server knows no more than of anybody's."""
+        service = made(tmp_path, handler="mine")
+        settings = service.smtp.factory.settings
+        assert settings.lenient_addresses
+        assert settings.bare_newline == "normalize"
+        assert settings.allow_insecure_auth
+        assert service.report is not None
+        assert service.report[:2] == ["my line", f"transcripts: {tmp_path}/state/transcripts"]
+        assert not (tmp_path / "state").exists()
+        handler.setting.make_state()
+        assert (tmp_path / "state").stat().st_mode & 0o7777 == 0o700
+
+    def test_what_the_user_says_stands_before(self, tmp_path: Path, handler: Demanding) -> None:
+        """A switch can be turned off in a file."""
+        values: dict[str, Any] = {"listen": (ANY_PORT,), "state": tmp_path, "handler": "mine"}
+        off = {"lenient_addresses": False, "bare_newline": "refuse", "allow_insecure_auth": False}
+        settings = make_service(resolve(values, off)).smtp.factory.settings
+        assert not settings.lenient_addresses
+        assert settings.bare_newline == "refuse"
+        assert not settings.allow_insecure_auth
+
+    @pytest.mark.parametrize(
+        ("listen", "alone"),
+        [
+            (("tcp:0:interface=127.0.0.1", r"tcp6:0:interface=\:\:1", "unix:/tmp/x"), True),
+            (("tcp:0:interface=127.9.9.9",), True),
+            (("tcp:0",), False),
+            (("tcp6:0",), False),
+            ((ANY_PORT, "tcp:0:interface=192.0.2.1"), False),
+            (("tcp:0:interface=localhost.example.org",), False),
+        ],
+    )
+    def test_passwords_in_the_clear(
+        self, tmp_path: Path, handler: Demanding, listen: tuple[str, ...], alone: bool
+    ) -> None:
+        """Only where any login will do, and nobody but this machine can listen to it."""
+        service = made(tmp_path, handler="mine", listen=listen)
+        assert service.smtp.factory.settings.allow_insecure_auth == alone
+        service = made(tmp_path, handler="mine", listen=listen, auth=("memory:a:b",))
+        assert not service.smtp.factory.settings.allow_insecure_auth
+        handler.takes_any_login = False
+        service = made(tmp_path, handler="mine", listen=listen)
+        assert not service.smtp.factory.settings.allow_insecure_auth
+
+    def test_its_warnings_are_logged(self, tmp_path: Path, handler: Demanding) -> None:
+        """Each is one line."""
+        handler.found = ["be\ncareful"]
+        with capturedLogs() as events:
+            made(tmp_path, handler="mine", no_tls=True)
+        assert texts(events) == ["be careful"]
+
+    @pytest.mark.parametrize(
+        ("error", "line"),
+        [
+            (ValueError("no\ngood"), "--handler mine: no good"),
+            (OSError(5, "Input/output error", "/x"), "--handler mine: /x: Input/output error"),
+        ],
+    )
+    def test_what_stops_it(
+        self, tmp_path: Path, handler: Demanding, error: Exception, line: str
+    ) -> None:
+        """It is known before anything is bound."""
+        handler.found = error
+        with pytest.raises(ConfigurationError, match=line):
+            made(tmp_path, handler="mine")
+
+    @pytest.mark.parametrize(
+        ("error", "line"),
+        [
+            (ValueError("no\ngood"), "--handler: no good"),
+            (OSError(5, "Input/output error", "/x"), "--handler: /x: Input/output error"),
+        ],
+    )
+    def test_what_stops_it_when_it_starts(
+        self,
+        tmp_path: Path,
+        handler: Demanding,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+        error: Exception,
+        line: str,
+    ) -> None:
+        """One line, and the ports are closed again."""
+        monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+        handler.failure = error
+        service = made(tmp_path, handler="mine", no_tls=True)
+        service.privilegedStartService()
+        with pytest.raises(StartError, match=line):
+            service.startService()
+        assert capfd.readouterr().err == f"smtpcb: {line}\n"
+        assert service.smtp.ports == []
+        service.report = None  # a worker's
+        with pytest.raises(ConfigurationError, match=line):
+            service.startService()
+
+    def test_an_object_of_one_s_own_that_says_so(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It need not be a plug-in's; a service that says nothing keeps its traceback."""
+        monkeypatch.setattr(handler_module, "import_handler", lambda path, where: Demanding())
+        service = made(tmp_path, handler="python:a.b", no_tls=True)
+        assert service.smtp.factory.settings.lenient_addresses
+
+        class Broken(Service):
+            def startService(self) -> None:
+                raise ValueError("where?")
+
+            def message(self, envelope: object) -> None:
+                pass
+
+        monkeypatch.setattr(handler_module, "import_handler", lambda path, where: Broken())
+        with pytest.raises(ValueError, match="where"):
+            made(tmp_path, handler="python:a.b", no_tls=True).startService()
+
+    def test_everything_that_is_asked_for_is_declared(self) -> None:
+        """What a handler that says nothing is taken for is a provider of the interface too."""
+        verifyObject(IReadyMadeHandler, handler_module.Undemanding())
+        verifyObject(IReadyMadeHandler, Demanding())
+        settings = handler_module.wishes_of(object())
+        assert not settings.takes_any_login
+        assert list(settings.check()) == []
+
+
+@implementer(IReadyMadeHandler)
+class Demanding(Service):
+    """It wants all that can be wanted."""
+
+    lenient_addresses = True
+    bare_newline = "normalize"
+    transcripts = True
+    takes_any_login = True
+    folders = ()
+    report = ("my line",)
+    setting: Any = None
+    found: Any = ()
+    failure: Exception | None = None
+
+    def check(self) -> list[str]:
+        if isinstance(self.found, Exception):
+            raise self.found
+        return list(self.found)
+
+    def startService(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    def authenticate(self, credentials: object) -> bool:
+        return True
+
+    def message(self, envelope: object) -> None:
+        pass
+
+
+class TestOwnModules:
+    """What ``python:`` imports, from where."""
+
+    @pytest.fixture
+    def here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "path", [one for one in sys.path if one not in ("", os.getcwd())])
+        return tmp_path
+
+    def test_a_file_that_is_called_as_one_of_python_s(self, here: Path) -> None:
+        """It hides nothing that somebody else imports, now or later."""
+        standard = ["email", "json", "colorsys"]
+        for name in standard:
+            (here / f"{name}.py").write_text("raise RuntimeError('shadowed')")
+        (here / "own_inbox.py").write_text(
+            "import email, json\nclass Inbox:\n    def message(self, envelope): pass\n"
+        )
+        try:
+            import_handler("own_inbox.Inbox", "--handler python:own_inbox.Inbox")
+            importlib.invalidate_caches()
+            for name in standard:
+                spec = importlib.machinery.PathFinder.find_spec(name)
+                assert spec is not None
+                assert not str(spec.origin).startswith(str(here)), name
+        finally:
+            sys.modules.pop("own_inbox", None)
+
+    def test_a_file_that_is_called_as_an_installed_one(self, here: Path) -> None:
+        """The user's stands before that, as it would in a script."""
+        (here / "pytest_twisted.py").write_text("")
+        with pytest.raises(ConfigurationError, match=r"MODULE\.NAME is wanted"):
+            import_handler("x", "--handler python:x")
+        with pytest.raises(ConfigurationError, match="cannot import no_such_module"):
+            import_handler("no_such_module.X", "--handler python:no_such_module.X")
+        importlib.invalidate_caches()
+        spec = importlib.machinery.PathFinder.find_spec("pytest_twisted")
+        assert spec is not None
+        assert str(spec.origin).startswith(str(here))
+
+    def test_a_python_that_has_no_standard_library_in_files(
+        self, here: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Then it comes last."""
+        monkeypatch.setattr(sys, "path", ["/frozen.zip"])
+        with pytest.raises(ConfigurationError):
+            import_handler("no_such_module.X", "--handler python:no_such_module.X")
+        assert sys.path == ["/frozen.zip", str(here)]
 
 
 class _Nothing:
