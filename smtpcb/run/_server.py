@@ -13,6 +13,7 @@ from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from smtpcb import tls
 from smtpcb.handlers._disk import DiskThreads
@@ -161,14 +162,17 @@ class ServerService(Service):
 
     def reload(self) -> None:
         """Read keys and certificates again; a pair that is broken leaves the old one in force."""
-        if self._identities is None:
-            return
-        try:
-            self._identities.reload()
-        except tls.IdentityError as error:
-            _log.error("certificates not reloaded: {error}", error=str(error))
-        else:
+        if self._identities is not None:
+            # In a thread, since the disk may stall and somebody may have locked the folder.
+            self._disk.run(self._identities.reload, self._reloaded)
+
+    def _reloaded(self, result: Failure | None) -> None:
+        if result is None:
             _log.info("certificates reloaded")
+        elif result.check(tls.IdentityError):
+            _log.error("certificates not reloaded: {error}", error=str(result.value))
+        else:
+            _log.failure("a regular task failed", result)
 
     def _do(self, steps: Sequence[Callable[[], None]]) -> None:
         try:

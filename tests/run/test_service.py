@@ -418,7 +418,8 @@ class TestIdentities:
         with capturedLogs() as events:
             path.write_text("broken")
             os.kill(os.getpid(), signal.SIGHUP)
-            await deferLater(reactor, 0.05)
+            while not events:
+                await deferLater(reactor, 0.01)
         assert texts(events) == [f"certificates not reloaded: {path}: no private key in PEM format"]
         found, _ = await in_thread(lambda: session(port_of(service), trusting(old)))
         assert found == old.der
@@ -426,7 +427,8 @@ class TestIdentities:
         write_pem(path, new.certificate, new.private_key)
         with capturedLogs() as events:
             os.kill(os.getpid(), signal.SIGHUP)
-            await deferLater(reactor, 0.05)
+            while not events:
+                await deferLater(reactor, 0.01)
         assert texts(events) == ["certificates reloaded"]
         found, _ = await in_thread(lambda: session(port_of(service), trusting(new)))
         assert found == new.der
@@ -520,8 +522,29 @@ class TestLogins:
         assert "hidden" not in "".join(texts(events))
 
 
+class AtOnce:
+    """Threads that are none."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def run(self, work: Callable[[], object], done: Callable[[object], None]) -> None:
+        try:
+            result = work()
+        except Exception:
+            result = Failure()
+        done(result)
+
+    def stop(self, seconds: float) -> Deferred[int]:
+        return succeed(0)
+
+
 class TestRegularTasks:
-    """What is done every hour and every day."""
+    """What is done every hour and every day, in threads."""
+
+    @pytest.fixture(autouse=True)
+    def threads(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(server_module, "DiskThreads", AtOnce)
 
     def service(self, clock: Clock, tmp_path: Path, identities: Any = None) -> ServerService:
         settings = None if identities else TranscriptSettings(tmp_path / "transcripts")
@@ -543,18 +566,12 @@ class TestRegularTasks:
         """At the start and then hourly, in a thread; an error is logged, no more."""
         asked = []
 
-        class Threads:
-            def __init__(self, *_: object) -> None:
-                pass
-
+        class Failing(AtOnce):
             def run(self, work: Any, done: Callable[[object], None]) -> None:
                 asked.append(work.args)
                 done(Failure(OSError("full")) if len(asked) == 2 else None)
 
-            def stop(self, seconds: float) -> Deferred[int]:
-                return succeed(0)
-
-        monkeypatch.setattr(server_module, "DiskThreads", Threads)
+        monkeypatch.setattr(server_module, "DiskThreads", Failing)
         clock = Clock()
         service = self.service(clock, tmp_path)
         service.startService()
@@ -840,6 +857,30 @@ class TestReadyMade:
         monkeypatch.setattr(handler_module, "import_handler", lambda path, where: Broken())
         with pytest.raises(ValueError, match="where"):
             made(tmp_path, handler="python:a.b", no_tls=True).startService()
+
+    def test_one_that_lacks_what_it_says_it_has(
+        self, tmp_path: Path, handler: Demanding, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The line names it."""
+        monkeypatch.delattr(Demanding, "bare_newline")
+        with pytest.raises(ConfigurationError, match=r"--handler: .*bare_newline"):
+            made(tmp_path, handler="mine")
+
+    def test_a_plug_in_that_is_broken(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One of another edition takes other arguments: that is one line, too."""
+
+        class Plugin:
+            name = "mine"
+            help = "Mine."
+
+            def make(self, argument: str) -> object:
+                return _Nothing
+
+        monkeypatch.setattr(handler_module, "getPlugins", lambda interface: [Plugin()])
+        with pytest.raises(ConfigurationError, match=r"--handler mine: TypeError: .*arguments? bu"):
+            made(tmp_path, handler="mine")
 
     def test_everything_that_is_asked_for_is_declared(self) -> None:
         """What a handler that says nothing is taken for is a provider of the interface too."""
