@@ -129,6 +129,7 @@ def prepare(path: Path) -> None:
     root, made = folders.make_folder(path)
     try:
         if made or not os.listdir(root):
+            folders.require_writable(root, path)
             # First, so that no message of ours can be in one without.
             _write_mark(root)
         for name in _SUBFOLDERS:

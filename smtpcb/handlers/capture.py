@@ -28,8 +28,8 @@ from smtpcb.interfaces import IReadyMadeHandler, ISmtpHandlerPlugin, ISmtpHandle
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._sasl import Credentials
 
-STOP_SECONDS = 5.0
-"""How long the disk is waited for when all else has ended."""
+STOP_SECONDS = 4.0
+"""How long the disk is waited for when all else has ended; whoever waits for us has 5."""
 CLEAR_SECONDS = 3600.0
 """How often old mail is looked for, besides whenever there is too much of it."""
 KEEP_OF_STATE = Keep(days=30, messages=100_000, octets=4 * 1024**3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from twisted.logger import (
     ILogObserver,
     LogEvent,
@@ -31,8 +33,11 @@ def check(configuration: Configuration, owner: tuple[int, int] | None = None) ->
             warnings.append(" ".join(formatEvent(event).split()))
 
     globalLogPublisher.addObserver(observe)
+    # Or Python would keep what it compiles of the user's modules beside them.
+    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         make_service(configuration, owner=owner, checking=True)
     finally:
+        sys.dont_write_bytecode = writes_bytecode
         globalLogPublisher.removeObserver(observe)
     return warnings

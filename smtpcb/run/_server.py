@@ -26,7 +26,7 @@ from smtpcb.transcript._record import TranscriptFolder, TranscriptSettings, prun
 
 PRUNE_SECONDS = 3600.0
 RELOAD_SECONDS = 86400.0
-DISK_SECONDS = 5.0
+DISK_SECONDS = 4.0
 """How long the disk is waited for when all else has ended."""
 
 _log = Logger(namespace="smtpcb")
@@ -154,11 +154,13 @@ class ServerService(Service):
         yield self.smtp.stopService()
         for number, handler in again.items():
             signal.signal(number, handler)
+        # Beside the handler, which may have to wait for the same disk.
+        idle = self._disk.stop(DISK_SECONDS)
         if self._handler is not None:
             yield maybeDeferred(self._handler.stopService)
         if self._transcripts is not None:
             self._transcripts.close()
-        yield self._disk.stop(DISK_SECONDS)
+        yield idle
 
     def reload(self) -> None:
         """Read keys and certificates again; a pair that is broken leaves the old one in force."""

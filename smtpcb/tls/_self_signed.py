@@ -63,7 +63,7 @@ def self_signed(folder: Path, hostname: str) -> Identity:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise IdentityError(f"{error.filename or folder}: {error.strerror}") from error
+        raise IdentityError(f"{Path(folder, error.filename or '')}: {error.strerror}") from error
 
 
 def make_self_signed(hostname: str, source: str = "self-signed") -> Identity:
@@ -91,7 +91,7 @@ def look_at_self_signed(folder: Path, owners: frozenset[int] | None = None) -> N
             finally:
                 os.close(descriptor)
     except OSError as error:
-        raise IdentityError(f"{error.filename or folder}: {error.strerror}") from error
+        raise IdentityError(f"{Path(folder, error.filename or '')}: {error.strerror}") from error
 
 
 def _kept(path: Path, folder: int, owners: frozenset[int] | None = None) -> Identity | None:

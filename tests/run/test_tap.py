@@ -261,6 +261,15 @@ class TestCheck:
             service_of("--check", "--state", "new/state", "--transcripts", "new/record", *more)
         assert sorted(folder.rglob("*")) == before
 
+    def test_nothing_is_compiled(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Python keeps nothing of the user's modules beside them, as it would otherwise."""
+        monkeypatch.setattr(sys, "dont_write_bytecode", False)
+        with pytest.raises(SystemExit) as caught:
+            service_of("--check", "--no-tls", "--handler", "python:handler_good.Inbox")
+        assert caught.value.code == 0
+        assert not (folder / "__pycache__").exists()
+        assert not sys.dont_write_bytecode
+
     def test_nothing_is_changed(self, folder: Path) -> None:
         """What a server has kept is as it was, also what a start would clear away."""
         with running(folder) as server, Client(server.port) as client:
