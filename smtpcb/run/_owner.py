@@ -57,7 +57,7 @@ def make_for(path: Path, owner: tuple[int, int]) -> bool:
             os.fchown(descriptor, *owner)
         return bool(made)
     finally:
-        for descriptor in descriptors:
+        for descriptor in {*descriptors, *made}:
             os.close(descriptor)
 
 
