@@ -14,7 +14,9 @@ from smtpcb.run._start import one_line
 
 def import_handler(path: str, where: str) -> object:
     """
-    Return what a dotted path names, looked for in the current folder too, behind the standard library.
+    Return what a dotted path names.
+
+    It is looked for in the current folder too, behind the standard library.
 
     :raises ConfigurationError: it cannot be imported; the line says where it failed.
     """
