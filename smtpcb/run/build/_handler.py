@@ -74,9 +74,7 @@ def wishes_of(handler: object) -> Any:
 
 def handlers_known() -> dict[str, str]:
     """Return what ``--handler`` takes, each with a line that explains it."""
-    rows = {
-        getattr(plugin, "usage", plugin.name): plugin.help for _, plugin in _plugins().items()
-    }
+    rows = {getattr(plugin, "usage", plugin.name): plugin.help for _, plugin in _plugins().items()}
     rows["python:MODULE.NAME"] = "Your own: a class, an instance, callbacks(...)."
     return dict(sorted(rows.items()))
 

@@ -49,9 +49,7 @@ def _place_for_own_modules() -> int:
     A file there that is called ``email.py`` must not be taken for Python's own by everybody who
     imports that; and what is installed must not hide the user's file.
     """
-    standard = {
-        os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")
-    }
+    standard = {os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
     standard |= {os.path.join(folder, "lib-dynload") for folder in standard}
     places = [at for at, folder in enumerate(sys.path) if os.path.realpath(folder) in standard]
     return max(places) + 1 if places else len(sys.path)
