@@ -8,7 +8,7 @@ from smtpcb.engine import _replies as replies
 from smtpcb.engine._commands import Row, too_long, unknown
 from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._envelope import Envelope
-from smtpcb.engine._intake import SLACK_OCTETS, Intake, refuse_content
+from smtpcb.engine._intake import NEWLINES_REPAIRED, SLACK_OCTETS, Intake, refuse_content
 from smtpcb.engine._login import give_up, respond
 from smtpcb.engine._offer import Offer, offer_for
 from smtpcb.engine._pipeline import Pipeline
@@ -25,6 +25,7 @@ from smtpcb.engine._reason import Reason
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.engine._table import IN_TRANSACTION, TRANSITIONS, WANTS, State, Step, Wants
 from smtpcb.smtp._command import Verb, read_command
+from smtpcb.smtp._content import NewlineRepair
 from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._secret import is_auth, observed, shown, shown_response
@@ -569,6 +570,9 @@ class ServerDialogue:
         """All octets have come and have been taken: see what becomes of them."""
         if not intake.completed and intake.last and intake.refusal is None:
             intake.completed = True
+            newlines = intake.newlines
+            if isinstance(newlines, NewlineRepair) and newlines.repaired:
+                self.note(NEWLINES_REPAIRED)
             assert self.envelope is not None
             self.owner.complete(self.envelope)
             if self.owner.busy:

@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from twisted.logger import Logger
 
 from smtpcb.engine import Connection, Envelope, Observer, Reason, Recipient
+from smtpcb.engine._intake import NEWLINES_REPAIRED
 from smtpcb.smtp import Reply, printable
+from smtpcb.smtp._address import Leniency
 from smtpcb.smtp.sasl import Credentials
 from smtpcb.transcript import Transcript, TranscriptFolder
 
 _MOST_SHOWN = 3
+# What a strict server would not have taken.
+_LENIENCIES = frozenset({NEWLINES_REPAIRED, *(leniency.value for leniency in Leniency)})
 
 _log = Logger(namespace="smtpcb.mail")
 
@@ -109,17 +113,24 @@ class MessageLog(Observer):
     :param connection: what it is about.
     """
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_remarks")
     sees_octets = False
     sees_plain_answers = False
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._remarks: tuple[str, ...] = ()
+
+    def note(self, text: str) -> None:
+        """Keep what a strict server would not have taken for the line of the message."""
+        if text in _LENIENCIES and text not in self._remarks:
+            self._remarks = (*self._remarks, text)
 
     def decided(self, method: str, subject: object, reply: Reply, seconds: float) -> None:
         """Write what has been decided about mail."""
         if method == "message" and isinstance(subject, Envelope):
             self._message(subject, reply, seconds)
+            self._remarks = ()
         elif reply.positive and method != "authenticate":
             return
         elif isinstance(subject, Recipient):
@@ -137,6 +148,7 @@ class MessageLog(Observer):
         """Write why there will be no message, where content was on its way."""
         if reply is not None:
             self._message(envelope, reply, 0.0)
+        self._remarks = ()
 
     def _line(self, text: str, subject: str, reply: str | int) -> None:
         _log.info(
@@ -153,7 +165,7 @@ class MessageLog(Observer):
         more = len(recipients) - _MOST_SHOWN
         _log.info(
             "{id}: from <{sender}> to {recipients}, {octets} octets: {reply} ({seconds:.3f} s, "
-            "client {peer})",
+            "client {peer}){remarks}",
             id=envelope.id,
             sender=printable(str(envelope.reverse_path), 256),
             recipients=printable(shown + (f" and {more} more" if more > 0 else ""), 1024),
@@ -161,4 +173,5 @@ class MessageLog(Observer):
             reply=printable(reply.text, 256),
             seconds=seconds,
             peer=printable(self._connection.peer_address, 64),
+            remarks="".join(f"; {remark}" for remark in self._remarks),
         )

@@ -21,10 +21,11 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, eventFromJSON, formatEvent
 from twisted.python.failure import Failure
 
-from smtpcb.run import _build as service_module
-from smtpcb.run._build import Share, make_service
 from smtpcb.run._options import BY_NAME, Configuration, read_value, resolve
+from smtpcb.run._server import ServerService
 from smtpcb.run._sockets import SocketReactor
+from smtpcb.run.build import Share, make_service
+from smtpcb.run.build import _endpoints as endpoints_module
 from smtpcb.run.workers import _worker as worker
 from smtpcb.run.workers._reporter import MOST_OCTETS, Reporter
 from smtpcb.run.workers._task import task, understood
@@ -343,12 +344,13 @@ class TestServing:
             assert happened == ["reload", "cut"]
 
         happened: list[str] = []
-        kind = service_module.ServerService
+        kind = ServerService
         monkeypatch.setattr(kind, "reload", lambda self: happened.append("reload"))
         monkeypatch.setattr(kind, "cut", lambda self: happened.append("cut"))
         reactor = Reactor(meanwhile)
         orders = Orders(reactor)
-        told = tell(configured(tmp_path, no_transcripts=True), Share(2, 2, (shared(),)))
+        handler = f"python:{__name__}.Nothing"
+        told = tell(configured(tmp_path, handler=handler), Share(2, 2, (shared(),)))
         reporter = Reporter(pipe[1])
         try:
             assert serve(told, reactor, reporter, orders) == 0
@@ -376,7 +378,7 @@ class TestServing:
         clean_reactor: list[LogEvent],
     ) -> None:
         """It is one line too, and logged with its traceback."""
-        monkeypatch.setattr(service_module.ServerService, "startService", lambda self: [][0])
+        monkeypatch.setattr(ServerService, "startService", lambda self: [][0])
         told = tell(configured(tmp_path), Share(1, 2, ()))
         reactor, reporter = Reactor(lambda: None), Reporter(pipe[1])
         assert serve(told, reactor, reporter, Orders(reactor)) == 1
@@ -494,7 +496,7 @@ class TestShare:
         """Where its ports are not as we know them, they are taken as they are."""
         from twisted.internet import reactor
 
-        monkeypatch.setattr(service_module.transport, "is_supported", lambda: False)
+        monkeypatch.setattr(endpoints_module.transport, "is_supported", lambda: False)
         [endpoint] = self.made(tmp_path).smtp._endpoints
         assert endpoint.reactor is reactor
 
