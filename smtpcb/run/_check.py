@@ -13,6 +13,7 @@ from twisted.logger import (
 )
 from zope.interface import provider
 
+from smtpcb.run._descriptors import provide
 from smtpcb.run._options import Configuration
 from smtpcb.run.build import make_service
 
@@ -37,6 +38,7 @@ def check(configuration: Configuration, owner: tuple[int, int] | None = None) ->
     writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         make_service(configuration, owner=owner, checking=True)
+        provide(configuration)
     finally:
         sys.dont_write_bytecode = writes_bytecode
         globalLogPublisher.removeObserver(observe)

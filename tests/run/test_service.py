@@ -362,7 +362,9 @@ class TestIdentities:
         seen = []
 
         class Handler:
-            def secured(self, tls: Any) -> None:
+            discards_content = True
+
+            def secured(self, tls: Any, connection: object) -> None:
                 seen.append(tls.client_certificate)
 
         with pytest.MonkeyPatch.context() as patch:
@@ -485,7 +487,7 @@ class TestLogins:
                 pass
 
         class Knowing(Plain):
-            def authenticate(self, credentials: Credentials) -> bool:
+            def authenticate(self, credentials: Credentials, connection: object) -> bool:
                 return True
 
         for handler, auth, expected in [
@@ -516,7 +518,7 @@ class TestLogins:
         with capturedLogs() as events:
             _, code = await in_thread(lambda: session(port_of(service), trusted, "bob", "hidden"))
         assert 400 <= code < 500
-        [said] = [text for text in texts(events) if "authenticate failed" in text]
+        [said] = [text for text in texts(events) if "authenticate of" in text]
         assert "KeyError" in said
         assert "hidden" not in "".join(texts(events))
 
@@ -810,7 +812,7 @@ class Demanding(Service):
         if self.failure is not None:
             raise self.failure
 
-    def authenticate(self, credentials: object) -> bool:
+    def authenticate(self, credentials: object, connection: object) -> bool:
         return True
 
     def message(self, envelope: object) -> None:

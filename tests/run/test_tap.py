@@ -30,7 +30,7 @@ HANDLERS = {
     "leaving": "import sys\nsys.exit('goodbye')\n",
     "wrong": (
         "class NoMethods: pass\n"
-        "class Signature:\n    def rcpt(self, address): pass\n"
+        "class Signature:\n    discards_content = True\n    def rcpt(self, address): pass\n"
         "class NoMethod:\n    rcpt = 3\n"
         "class Two:\n    def __init__(self, a, b): pass\n    def message(self, envelope): pass\n"
         "class Extension:\n    extensions = {'NONE'}\n    def message(self, envelope): pass\n"
@@ -91,7 +91,14 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     ),
     (("--listen", "tcp:haproxy:25"), "--listen: the PROXY protocol is not there yet: tcp:haproxy"),
     (("--no-tls", "--require-tls"), "--no-tls cannot stand beside --require-tls"),
-    (("--no-tls", "--require-auth"), "--require-auth beside --no-tls needs --allow-insecure-auth"),
+    (
+        ("--no-tls", "--require-auth", "--listen", "tcp:0"),
+        "--require-auth beside --no-tls needs --allow-insecure-auth",
+    ),
+    (
+        ("--handler", "python:handler_good.Inbox", "--require-auth"),
+        "require_auth needs who decides on logins",
+    ),
     (("stray",), "not an option: stray"),
     (("--message-octets",), "option --message-octets requires argument"),
     (("--message-octets", "big"), "--message-octets: a number of octets such as 33554432"),
@@ -115,12 +122,12 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--handler", "python:handler_inner.X"), "handler_inner.py:1: ModuleNotFoundError: No module"),
     (("--handler", "python:handler_leaving.X"), "handler_leaving.py:2: SystemExit: goodbye"),
     (("--handler", "python:handler_good.Outbox"), "handler_good has no Outbox"),
-    (("--handler", "python:handler_wrong.NoMethods"), "NoMethods has none of the methods"),
-    (("--handler", "python:handler_wrong.number"), "int has none of the methods"),
-    (("--handler", "python:handler_wrong.Signature"), "rcpt must be callable as rcpt(forward_pa"),
+    (("--handler", "python:handler_wrong.NoMethods"), "NoMethods has neither message(envelope) nor"),
+    (("--handler", "python:handler_wrong.number"), "int has neither message(envelope) nor"),
+    (("--handler", "python:handler_wrong.Signature"), "rcpt(recipient, envelope)"),
     (("--handler", "python:handler_wrong.NoMethod"), "NoMethod.rcpt is no method"),
     (("--handler", "python:handler_wrong.Extension"), "a handler cannot offer NONE; it can offer"),
-    (("--handler", "python:handler_wrong.Two"), "Two must be callable with the connection, or"),
+    (("--handler", "python:handler_wrong.Two"), "Two cannot be called for a new client"),
     (("--handler", "capture:/dev/null/x"), "--handler capture:/dev/null/x: /dev/null: a file is"),
     (("--handler", "capture:garbage"), "garbage: a file is in the way"),
     (("--handler", "capture:x:keep-days=many"), "keep-days: a number above 0, or none, is wanted"),
@@ -375,9 +382,10 @@ class TestCheck:
         with pytest.raises(SystemExit) as caught:
             service_of(*said)
         assert caught.value.code == 0
-        *warnings, last = capsys.readouterr().out.splitlines()
-        assert last == "smtpcb: the settings are good"
-        assert all(line.startswith("smtpcb: warn: ") for line in warnings)
+        said_so = capsys.readouterr()
+        assert said_so.out == "smtpcb: the settings are good\n"
+        warnings = said_so.err.splitlines()
+        assert all(line.startswith("smtpcb: warning: ") for line in warnings)
         for part in ("key.pem: others may read", "passwords: others may read", "1024 files open"):
             assert sum(part in line for line in warnings) == 1
 
@@ -484,10 +492,12 @@ from smtpcb import Reply
 from smtpcb.interfaces import ISmtpHandlerPlugin
 
 class Refusing:
+    discards_content = True
+
     def __init__(self, text):
         self.text = text
 
-    def mail(self, reverse_path, parameters):
+    def mail(self, envelope):
         return Reply(550, self.text, status="5.7.1")
 
 @implementer(ISmtpHandlerPlugin, IPlugin)

@@ -26,6 +26,7 @@ from smtpcb.run._server import ServerService
 from smtpcb.run._sockets import SocketReactor
 from smtpcb.run.build import Share, make_service
 from smtpcb.run.build import _endpoints as endpoints_module
+from smtpcb.run.build import _service as service_module
 from smtpcb.run.workers import _worker as worker
 from smtpcb.run.workers._reporter import MOST_OCTETS, Reporter
 from smtpcb.run.workers._task import task, understood
@@ -478,7 +479,7 @@ class TestShare:
         """All sessions end."""
         service = self.made(tmp_path)
         happened: list[str] = []
-        monkeypatch.setattr(service.smtp.factory, "cut", lambda: happened.append("cut"))
+        monkeypatch.setattr(service.smtp, "cut", lambda: happened.append("cut"))
         service.cut()
         assert happened == ["cut"]
 
@@ -496,7 +497,8 @@ class TestShare:
         """Where its ports are not as we know them, they are taken as they are."""
         from twisted.internet import reactor
 
-        monkeypatch.setattr(endpoints_module.transport, "is_supported", lambda: False)
+        for module in (endpoints_module, service_module):
+            monkeypatch.setattr(module, "is_supported", lambda: False)
         [endpoint] = self.made(tmp_path).smtp._endpoints
         assert endpoint.reactor is reactor
 
@@ -527,6 +529,6 @@ class TestShare:
         service = self.made(tmp_path, tls_certificate=str(path))
         assert service.identity == self_signed(tmp_path, "localhost")
         with pytest.raises(IdentityError):
-            service._identities.reload()
+            service.smtp.factory.tls.reload()
         write_pem(path, issued.certificate, issued.private_key)
-        service._identities.reload()
+        service.smtp.factory.tls.reload()

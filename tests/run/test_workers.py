@@ -403,9 +403,16 @@ class TestReload:
             [b"reload", b"reload"],
         ]
 
-    def test_the_signal_is_given_back(self, reactor: Reactor) -> None:
+    def test_the_signal_is_given_back(
+        self, reactor: Reactor, request: pytest.FixtureRequest
+    ) -> None:
         """Whoever had it before has it afterwards."""
-        before = signal.getsignal(signal.SIGHUP)
+
+        def before(number: int, frame: object) -> None:
+            pass
+
+        others = signal.signal(signal.SIGHUP, before)
+        request.addfinalizer(lambda: signal.signal(signal.SIGHUP, others))
         supervisor = supervisor_of(reactor)
         supervisor.startService()
         assert signal.getsignal(signal.SIGHUP) != before
