@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 from smtpcb.engine._envelope import Envelope
+from smtpcb.smtp._address import ForwardPath, ReversePath
 from smtpcb.smtp._header import HeaderReader
 
 _HEADER_OCTETS = 1_048_576
@@ -27,12 +28,12 @@ class CapturedEnvelope:
 
     ::
 
-        {"reverse_path": "anne@example.org", "parameters": {"SIZE": 310},
+        {"id": "...", "reverse_path": "anne@example.org", "parameters": {"SIZE": 310},
          "recipients": [{"forward_path": "tim@example.org", "parameters": {}, "bcc": true}],
          "connection": {"id": "...", "peer_address": "127.0.0.1", "hello": "client.example.org",
          "tls": null, "identity": null}, "received": "2026-11-27T08:14:50.123456+00:00"}
 
-    ``reverse_path`` is ``""`` for the ``<>`` of a bounce.  ``bcc`` is true of a recipient who
+    ``id`` is that of the envelope, which stands in the log too.  ``reverse_path`` is ``""`` for the ``<>`` of a bounce.  ``bcc`` is true of a recipient who
     stands in no To, Cc, Resent-To or Resent-Cc field of the message.
 
     What the envelope and its connection say is taken down at once, since they go on to change.
@@ -41,6 +42,7 @@ class CapturedEnvelope:
     def __init__(self, envelope: Envelope) -> None:
         connection = envelope.connection
         self._told = {
+            "id": envelope.id,
             "reverse_path": str(envelope.reverse_path),
             "parameters": _plain(envelope.parameters),
         }
@@ -116,6 +118,8 @@ def _plain(value: Any) -> Any:
         return sorted(map(str, value))
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
+    if isinstance(value, ReversePath | ForwardPath):
+        return str(value)
     if is_dataclass(value):
         named = {field.name: getattr(value, field.name) for field in fields(value)}
         return {name: _plain(one) for name, one in named.items() if one is not None}

@@ -14,16 +14,15 @@ from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.handlers._envelope import CapturedEnvelope
 from smtpcb.smtp._address import ForwardPath, ReversePath
-from smtpcb.smtp._parameter import BodyType
+from smtpcb.smtp._parameter import MailParameters, RcptParameters
 
 ANNE, TIM = ForwardPath("anne", "example.org"), ForwardPath("tim", "example.org")
 
 
 def written(content: bytes, *recipients: ForwardPath, **more: Any) -> dict[str, Any]:
     """Return what the file says of a message."""
-    envelope = Envelope(
-        Connection("x"), ReversePath.NULL, recipients=[Recipient(one) for one in recipients]
-    )
+    envelope = Envelope(Connection("x"), ReversePath.NULL)
+    envelope.recipients += [Recipient(one) for one in recipients]
     for name, value in more.items():
         setattr(envelope, name, value)
     captured = CapturedEnvelope(envelope)
@@ -47,21 +46,24 @@ def test_everything_that_was_said() -> None:
     envelope = Envelope(
         connection,
         ReversePath("anne", "example.net"),
-        {"SIZE": 10, "BODY": BodyType.EIGHT_BIT_MIME, "SMTPUTF8": True, "AUTH": None},
-        [Recipient(TIM, {"NOTIFY": frozenset({"FAILURE", "DELAY"}), "ORCPT": ("rfc822", "t@x")})],
+        MailParameters.read(" SIZE=10 BODY=8bitmime SMTPUTF8 AUTH=<>", utf8=True),
+        number=7,
     )
+    parameters = RcptParameters.read(" NOTIFY=FAILURE,DELAY ORCPT=rfc822;t@x.example")
+    envelope.recipients.append(Recipient(TIM, parameters))
     captured = CapturedEnvelope(envelope)
     envelope.recipients.clear()  # the next transaction
     connection.hello = "other"
     told = json.loads(captured.as_json())
     assert told.pop("received").endswith("+00:00")
     assert told == {
+        "id": "20260101T000000Z-1-1-7",
         "reverse_path": "anne@example.net",
-        "parameters": {"SIZE": 10, "BODY": "8BITMIME", "SMTPUTF8": True, "AUTH": None},
+        "parameters": {"SIZE": 10, "BODY": "8BITMIME", "SMTPUTF8": True, "AUTH": ""},
         "recipients": [
             {
                 "forward_path": "tim@example.org",
-                "parameters": {"NOTIFY": ["DELAY", "FAILURE"], "ORCPT": ["rfc822", "t@x"]},
+                "parameters": {"NOTIFY": ["DELAY", "FAILURE"], "ORCPT": {"type": "rfc822", "address": "t@x.example"}},
                 "bcc": True,
             }
         ],

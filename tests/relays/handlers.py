@@ -6,12 +6,11 @@ import fcntl
 import hashlib
 import json
 import time
-from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from smtpcb import Envelope, threaded
+from smtpcb import Envelope, Recipient, threaded
 
 NOTES = "notes"
 # A look-up in a database: short, and yet longer than a client on loopback takes to go.
@@ -23,8 +22,8 @@ class Plain:
 
     extensions = frozenset({"DSN"})
 
-    def rcpt(self, *arguments: Any) -> object:
-        mailbox = str(getattr(arguments[0], "forward_path", arguments[0]))
+    def rcpt(self, recipient: Recipient, envelope: Envelope) -> object:
+        mailbox = str(recipient)
         if mailbox.startswith("unknown@"):
             return 550, "No such user"
         if mailbox.startswith("busy@"):
@@ -41,7 +40,7 @@ class Plain:
 class Slow:
     """Looks each recipient up before it answers."""
 
-    async def rcpt(self, *arguments: Any) -> None:
+    async def rcpt(self, recipient: Recipient, envelope: Envelope) -> None:
         await deferLater(reactor, LOOK_UP_SECONDS)
 
     async def message(self, envelope: Envelope) -> None:
@@ -53,7 +52,7 @@ class Slow:
 class Threaded:
     """The same for code that blocks."""
 
-    def rcpt(self, *arguments: Any) -> None:
+    def rcpt(self, recipient: Recipient, envelope: Envelope) -> None:
         time.sleep(LOOK_UP_SECONDS)
 
     def message(self, envelope: Envelope) -> None:
