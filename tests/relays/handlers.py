@@ -10,14 +10,26 @@ import time
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from smtpcb import Envelope, Recipient, threaded
+from smtpcb import Connection, Envelope, Reason, Recipient, threaded
 
 NOTES = "notes"
+# Who has come, and who has gone again.
+CAME, WENT = "came", "went"
 # A look-up in a database: short, and yet longer than a client on loopback takes to go.
 LOOK_UP_SECONDS = 0.02
 
 
-class Plain:
+class Counted:
+    """Notes who was there."""
+
+    def connected(self, connection: Connection) -> None:
+        add(CAME, connection.id)
+
+    def disconnected(self, reason: Reason, connection: Connection) -> None:
+        add(WENT, connection.id)
+
+
+class Plain(Counted):
     """Answers at once; a mailbox may refuse for good, or for as long as a file is not there."""
 
     extensions = frozenset({"DSN"})
@@ -37,7 +49,7 @@ class Plain:
         note(envelope)
 
 
-class Slow:
+class Slow(Counted):
     """Looks each recipient up before it answers."""
 
     async def rcpt(self, recipient: Recipient, envelope: Envelope) -> None:
@@ -49,7 +61,7 @@ class Slow:
 
 
 @threaded
-class Threaded:
+class Threaded(Counted):
     """The same for code that blocks."""
 
     def rcpt(self, recipient: Recipient, envelope: Envelope) -> None:
@@ -70,6 +82,11 @@ def note(envelope: Envelope) -> None:
         "content": content[:4096].decode("utf-8", "surrogateescape"),
         "tls": envelope.connection.tls is not None,
     }
-    with open(NOTES, "a") as file:
+    add(NOTES, json.dumps(line))
+
+
+def add(name: str, line: str) -> None:
+    """Add a line to a file, as others may do at the same time."""
+    with open(name, "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(json.dumps(line) + "\n")
+        file.write(line + "\n")
