@@ -33,8 +33,9 @@ class CapturedEnvelope:
          "connection": {"id": "...", "peer_address": "127.0.0.1", "hello": "client.example.org",
          "tls": null, "identity": null}, "received": "2026-11-27T08:14:50.123456+00:00"}
 
-    ``id`` is that of the envelope, which stands in the log too.  ``reverse_path`` is ``""`` for the ``<>`` of a bounce.  ``bcc`` is true of a recipient who
-    stands in no To, Cc, Resent-To or Resent-Cc field of the message.
+    ``id`` is that of the envelope, which stands in the log too.  ``reverse_path`` is ``""`` for the
+    ``<>`` of a bounce.  ``bcc`` is true of a recipient who stands in no To, Cc, Resent-To or
+    Resent-Cc field of the message.
 
     What the envelope and its connection say is taken down at once, since they go on to change.
     """

@@ -13,6 +13,7 @@ import pytest
 from ..running import Server, running, wait_until
 from .conftest import FROM, TO, program, run
 
+
 def compose() -> bytes:
     """Return a message as Python makes it when nobody asks for CRLF."""
     message = EmailMessage()

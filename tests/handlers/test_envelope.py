@@ -63,7 +63,10 @@ def test_everything_that_was_said() -> None:
         "recipients": [
             {
                 "forward_path": "tim@example.org",
-                "parameters": {"NOTIFY": ["DELAY", "FAILURE"], "ORCPT": {"type": "rfc822", "address": "t@x.example"}},
+                "parameters": {
+                    "NOTIFY": ["DELAY", "FAILURE"],
+                    "ORCPT": {"type": "rfc822", "address": "t@x.example"},
+                },
                 "bcc": True,
             }
         ],

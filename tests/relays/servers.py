@@ -37,7 +37,7 @@ def open_folder() -> Iterator[Path]:
 
 
 def recorded(server: Server) -> list[Path]:
-    """Return all transcripts, once everybody who has come has gone, and stands in one to the end."""
+    """Return all transcripts, once everybody who has come has gone and stands in one."""
 
     def ids(name: str) -> set[str]:
         path = server.folder / name

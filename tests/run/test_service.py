@@ -21,10 +21,9 @@ import pytest_twisted
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, gatherResults, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.task import Clock, deferLater
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.logger import LogEvent, capturedLogs, formatEvent
-from twisted.python.failure import Failure
+from twisted.logger import capturedLogs, formatEvent
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 from zope.interface import implementer
@@ -42,8 +41,6 @@ from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._port import DirectPort
 from smtpcb.server._service import SmtpService
 from smtpcb.smtp.sasl import Credentials
-from smtpcb.tls import IdentityError
-from smtpcb.transcript import TranscriptFolder, TranscriptSettings
 from tests.certificates import Issued, make_authority, make_identity, write_pem, write_pkcs12
 from tests.running import ANY_PORT
 

@@ -122,7 +122,10 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--handler", "python:handler_inner.X"), "handler_inner.py:1: ModuleNotFoundError: No module"),
     (("--handler", "python:handler_leaving.X"), "handler_leaving.py:2: SystemExit: goodbye"),
     (("--handler", "python:handler_good.Outbox"), "handler_good has no Outbox"),
-    (("--handler", "python:handler_wrong.NoMethods"), "NoMethods has neither message(envelope) nor"),
+    (
+        ("--handler", "python:handler_wrong.NoMethods"),
+        "NoMethods has neither message(envelope) nor",
+    ),
     (("--handler", "python:handler_wrong.number"), "int has neither message(envelope) nor"),
     (("--handler", "python:handler_wrong.Signature"), "rcpt(recipient, envelope)"),
     (("--handler", "python:handler_wrong.NoMethod"), "NoMethod.rcpt is no method"),
