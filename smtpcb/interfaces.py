@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 
 from zope.interface import Attribute, Interface
 
@@ -299,16 +299,92 @@ class IAuthenticator(Interface):
         """
 
 
-class ISmtpHandlerPlugin(Interface):
-    """A named handler for ``--handler NAME[:ARGUMENT]``; found as Twisted's plugins are."""
+class ISmtpHandlerSetting(Interface):
+    """What the server that runs a ready-made handler lends it: see `ISmtpHandlerPlugin`."""
 
-    name = Attribute("What stands before the colon.")
+    reactor = Attribute("The reactor, for time and threads.")
+    state = Attribute(
+        "Path of the folder where the server keeps things (``--state``), absolute.  It may not be "
+        "there yet: see `make_state`."
+    )
+    owners = Attribute(
+        "The numbers of the users whose files may be trusted, a frozenset: root, and who the "
+        "process will be when it runs.  While `IReadyMadeHandler.check` is called it may still be "
+        "root."
+    )
+
+    def make_state() -> None:
+        """
+        Make the state folder, mode 0700, if it is not there.
+
+        Call it before you make something below it, in ``startService`` or later and in any
+        thread: before that the process may be root, which touches nothing there.  It blocks.
+
+        :raises OSError: it cannot be made, belongs to somebody else, or others may write there.
+        """
+
+
+class ISmtpHandlerPlugin(Interface):
+    """
+    A named handler for ``--handler NAME[:ARGUMENT]``.
+
+    It is found as Twisted's plugins are: a module of the package ``twisted.plugins`` has an
+    instance that provides this and `twisted.plugin.IPlugin`.  Those that come with smtpcb stand
+    in `smtpcb.handlers.READY_MADE` and have nothing that yours cannot have.
+    """
+
+    name = Attribute("What stands before the colon, such as ``capture``.")
+    usage = Attribute("How to write it, for ``--help-handlers``: ``capture[:FOLDER]``.  Optional.")
     help = Attribute("One line for ``--help-handlers``.")
 
-    def make(argument: str) -> object:
+    def make(argument: str, setting: ISmtpHandlerSetting) -> object:
         """
-        Return what is adaptable to `ISmtpHandlerFactory`.
+        Return what is adaptable to `ISmtpHandlerFactory`, and may provide `IReadyMadeHandler`.
+
+        It is called in every process, also for ``--check``, before the settings are known to be
+        good, and perhaps as root.  So it changes nothing, neither on disk nor elsewhere: that is
+        for ``startService``.
 
         :param argument: what stands behind the colon, or ``""``.
         :raises ValueError: the argument is wrong; the text says why, in one line.
+        """
+
+
+class IReadyMadeHandler(Interface):
+    """
+    What a handler may say of itself, so that the server around it fits.
+
+    The server asks whatever ``--handler`` names whether it provides this; one that does has all
+    of it.  What the user has set stands before what a handler would like.
+
+    If it provides `twisted.application.service.IService` as well, ``startService`` is called
+    when the process has given up the rights of root and before the first client is served.
+    `OSError` and `ValueError` from there end the start with one line.  ``stopService`` is called
+    when the last client is gone; the process waits for the Deferred that it returns, which must
+    not take for ever.
+    """
+
+    lenient_addresses = Attribute("Whether addresses that break the rules a little are taken.")
+    bare_newline = Attribute(
+        "What becomes of a message with a CR or LF alone: ``refuse`` or ``normalize``."
+    )
+    transcripts = Attribute("Whether every connection is recorded below the state folder.")
+    takes_any_login = Attribute(
+        "Whether it lets anybody log in.  On ports of this machine alone passwords are then taken "
+        "outside TLS as well: there is nothing to protect."
+    )
+    folders = Attribute(
+        "Paths that it writes below, a sequence.  Where the process starts as root and becomes "
+        "somebody else, root makes those that are missing for them, but for those below the "
+        "state folder."
+    )
+    report = Attribute("Lines for the start's report, a sequence: ``messages: /var/mail/new``.")
+
+    def check() -> Sequence[str]:
+        """
+        Look whether it can work, and change nothing, on disk or elsewhere.
+
+        :return: warnings, each one line; they are shown by ``--check`` and at each start.
+        :raises OSError: it cannot work.
+        :raises ValueError: the same; the text is one line.
         """

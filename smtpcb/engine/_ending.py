@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from smtpcb.engine import _replies as replies
+from smtpcb.engine._intake import NEWLINES_REPAIRED
 from smtpcb.engine._questions import MESSAGE
 from smtpcb.engine._table import State, Step
+from smtpcb.smtp._content import NewlineRepair
 
 if TYPE_CHECKING:
     from smtpcb.engine._intake import Intake
@@ -22,6 +24,9 @@ def finish(dialogue: ServerDialogue, intake: Intake) -> None:
     refusal = intake.refusal
     if intake.last and refusal is None and not intake.completed:
         intake.completed = True
+        newlines = intake.newlines
+        if isinstance(newlines, NewlineRepair) and newlines.repaired:
+            dialogue.note(NEWLINES_REPAIRED)
         assert dialogue.envelope is not None
         dialogue.owner.complete(dialogue.envelope)
         if dialogue.owner.busy:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # Past twice the limit and so much more, with no end in sight, we hang up.
 SLACK_OCTETS = 1_048_576
 
+#: Told of a message that was repaired, since its sender will not be understood everywhere.
+NEWLINES_REPAIRED = "bare CR or LF: a strict server would refuse this message"
+
 
 class Intake:
     """

@@ -1,1 +1,7 @@
-"""Ready-made handlers; they are handlers like your own."""
+"""Ready-made handlers; they are handlers like your own, and plug-ins like anybody's."""
+
+from smtpcb.handlers import capture
+from smtpcb.interfaces import ISmtpHandlerPlugin
+
+READY_MADE: tuple[ISmtpHandlerPlugin, ...] = (capture.plugin,)
+"""Those that come with smtpcb; a new one is a row here."""

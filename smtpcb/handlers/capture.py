@@ -1,237 +1,142 @@
-"""
-Keep every message in a Maildir.
-
-A message is written below ``tmp``, brought to disk, renamed into ``new``, and the rename brought
-to disk; only then does the client read 250.  Whoever kills the process or pulls the plug in
-between leaves a file in ``tmp`` at most, which nobody reads and `prepare` removes after 36 hours
-(https://cr.yp.to/proto/maildir.html).
-
-It is a rename and not the link of that page: a rename is one step, and works on the file systems
-that have no links.  It would replace a message of the same name, but names are never used twice.
-"""
+"""Keep every message in a Maildir, with its envelope."""
 
 from __future__ import annotations
 
 import errno
-import itertools
-import os
 import re
-import secrets
-import socket
-import stat
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from threading import Thread
-from typing import Protocol
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
 
 from smtpcb.engine import _replies as replies
-from smtpcb.engine._keeping import MailData
+from smtpcb.engine._envelope import Envelope
+from smtpcb.handlers._clearing import Keep, Kept, clear
+from smtpcb.handlers._disk import DiskThreads
+from smtpcb.handlers._envelope import CapturedEnvelope
+from smtpcb.handlers._maildir import OsLayer, look_at, opened, prepare, store, unique_name
+from smtpcb.interfaces import IReadyMadeHandler, ISmtpHandlerPlugin, ISmtpHandlerSetting
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp.sasl import Credentials
 
-# More threads would wait for the same disk.
-MAXIMUM_THREADS = 4
-LEFTOVER_SECONDS = 36 * 3600
+STOP_SECONDS = 4.0
+"""How long the disk is waited for when all else has ended; whoever waits for us has 5."""
+CLEAR_SECONDS = 3600.0
+"""How often old mail is looked for, besides whenever there is too much of it."""
+KEEP_OF_STATE = Keep(days=30, messages=100_000, octets=4 * 1024**3)
+"""What is kept in the state folder, which nobody has chosen; a folder of yours keeps all."""
 
 NOT_STORED = Reply(451, ("Message could not be stored, try again later",), status="4.3.0")
 # EFBIG is what a limit on the size of files says (RLIMIT_FSIZE).
 _STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._,=-]{0,199}\Z")
-_COUNTER = itertools.count(1)
 
-
-class OsLayer(Protocol):
-    """The calls that bring a message to disk, as `os` has them."""
-
-    def open(self, path: Path, flags: int, mode: int = ..., /) -> int:
-        """See `os.open`."""
-        ...
-
-    def write(self, descriptor: int, octets: memoryview, /) -> int:
-        """See `os.write`."""
-        ...
-
-    def fsync(self, descriptor: int, /) -> None:
-        """See `os.fsync`."""
-        ...
-
-    def close(self, descriptor: int, /) -> None:
-        """See `os.close`."""
-        ...
-
-    def rename(self, source: Path, target: Path, /) -> None:
-        """See `os.rename`."""
-        ...
-
-    def unlink(self, path: Path, /) -> None:
-        """See `os.unlink`."""
-        ...
-
-
-class HasContent(Protocol):
-    """The one thing `Capture` wants to know of an envelope."""
-
-    @property
-    def content(self) -> MailData:
-        """The mail data, complete."""
-        ...
-
-
-def prepare(maildir: Path) -> None:
-    """
-    Make the Maildir if it is not there, and clear away what was never finished.
-
-    The folder above it must exist; folders that exist keep their modes.  It blocks: call it once,
-    before the server listens.
-
-    :raises OSError: it cannot be used; the text and the file name say what is wrong.
-    """
-    try:
-        _make_folder(maildir)
-        # A name is on disk once the folder it stands in is.  One that we may not read was made
-        # and brought to disk by somebody else.
-        with suppress(PermissionError):
-            _sync_folder(maildir.parent)
-        for name in ("tmp", "new", "cur"):
-            _make_folder(maildir / name)
-        _sync_folder(maildir)
-        _remove_leftovers(maildir / "tmp", time.time() - LEFTOVER_SECONDS)
-    except OSError as error:
-        raise OSError(
-            error.errno, f"cannot use {maildir} as a Maildir: {error.strerror}", error.filename
-        ) from error
-
-
-def unique_name(size_octets: int) -> str:
-    """
-    Return a Maildir name that was never used before.
-
-    Nothing a client can choose is in it but the size, which mail readers then need not ask
-    the file system for.
-    """
-    microseconds = time.time_ns() // 1000
-    # A host name may hold anything, "/" too; Maildir readers take ":" as the start of flags.
-    host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:64]
-    return (
-        f"{microseconds // 1_000_000}.M{microseconds % 1_000_000:06}P{os.getpid()}"
-        f"Q{next(_COUNTER)}R{secrets.token_hex(8)}.{host},S={size_octets}"
-    )
-
-
-def store(maildir: Path, pieces: Iterable[bytes], *, name: str, os_layer: OsLayer = os) -> Path:
-    """
-    Bring a message to disk, byte for byte; return its path when a power cut cannot undo it.
-
-    It blocks.  On any error nothing is left, neither in ``new`` nor in ``tmp``.
-
-    :param maildir: as `prepare` made it; it is not made again when somebody removed it.
-    :param pieces: the mail data.
-    :param name: from `unique_name`.
-    :param os_layer: what makes the calls; `os`, but for tests.
-    :raises OSError: the message is not kept.
-    :raises ValueError: the name is none that we make.
-    """
-    if not _NAME.match(name):
-        raise ValueError(f"{name!r} is no name of a message")
-    unfinished, kept = maildir / "tmp" / name, maildir / "new" / name
-    # Opened before anything else: after the rename as little as possible should go wrong.
-    folder = os_layer.open(kept.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        descriptor = os_layer.open(
-            unfinished,
-            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
-            0o600,
-        )
-        path = unfinished
-        try:
-            _fill(descriptor, pieces, os_layer)
-            os_layer.rename(unfinished, kept)
-            path = kept
-            os_layer.fsync(folder)
-        except BaseException:
-            # If this fails too: tmp is cleared away later, and a message in new is a duplicate
-            # of the one that the client sends again.
-            with suppress(OSError):
-                os_layer.unlink(path)
-            raise
-    finally:
-        # What it was open for is done, or has failed with an error of its own.
-        with suppress(OSError):
-            os_layer.close(folder)
-    return kept
-
-
+@implementer(IReadyMadeHandler)
 class Capture(Service):
     """
     A handler that keeps every message in a Maildir, one instance for all connections.
 
-    It lets anybody log in: it is there to be sent to.
+    It lets anybody log in, and takes every recipient: it is there to be sent to.
 
-    The disk is waited for in threads of its own.  They start with the first message.
+    A message in ``new`` has the octets that the client sent, and nothing else.  Its envelope, with
+    the recipients that the message does not name (Bcc), is in ``envelopes``, in a file of the
+    same name with ``.json`` behind it: see `smtpcb.handlers._envelope.CapturedEnvelope`.  A mail
+    reader that moves a message to ``cur`` adds flags to its name, from a colon on; they are not
+    in the name of the envelope.
 
-    :param maildir: as `prepare` made it.
+    The disk is waited for in threads of its own, never by the reactor.  The Maildir is made by
+    `startService`, and again when somebody has removed it.  Nothing is ever removed from a
+    Maildir that was there before us.
+
+    :param maildir: its path; folders that lead to it are made too.
     :param reactor: fires the Deferreds.
+    :param keep: how much of the mail is kept; all of it by default.
+    :param make_parent: makes the folder above it, if that is somebody else's business.
+    :param owners: who may own what is there, for `check`; by default root and us.
     :param os_layer: see `store`.
     """
 
     _log = Logger()
 
+    lenient_addresses = True
+    bare_newline = "normalize"
+    transcripts = True
+    takes_any_login = True
+
     def __init__(
-        self, maildir: Path, reactor: IReactorFromThreads, *, os_layer: OsLayer = os
+        self,
+        maildir: Path,
+        reactor: Any,
+        *,
+        keep: Keep | None = None,
+        make_parent: Callable[[], None] | None = None,
+        owners: frozenset[int] | None = None,
+        os_layer: OsLayer | None = None,
     ) -> None:
         self.maildir = maildir
+        self.folders = (maildir,)
+        self.report = (f"messages: {maildir / 'new'}",)
         self._reactor = reactor
-        self._os_layer = os_layer
-        self._pool: ThreadPool | None = None
+        self._keep = keep or Keep()
+        self._make_parent = make_parent
+        self._owners = owners
+        self._store = store if os_layer is None else partial(store, os_layer=os_layer)
+        self._threads = DiskThreads(reactor, "capture")
+        self._loop: LoopingCall | None = None
+        self._kept: Kept | None = None  # what there is, as far as we know
 
-    def stopService(self) -> None:
-        """End the threads; see `stop`."""
+    def check(self) -> list[str]:
+        """Say what is wrong with the Maildir; see `smtpcb.interfaces.IReadyMadeHandler`."""
+        ours = look_at(self.maildir, self._owners)
+        if ours or self._keep == Keep():
+            return []
+        return [f"{self.maildir} was there before us: nothing in it is removed, whatever is kept"]
+
+    def startService(self) -> None:
+        """
+        Make the Maildir, and look for old mail from now on.
+
+        :raises OSError: it cannot be used; the text and the file name say what is wrong.
+        """
+        self._prepare()
+        super().startService()
+        self._loop = LoopingCall(self._clear)
+        self._loop.clock = self._reactor
+        self._loop.start(CLEAR_SECONDS)
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop when everything that `message` was given is on disk.
+
+        :return: fires then, and after `STOP_SECONDS` if the disk takes longer: what is not kept
+            by then may not be kept, and its client has not been told that it is.
+        """
         super().stopService()
-        self.stop()
+        if self._loop is not None:
+            self._loop.stop()
+            self._loop = None
+        return self._threads.stop(STOP_SECONDS).addCallback(self._stopped)
 
-    def authenticate(self, credentials: Credentials) -> bool:
+    def authenticate(self, credentials: Credentials, connection: object = None) -> bool:
         """Accept any login."""
         return True
 
-    def start(self) -> ThreadPool:
-        """Start the threads, if they are not running."""
-        if self._pool is None:
-            self._pool = ThreadPool(0, MAXIMUM_THREADS, "capture")
-            # A process whose owner forgot `stop` ends nevertheless; a message it was about to
-            # store is then not stored and its client, who saw no reply, sends it again.
-            # Typed as the class itself, and any callable will do.
-            self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
-            self._pool.start()
-        return self._pool
-
-    def stop(self) -> None:
-        """
-        Return when everything `message` was given is on disk, and the threads have ended.
-
-        The reactor waits that long too.  Replies are handed over when it runs next.
-        """
-        if self._pool is not None:
-            self._pool.stop()
-            self._pool = None
-
-    def message(self, envelope: HasContent) -> Deferred[Reply]:
+    def message(self, envelope: Envelope) -> Deferred[Reply]:
         """
         Keep the message; see `smtpcb.interfaces`.
 
         :return: fires with 250 once it is on disk, with 452 if there was no room and 451 on
             every other error of the disk.  Cancelling it keeps the reply from you and not the
-            message from the disk: that is there whole, or not at all.
+            message from the disk, if that is at it: it is there whole, or not at all.
         """
         name = unique_name(envelope.content.size_octets)
         try:
@@ -239,19 +144,23 @@ class Capture(Service):
             pieces = envelope.content.pieces()
         except OSError as error:
             return succeed(self._not_kept(name, error))
+        about = CapturedEnvelope(envelope)
+
+        def keep() -> Path | None:
+            if answer.called:
+                return None  # nobody waits for it any more, and the client was told to try again
+            return self._bring_to_disk(about.reading(pieces), name, about.as_json)
+
         answer: Deferred[Reply] = Deferred()
-        self.start().callInThreadWithCallback(
-            lambda _, result: self._reactor.callFromThread(self._answer, answer, name, result),
-            partial(store, os_layer=self._os_layer),
-            self.maildir,
-            pieces,
-            name=name,
-        )
+        self._threads.run(keep, partial(self._answer, answer, name))
         return answer
 
-    def _answer(self, answer: Deferred[Reply], name: str, result: Path | Failure) -> None:
+    def _answer(self, answer: Deferred[Reply], name: str, result: Path | Failure | None) -> None:
         if isinstance(result, Path):
+            self._count(int(name.rpartition("=")[2]))
             answer.callback(Reply(250, (f"Kept as {name}",), status="2.0.0"))
+        elif result is None:
+            pass
         elif isinstance(result.value, OSError):
             answer.callback(self._not_kept(name, result.value))
         else:
@@ -261,47 +170,124 @@ class Capture(Service):
         self._log.warn("not kept: {path}: {error}", path=self.maildir / "new" / name, error=error)
         return replies.NO_STORAGE if error.errno in _STORAGE_ERRORS else NOT_STORED
 
+    def _prepare(self) -> None:
+        if self._make_parent is not None:
+            self._make_parent()
+        prepare(self.maildir)
 
-def _fill(descriptor: int, pieces: Iterable[bytes], os_layer: OsLayer) -> None:
-    """Write all pieces, bring them to disk and close the file."""
-    try:
-        for piece in pieces:
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[os_layer.write(descriptor, rest) :]
-        os_layer.fsync(descriptor)
-    except BaseException:
-        with suppress(OSError):
-            os_layer.close(descriptor)
-        raise
-    # Some file systems tell only here that there was no room (NFS).
-    os_layer.close(descriptor)
+    def _bring_to_disk(self, pieces: Any, name: str, envelope: Callable[[], bytes]) -> Path:
+        """Store it, in a Maildir that may have to be made first."""
+        with ExitStack() as stack:
+            try:
+                maildir = stack.enter_context(opened(self.maildir))
+            except FileNotFoundError:
+                # It was removed while we ran.
+                self._prepare()
+                maildir = stack.enter_context(opened(self.maildir))
+            return self._store(maildir, pieces, name=name, envelope=envelope)
+
+    def _count(self, octets: int) -> None:
+        """Look for old mail now, if there is too much of it."""
+        if self._kept is None:
+            return
+        self._kept = Kept(self._kept.messages + 1, self._kept.octets + octets)
+        if self._keep.is_passed(self._kept.messages, self._kept.octets):
+            self._kept = None  # until it has been counted
+            self._clear()
+
+    def _stopped(self, unfinished: int) -> None:
+        if unfinished:
+            self._log.warn(
+                "{path} is not waited for any longer: the disk has not done {number} tasks",
+                path=self.maildir,
+                number=unfinished,
+            )
+
+    def _clear(self) -> None:
+        self._threads.run(partial(clear, self.maildir, self._keep, time.time()), self._cleared)
+
+    def _cleared(self, result: Kept | Failure | None) -> None:
+        if not isinstance(result, Failure):
+            self._kept = result
+        elif not isinstance(result.value, FileNotFoundError):  # it was removed, and will be made
+            self._log.warn(
+                "old mail is not removed from {path}: {error}",
+                path=self.maildir,
+                error=result.value,
+            )
 
 
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700)
-    except FileExistsError:
-        if not path.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
+_UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
+# From the end, so that a folder may have colons in its name.
+_SETTING = re.compile(r"(?P<rest>.*):(?P<name>[a-z]+-[a-z]+)=(?P<value>[^:]*)", re.DOTALL)
 
 
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _read_argument(argument: str) -> tuple[str, dict[str, Any]]:
+    """Return the folder, and what is to be kept."""
+    keep: dict[str, Any] = {}
+    argument = f":{argument}"
+    while (found := _SETTING.fullmatch(argument)) is not None:
+        argument, name, value = found["rest"], found["name"], found["value"]
+        field = name.removeprefix("keep-")
+        if f"keep-{field}" != name or field not in ("days", "messages", "octets"):
+            raise ValueError(
+                f"no such setting: {name}; there are keep-days, keep-messages, keep-octets"
+            )
+        if field in keep:
+            raise ValueError(f"{name} is given twice")
+        try:
+            keep[field] = None if value == "none" else _number(value, octets=field == "octets")
+            Keep(**{field: keep[field]})
+        except ValueError:
+            raise ValueError(
+                f"{name}: a number above 0, or none, is wanted, not {value!r}"
+            ) from None
+    return argument.removeprefix(":"), keep
 
 
-def _remove_leftovers(folder: Path, before: float) -> None:
-    """Remove what a killed process left behind; a symbolic link is none of that."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            # Another process may clear away at the same time, and somebody else's file that we
-            # may not remove is no reason not to take mail.
-            with suppress(OSError):
-                status = entry.stat(follow_symlinks=False)
-                last_used = max(status.st_mtime, status.st_atime)
-                if stat.S_ISREG(status.st_mode) and last_used < before:
-                    os.unlink(entry.path)
+def _number(text: str, *, octets: bool) -> int:
+    factor = _UNITS.get(text[-1:].lower(), 1) if octets else 1
+    digits = text[:-1] if factor > 1 else text
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 16):
+        raise ValueError("no number")
+    return int(digits) * factor
+
+
+@implementer(ISmtpHandlerPlugin)
+class CapturePlugin:
+    """``--handler capture[:FOLDER][:keep-days=N][:keep-messages=N][:keep-octets=N]``."""
+
+    name = "capture"
+    usage = "capture[:FOLDER]"
+    help = (
+        "Keeps every message in a Maildir; :keep-days=N, :keep-messages=N and :keep-octets=N "
+        "behind it remove old ones."
+    )
+
+    def make(self, argument: str, setting: ISmtpHandlerSetting) -> Capture:
+        """
+        Return a `Capture`.
+
+        :param argument: a folder; by default ``Maildir`` in the state folder, where `KEEP_OF_STATE`
+            says what is kept.
+        :raises ValueError: a setting behind it is none.
+        """
+        place, keep = _read_argument(argument)
+        if place:
+            return Capture(
+                Path(place).expanduser().absolute(),
+                setting.reactor,
+                keep=Keep(**keep),
+                owners=setting.owners,
+            )
+        defaults = {"days": KEEP_OF_STATE.days, "messages": KEEP_OF_STATE.messages}
+        return Capture(
+            setting.state / "Maildir",
+            setting.reactor,
+            keep=Keep(**{**defaults, "octets": KEEP_OF_STATE.octets, **keep}),
+            make_parent=setting.make_state,
+            owners=setting.owners,
+        )
+
+
+plugin = CapturePlugin()

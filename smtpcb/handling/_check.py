@@ -9,7 +9,7 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from smtpcb.engine._connection import Connection
-from smtpcb.engine._handler import DECLARATIONS, name_of
+from smtpcb.engine._handler import DECLARATIONS, name_of, understand
 from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import Factory, handler_factory
 from smtpcb.handling._names import nearest
@@ -19,7 +19,9 @@ from smtpcb.interfaces import ISmtpEventHandler
 from smtpcb.smtp._errors import Refusal
 
 
-def check(given: object, *, own: AbstractSet[str] = frozenset()) -> list[str]:
+def check(
+    given: object, *, own: AbstractSet[str] = frozenset(), needs_login: bool = False
+) -> list[str]:
     """
     Make a handler once, as for a client, and look at it.
 
@@ -27,6 +29,7 @@ def check(given: object, *, own: AbstractSet[str] = frozenset()) -> list[str]:
 
     :param given: what `handler_factory` takes.
     :param own: keywords of the server's own extensions, which a handler may say it honours.
+    :param needs_login: nobody may send mail without a login, and nobody else decides on logins.
     :return: what is likely to be wrong, a sentence each.
     :raises TypeError: it is wrong, and every client would be told 421 or 451; the text says why.
     :raises ValueError: ``extensions`` names one that cannot be left to a handler.
@@ -44,6 +47,11 @@ def check(given: object, *, own: AbstractSet[str] = frozenset()) -> list[str]:
             warnings.append(
                 f"{name_of(handler)}.{name} would never be looked at: is {right} meant?"
             )
+    if needs_login and not understand(handler, own=frozenset(own)).abilities.authentication:
+        raise TypeError(
+            "require_auth needs who decides on logins: a handler with authenticate, or an "
+            "authenticator (--auth)"
+        )
     if ISmtpEventHandler.providedBy(handler):
         try:
             verifyObject(ISmtpEventHandler, handler)

@@ -202,6 +202,29 @@ OPTIONS: tuple[Option, ...] = (
         "Remove transcripts after so many days (none: never).",
         "DAYS",
     ),
+    Option(
+        "transcript-sessions",
+        _one_of("all", "commands", "transactions"),
+        "commands",
+        "Which connections are recorded: all, those in which the client says anything (commands), "
+        "or those in which it begins a mail (transactions).",
+        "WHICH",
+    ),
+    Option(
+        "transcript-octets",
+        _or_none(_octets),
+        1_073_741_824,
+        "How large all transcripts together may be; past it the oldest are removed (none: no "
+        "limit).",
+        "OCTETS",
+    ),
+    Option(
+        "transcript-files",
+        _or_none(_count),
+        100_000,
+        "The same as a number of transcripts.",
+        "N",
+    ),
     Option("tls-certificate", _path, None, "PEM file: certificate, then its chain.", "FILE"),
     Option("tls-key", _path, None, "PEM file: private key, if it is another file.", "FILE"),
     Option("tls-pkcs12", _path, None, "PKCS#12 file instead of PEM files.", "FILE"),
@@ -267,9 +290,21 @@ OPTIONS: tuple[Option, ...] = (
         "N",
         "Most clients at once from one address; loopback is exempt.  Each worker counts its own.",
     ),
+    _limit(
+        "connections_per_network",
+        _or_none(_count),
+        "N",
+        "The same for one IPv6 network of 48 bits.",
+    ),
     _limit("errors", _or_none(_count), "N", "Errors that end a session."),
     _limit("free_errors", _or_none(_count), "N", "Errors answered without a delay."),
     _limit("messages", _or_none(_count), "N", "Messages in one session."),
+    _limit(
+        "refusals",
+        _or_none(_count),
+        "N",
+        "Refused recipients and the like that end it, where no message is accepted meanwhile.",
+    ),
     _limit(
         "idle_commands",
         _or_none(_count),

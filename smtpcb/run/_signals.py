@@ -12,7 +12,7 @@ Only the process that was started decides: workers hear by their pipe what it ha
 
 **SIGHUP** reads certificates again.  Its default is to end the process, which nobody means who
 sends it to a server that is just starting: from the moment that our code runs it is remembered, and
-acted on once there is something to reload.
+acted on once there is something to reload (`smtpcb.server._hangup`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+
+from smtpcb.server._hangup import remember
 
 #: Signals that come within this time ask for one and the same stop.
 ONE_STOP_SECONDS = 0.2
@@ -87,46 +89,11 @@ def attend(reactor: Any, cut: Callable[[], object]) -> None:
         reactor.callWhenRunning(StopSignals(reactor, cut).install)
 
 
-class _Remembered:
-    """SIGHUP before there is anything to reload."""
-
-    def __init__(self) -> None:
-        self.came = False
-
-    def __call__(self, number: int, frame: object) -> None:
-        self.came = True
-
-
 def remember_reload(reactor: Any) -> None:
     """
-    Have SIGHUP not end the process from now on; `on_reload` makes up for it.
+    Have SIGHUP not end the process from now on; the service makes up for it when it starts.
 
     :param reactor: one that runs already is somebody else's, and so are its signals.
     """
-    with suppress(ValueError):  # not in the main thread
-        if not reactor.running and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-            signal.signal(signal.SIGHUP, _Remembered())
-
-
-def on_reload(reactor: Any, reload: Callable[[], object]) -> Callable[[], None]:
-    """
-    Have SIGHUP call something in the reactor; at once, if it came while it was remembered.
-
-    :return: gives the signal back.
-    """
-
-    def come(*_: object) -> None:
-        reactor.callFromThread(reload)
-
-    try:
-        before = signal.signal(signal.SIGHUP, come)
-    except ValueError:  # not in the main thread: signals are somebody else's
-        return lambda: None
-    if isinstance(before, _Remembered) and before.came:
-        before.came = False
-        come()
-
-    def give_back() -> None:
-        signal.signal(signal.SIGHUP, before)
-
-    return give_back
+    if not reactor.running:
+        remember()

@@ -18,7 +18,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 
-from smtpcb.server._direct import DirectReactor
+from smtpcb.server._direct import can_nest
 from smtpcb.server._port import DirectPort
 
 _PORT = re.compile(r"(tcp6?):(?:port=)?([0-9]{1,5})(?=:|\Z)")
@@ -40,18 +40,19 @@ def is_ipv6(description: str) -> bool:
     return description.startswith("tcp6:") or _IPV6_INTERFACE.search(description) is not None
 
 
-def for_ipv6_alone(description: str, ports: set[int], reactor: Any) -> Any:
+def for_ipv6_alone(description: str, ports: set[int], reactor: Any, *, direct: bool = False) -> Any:
     """
     Return the reactor for an endpoint: one that opens sockets for IPv6 alone, where it must be.
 
     :param ports: what `ports_of_both_families` has found.
     :param reactor: that it would have otherwise.
+    :param direct: its connections write at once.
     """
     if _number_of(description) not in ports or not is_ipv6(description):
         return reactor
     if isinstance(reactor, SocketReactor):
         return SocketReactor(ipv6_alone=True)
-    return _IPv6AloneReactor(reactor)
+    return _IPv6AloneReactor(reactor, direct=direct)
 
 
 def _number_of(description: str) -> int | None:
@@ -80,9 +81,9 @@ class _IPv6AloneDirectPort(_IPv6AlonePort, DirectPort):
 class _IPv6AloneReactor:
     """A reactor as endpoints see it, whose IPv6 ports are for IPv6 alone."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, *, direct: bool) -> None:
         self._reactor = reactor
-        self._port = _IPv6AloneDirectPort if isinstance(reactor, DirectReactor) else _IPv6AlonePort
+        self._direct = direct
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
@@ -91,7 +92,10 @@ class _IPv6AloneReactor:
         self, port: int, factory: Any, backlog: int = 50, interface: str = ""
     ) -> IListeningPort:
         """Listen; the same as `IReactorTCP.listenTCP`."""
-        listening = self._port(port, factory, backlog, interface, self._reactor)
+        kind = _IPv6AloneDirectPort if self._direct else _IPv6AlonePort
+        listening = kind(port, factory, backlog, interface, self._reactor)
+        if isinstance(listening, DirectPort) and can_nest():
+            listening.nest_connections()
         listening.startListening()
         return listening
 

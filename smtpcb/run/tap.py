@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from getopt import GetoptError
 from importlib.metadata import version
 from pathlib import Path
@@ -15,11 +14,9 @@ from typing import Any
 from twisted.application.service import IService
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
-from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python import usage
-from zope.interface import provider
 
-from smtpcb.run._build import handlers_known, make_service
+from smtpcb.run._check import check
 from smtpcb.run._descriptors import provide
 from smtpcb.run._options import (
     OPTIONS,
@@ -33,6 +30,7 @@ from smtpcb.run._options import (
 )
 from smtpcb.run._pid_file import clear
 from smtpcb.run._signals import attend, remember_reload
+from smtpcb.run.build import handlers_known, make_service
 from smtpcb.run.workers._supervisor import make_supervisor
 
 # What there is beside the rows of `smtpcb.run._options`: as in the help, and what it does.
@@ -106,10 +104,8 @@ class Options(usage.Options, AuthOptionMixin):
     def postOptions(self) -> None:
         """Check everything that can be checked before anything is bound."""
         if self["check"]:
-            with _warnings_shown():
-                configuration = self.configuration()
-                make_service(configuration)
-                provide(configuration)
+            for warning in check(self.configuration(), _owner(self)):
+                print(f"smtpcb: warning: {warning}", file=sys.stderr)
             print("smtpcb: the settings are good")
             sys.exit(0)
         if self.parent and self.parent.get("pidfile"):
@@ -168,34 +164,13 @@ for _option in OPTIONS:
         setattr(Options, f"opt_{_option.key}", _takes(_option))
 
 
-@contextmanager
-def _warnings_shown() -> Iterator[None]:
-    """Print what would be logged as a warning or worse: `--check` has no log."""
-
-    @provider(ILogObserver)
-    def show(event: LogEvent) -> None:
-        level = event.get("log_level")
-        if level is not None and level >= LogLevel.warn:
-            print(f"smtpcb: {level.name}: {formatEvent(event)}")
-
-    globalLogPublisher.addObserver(show)
-    try:
-        yield
-    finally:
-        globalLogPublisher.removeObserver(show)
-
-
 def makeService(options: Options) -> IService:
     """Return what twistd runs; a mistake is one line and exit status 1."""
     # Here and not at the top: twistd's --reactor installs one meanwhile.
     from twisted.internet import reactor
 
     remember_reload(reactor)
-    parent: Mapping[str, Any] = options.parent or {}
-    user, group = parent.get("uid"), parent.get("gid")
-    owner = None
-    if os.getuid() == 0 and (user is not None or group is not None):
-        owner = (-1 if user is None else user, -1 if group is None else group)
+    owner = _owner(options)
     try:
         configuration = options.configuration()
         make = make_service if configuration["workers"] is None else make_supervisor
@@ -205,3 +180,12 @@ def makeService(options: Options) -> IService:
     provide(configuration)
     attend(reactor, service.cut)
     return service
+
+
+def _owner(options: Options) -> tuple[int, int] | None:
+    """Return user and group that twistd will become, if it is root and is to become somebody."""
+    parent: Mapping[str, Any] = options.parent or {}
+    user, group = parent.get("uid"), parent.get("gid")
+    if os.getuid() != 0 or (user is None and group is None):
+        return None
+    return (-1 if user is None else user, -1 if group is None else group)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService
-from twisted.internet.defer import inlineCallbacks, maybeDeferred
+from twisted.internet.defer import inlineCallbacks, maybeDeferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
     IOpenSSLServerConnectionCreator,
@@ -107,7 +107,11 @@ class SmtpServerFactory(Doorway):
         self.reactor = reactor
         self._handler: Any = handler
         self._users = 0
-        for warning in check(handler, own=frozenset(one.keyword for one in settings.extensions)):
+        for warning in check(
+            handler,
+            own=frozenset(one.keyword for one in settings.extensions),
+            needs_login=settings.require_auth and authenticator is None,
+        ):
             _log.warn("{warning}", warning=warning)
         self.handler_factory = adapt_handler(handler)
         self.settings = settings
@@ -146,22 +150,26 @@ class SmtpServerFactory(Doorway):
 
     def begin(self) -> None:
         """Start what belongs to the server; the first of its services does it."""
-        self._users += 1
-        if self._users == 1:
-            if self.transcripts is not None:
-                self.transcripts.start()
+        if not self._users:
             if IService.providedBy(self._handler):
                 self._handler.startService()
+            if self.transcripts is not None:
+                self.transcripts.start()
+        self._users += 1
 
     @inlineCallbacks
     def end(self) -> Any:
         """Stop it; the last of its services does it, when its connections are gone."""
         self._users -= 1
-        if self._users == 0:
+        if self._users:
+            return
+        # Together: they may have to wait for the same disk, and each for as long as it may take.
+        closed = self.transcripts.close() if self.transcripts is not None else succeed(None)
+        try:
             if IService.providedBy(self._handler):
                 yield maybeDeferred(self._handler.stopService)
-            if self.transcripts is not None:
-                yield self.transcripts.close()
+        finally:
+            yield closed
 
     def protocol_for(self, addr: IAddress | None, doorway: Doorway) -> Protocol:
         """

@@ -1,7 +1,8 @@
 """
 SIGHUP: read certificates again, for whoever wants it in this process.
 
-Its default is to end the process, which nobody means who sends it to a server.
+Its default is to end the process, which nobody means who sends it to a server, and least of all to
+one that is just starting: `remember` it first, and act on it once there is something to reload.
 """
 
 from __future__ import annotations
@@ -12,44 +13,67 @@ from typing import Any
 
 
 class _Listeners:
-    """Those who want to hear of it, and what was there before them."""
+    """
+    Those who want to hear of it.
 
-    def __init__(self, reactor: Any) -> None:
-        self.reactor = reactor
-        self.all: list[Callable[[], object]] = []
-        self.before: Any = None
+    :param before: what was there before them, which gets the signal back when none is left;
+        ``None``: nobody does.
+    """
+
+    def __init__(self, before: Any) -> None:
+        self.before = before
+        self.all: list[tuple[Any, Callable[[], object]]] = []
+        #: Whether it came when there was nobody.
+        self.came = False
 
     def __call__(self, number: int, frame: object) -> None:
-        self.reactor.callFromThread(self.tell)
+        self.came = not self.all
+        for reactor, act in list(self.all):
+            reactor.callFromThread(act)
 
-    def tell(self) -> None:
-        """Tell all of them."""
-        for one in list(self.all):
-            one()
+
+def remember() -> None:
+    """
+    Have SIGHUP not end this process from now on; `on_hangup` makes up for one that comes.
+
+    Who ignores or handles it already has decided, and it stays so.
+    """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        _install(_Listeners(before=None))
 
 
 def on_hangup(reactor: Any, act: Callable[[], object]) -> Callable[[], None]:
     """
-    Call something in the reactor when SIGHUP comes.
+    Call something in the reactor when SIGHUP comes; at once, if it came while it was remembered.
 
-    :return: stops that; the last one gives the signal back.
+    :return: stops that; the last one gives the signal back to whom it was taken from.
     """
-    current: Any = signal.getsignal(signal.SIGHUP)
-    known = isinstance(current, _Listeners)
-    listeners: _Listeners = current if known else _Listeners(reactor)
-    if not known:
-        try:
-            listeners.before = signal.signal(signal.SIGHUP, listeners)
-        except ValueError:  # not in the main thread: signals are somebody else's
+    listeners = signal.getsignal(signal.SIGHUP)
+    if not isinstance(listeners, _Listeners):
+        listeners = _Listeners(before=listeners)
+        if not _install(listeners):
             return lambda: None
-        if getattr(current, "came", False):
-            reactor.callFromThread(listeners.tell)
-    listeners.all.append(act)
+    wanted = (reactor, act)
+    listeners.all.append(wanted)
+    if listeners.came:
+        listeners.came = False
+        reactor.callFromThread(act)
 
     def stop() -> None:
-        if act in listeners.all:
-            listeners.all.remove(act)
-            if not listeners.all and signal.getsignal(signal.SIGHUP) is listeners:
-                signal.signal(signal.SIGHUP, listeners.before)
+        if wanted not in listeners.all:
+            return
+        listeners.all.remove(wanted)
+        mine = signal.getsignal(signal.SIGHUP) is listeners
+        if mine and not listeners.all and listeners.before is not None:
+            signal.signal(signal.SIGHUP, listeners.before)
 
     return stop
+
+
+def _install(listeners: _Listeners) -> bool:
+    """Take the signal; tell whether that is possible."""
+    try:
+        signal.signal(signal.SIGHUP, listeners)
+    except ValueError:  # not in the main thread: signals are somebody else's
+        return False
+    return True

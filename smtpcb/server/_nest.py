@@ -62,6 +62,9 @@ class Nest:
         elif member.watched:
             self._epoll.modify(descriptor, events)
         else:
+            if self._epoll.closed:
+                # Nothing was awaited of the last connection when the port was closed; now it is.
+                self._epoll = select.epoll()
             self._epoll.register(descriptor, events)
             if not self._members:
                 self._reactor.addReader(self)

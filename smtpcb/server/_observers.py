@@ -8,7 +8,8 @@ from typing import Any
 from twisted.logger import Logger
 
 from smtpcb.engine import Connection, Envelope, Observer, Reason, Recipient, replies
-from smtpcb.smtp import Reply, printable
+from smtpcb.engine._intake import NEWLINES_REPAIRED
+from smtpcb.smtp import Leniency, Reply, printable
 from smtpcb.smtp.sasl import Credentials
 from smtpcb.transcript import Transcript, TranscriptFolder
 
@@ -17,6 +18,9 @@ MOST_SHOWN = 3
 
 GATHER_SECONDS = 0.05
 """How long the moment is whose log lines are written together."""
+
+# What a strict server would not have taken.
+_LENIENCIES = frozenset({NEWLINES_REPAIRED, *(leniency.value for leniency in Leniency)})
 
 _log = Logger(namespace="smtpcb.mail")
 
@@ -201,10 +205,12 @@ class Logged(Observer):
         """Write why there will be no message, where content was on its way."""
         if reply is not None:
             self._message(envelope, reply, 0.0)
+        self._notes = None
 
     def note(self, text: str) -> None:
-        """Remember what a stricter server would have refused; the message's line says it."""
-        self._notes = [*(self._notes or ()), text]
+        """Remember what a strict server would not have taken; the message's line says it."""
+        if text in _LENIENCIES and text not in (self._notes or ()):
+            self._notes = [*(self._notes or ()), text]
 
     def _line(self, text: str) -> None:
         connection = self._connection
@@ -229,7 +235,7 @@ class Logged(Observer):
         self._lines.write(
             f"{connection.id}-{envelope.number}: {text}, {envelope.size_octets} octets: "
             f"{_ACCEPTED if reply is replies.MESSAGE_OK else _said(reply)} "
-            f"({seconds:.3f} s, client {connection.peer_address or '-'}{also})"
+            f"({seconds:.3f} s, client {connection.peer_address or '-'}){also}"
         )
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from smtpcb.server._certificates import Reloads
 from smtpcb.server._connections import Doorway
 from smtpcb.server._direct import at_once
 from smtpcb.server._factory import SmtpServerFactory
-from smtpcb.server._hangup import on_hangup
-
-RELOAD_SECONDS = 86400.0
 
 _log = Logger(namespace="smtpcb.server")
 
@@ -64,8 +61,7 @@ class SmtpService(Service):
         self.ports: list[IListeningPort] = []
         self._bound = False
         self._opening: list[Deferred[Any]] = []
-        self._reloads: LoopingCall | None = None
-        self._give_back: Callable[[], None] | None = None
+        self._reloads = Reloads(factory.tls, factory.reactor)
 
     def privilegedStartService(self) -> None:
         """Bind the ports."""
@@ -73,20 +69,22 @@ class SmtpService(Service):
         super().privilegedStartService()
 
     def startService(self) -> None:
-        """Start what the handler and the transcripts are, bind the ports, and take connections."""
+        """
+        Bind the ports, start what the handler and the transcripts are, and take connections.
+
+        What the handler raises when it starts is raised, and no port is left bound.
+        """
         if self.running:
             return
-        factory = self.factory
-        factory.begin()
         self.doorway.resume()
         self._bind()
+        try:
+            self.factory.begin()
+        except BaseException:
+            self._unbind()  # no client has been taken yet
+            raise
         super().startService()
-        if hasattr(factory.tls, "reload"):
-            self._reloads = LoopingCall(self.reload)
-            self._reloads.clock = factory.reactor
-            self._reloads.start(RELOAD_SECONDS, now=False)
-        # Without TLS as well: who sends it to every server does not mean to end this one.
-        self._give_back = on_hangup(factory.reactor, self.reload)
+        self._reloads.start()
 
     @inlineCallbacks
     def stopService(self) -> Any:
@@ -98,9 +96,7 @@ class SmtpService(Service):
         """
         again = not self.running
         super().stopService()
-        if self._reloads is not None:
-            self._reloads.stop()
-            self._reloads = None
+        self._reloads.stop()
         closed = self._unbind()
         gone = self.doorway.drain()
         if again:
@@ -110,9 +106,7 @@ class SmtpService(Service):
         if not again:
             yield self.factory.end()
         # Not before: by default SIGHUP would end us while sessions are being finished.
-        if self._give_back is not None:
-            self._give_back()
-            self._give_back = None
+        self._reloads.give_back()
 
     def cut(self) -> None:
         """End all connections now; somebody does not want to wait."""
@@ -124,14 +118,7 @@ class SmtpService(Service):
 
         :return: fires when that is done.
         """
-        reload = getattr(self.factory.tls, "reload", None)
-        if reload is None:
-            done: Deferred[None] = Deferred()
-            done.callback(None)
-            return done
-        # In a thread: a disk that stalls is nobody's problem but the certificates'.
-        reading = maybeDeferred(self.factory.platform.in_thread, reload)
-        return reading.addCallbacks(_reloaded, _not_reloaded)
+        return self._reloads.now()
 
     def _bind(self) -> None:
         if self._bound:
@@ -176,14 +163,3 @@ def _endpoint(one: Any, reactor: Any, *, direct: bool) -> IStreamServerEndpoint:
         return described
     endpoint: IStreamServerEndpoint = one
     return endpoint
-
-
-def _reloaded(_: object) -> None:
-    _log.info("certificates reloaded")
-
-
-def _not_reloaded(failure: Failure) -> None:
-    if failure.check(ValueError):  # IdentityError says which file, and why
-        _log.error("certificates not reloaded: {error}", error=str(failure.value))
-    else:
-        _log.failure("certificates not reloaded", failure)

@@ -116,6 +116,11 @@ class NewlineRepair:
     def __init__(self) -> None:
         self._decoder = io.IncrementalNewlineDecoder(None, True)
 
+    @property
+    def repaired(self) -> bool:
+        """Whether there has been a bare one."""
+        return self._decoder.newlines not in (None, "\r\n")
+
     def repair(self, octets: bytes) -> bytes:
         """Take the next octets; a CR that is last is given out with the octet behind it."""
         text = self._decoder.decode(octets.decode("latin-1"))

@@ -1,5 +1,6 @@
 """Who we are under TLS: keys and certificates, chosen by server name, exchanged while running."""
 
+from smtpcb.tls._self_signed import look_at_self_signed, make_self_signed, self_signed
 from smtpcb.tls._tls import (
     Identity,
     IdentityError,
@@ -9,7 +10,6 @@ from smtpcb.tls._tls import (
     from_pem,
     load_pem,
     load_pkcs12,
-    self_signed,
 )
 
 __all__ = [
@@ -21,5 +21,7 @@ __all__ = [
     "from_pem",
     "load_pem",
     "load_pkcs12",
+    "look_at_self_signed",
+    "make_self_signed",
     "self_signed",
 ]

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import stat
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.logger import Logger
@@ -37,7 +34,6 @@ PrivateKey = (
     | rsa.RSAPrivateKey
 )
 EXPIRY_WARNING = timedelta(days=14)
-SELF_SIGNED_LIFETIME = timedelta(days=3652)
 
 # RFC 7468 §11 and, for the traditional form, RFC 1421 §4.6.1.1.
 _ENCRYPTED = re.compile(rb"^(-----BEGIN ENCRYPTED |Proc-Type: 4,ENCRYPTED)", re.MULTILINE)
@@ -108,15 +104,29 @@ def load_pem(
     """
     key_path = private_key or certificates
     data = _read(key_path, secret=True)
+    key = _private_key(data, key_path, passphrase)
+    return _identity(certificates, key, _read_certificates(certificates))
+
+
+def read_pem(data: bytes, path: Path) -> Identity:
+    """
+    Return the identity in the content of a PEM file, as `load_pem` does.
+
+    :param path: where it is from.
+    :raises IdentityError: as `load_pem`.
+    """
+    return _identity(path, _private_key(data, path, None), _certificates(data, path))
+
+
+def _private_key(data: bytes, key_path: Path, passphrase: bytes | None) -> object:
     encrypted = _ENCRYPTED.search(data) is not None
     if encrypted and not passphrase:
         raise IdentityError(f"{key_path}: the private key is encrypted, no passphrase was given")
     try:
-        key = serialization.load_pem_private_key(data, passphrase if encrypted else None)
+        return serialization.load_pem_private_key(data, passphrase if encrypted else None)
     except (ValueError, UnsupportedAlgorithm) as error:
         fault = "the passphrase is wrong" if encrypted else "no private key in PEM format"
         raise IdentityError(f"{key_path}: {fault}") from error
-    return _identity(certificates, key, _read_certificates(certificates))
 
 
 def from_pem(pem: bytes, source: str) -> Identity:
@@ -150,42 +160,6 @@ def load_pkcs12(path: Path, passphrase: bytes | None) -> Identity:
     if not certificates:
         raise IdentityError(f"{path}: holds no certificate")
     return _identity(path, content.key, certificates)
-
-
-def self_signed(folder: Path, hostname: str) -> Identity:
-    """
-    Return the identity kept in ``identity.pem`` below a folder; make it if there is none yet.
-
-    It is valid for ten years, for `hostname`, ``localhost``, 127.0.0.1 and ::1, and clients
-    can trust it by that very file (``curl --cacert``).  One that has expired or is for another
-    host is replaced; one that cannot be read is not, since it may be yours.
-
-    :param folder: made with mode 0700 if missing; the file has mode 0600.
-    :param hostname: a DNS name, also an international one, or an IP address.
-    :raises IdentityError: the folder cannot be written, the kept file is broken, or `hostname`
-        can stand in no certificate.
-    """
-    path = folder / "identity.pem"
-    subject = _general_name(hostname, path)
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            # Of several processes starting at once, one writes and the others read what it wrote.
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            identity = load_pem(path) if path.exists() else None
-            if identity is None or not _serves(identity, subject):
-                _replace(path, _make_self_signed(subject))
-                os.fsync(lock)  # the new name lasts, not only the file's content
-                identity = load_pem(path)
-                _log.info(
-                    "{path}: made a self-signed certificate for {name}", path=path, name=hostname
-                )
-            return identity
-        finally:
-            os.close(lock)
-    except OSError as error:
-        raise IdentityError(f"{error.filename or folder}: {error.strerror}") from error
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -331,19 +305,30 @@ def _printable(name: bytes) -> str:
 def _read(path: Path, *, secret: bool = False) -> bytes:
     try:
         with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            mode = os.fstat(file.fileno()).st_mode
             data = file.read()
     except OSError as error:
         raise IdentityError(f"{path}: {error.strerror}") from error
-    if secret and mode & (stat.S_IRGRP | stat.S_IROTH):
-        _log.warn(
-            "{path}: others may read this private key (mode {mode})", path=path, mode=f"{mode:04o}"
-        )
+    if secret:
+        warn_of_readers(path, mode)
     return data
 
 
+def warn_of_readers(path: Path, mode: int) -> None:
+    """Say so if others may read the file of a private key."""
+    if mode & (stat.S_IRGRP | stat.S_IROTH):
+        _log.warn(
+            "{path}: others may read this private key (mode {mode})",
+            path=path,
+            mode=f"{stat.S_IMODE(mode):04o}",
+        )
+
+
 def _read_certificates(path: Path) -> Sequence[x509.Certificate]:
-    data = _read(path)
+    return _certificates(_read(path), path)
+
+
+def _certificates(data: bytes, path: Path) -> Sequence[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(data)
     except ValueError as error:
@@ -392,58 +377,3 @@ def _warn_of_expiry(identity: Identity) -> None:
             expires="expires" if now < identity.expires else "expired",
             date=identity.expires.date(),
         )
-
-
-def _general_name(hostname: str, path: Path) -> x509.DNSName | x509.IPAddress:
-    with suppress(ValueError):
-        return x509.IPAddress(ip_address(hostname))
-    # IDNA also refuses labels that are empty or longer than 63 octets (RFC 1034 §3.1).
-    with suppress(UnicodeError):
-        if name := hostname.lower().rstrip(".").encode("idna").decode("ascii"):
-            return x509.DNSName(name)
-    raise IdentityError(f"{path}: {hostname!r} can stand in no certificate")
-
-
-def _serves(identity: Identity, name: x509.GeneralName) -> bool:
-    return name in (_alternatives(identity.chain[0]) or ()) and datetime.now(UTC) < identity.expires
-
-
-def _make_self_signed(subject: x509.DNSName | x509.IPAddress) -> bytes:
-    key = ec.generate_private_key(ec.SECP256R1())
-    # At most 64 characters: RFC 5280 appendix A.1, ub-common-name.  Clients read the others.
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, str(subject.value)[:64])])
-    own_host = map(ip_address, ("127.0.0.1", "::1"))
-    names = (subject, x509.DNSName("localhost"), *map(x509.IPAddress, own_host))
-    now = datetime.now(UTC)
-    # No authority: Firefox, Thunderbird and rustls object to a server whose certificate says it
-    # is one; OpenSSL trusts a certificate it is given even if it does not.
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))  # clients whose clocks are behind
-        .not_valid_after(now + SELF_SIGNED_LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName(dict.fromkeys(names)), critical=False)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return key.private_bytes(
-        _PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    ) + certificate.public_bytes(_PEM)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    new = path.with_suffix(".new")
-    new.unlink(missing_ok=True)  # a crash left it: whoever holds the lock is alone here
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    new.replace(path)

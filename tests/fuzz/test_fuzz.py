@@ -31,9 +31,6 @@ def test_no_session_breaks_anything(clean_reactor: list[Any]) -> None:
     assert not wrong
 
 
-@pytest.mark.xfail(
-    strict=False, reason="a client that has closed its sending side is not answered to its end yet"
-)
 def test_a_client_that_closes_its_sending_side_hears_what_others_hear(
     clean_reactor: list[Any], tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from smtpcb.handlers.capture import prepare, store, unique_name
+from smtpcb.handlers._maildir import opened, prepare, store, unique_name
 
 
 def message(source: random.Random, largest: int) -> bytes:
@@ -45,14 +45,14 @@ class KillingLayer:
         self._left = dies_at
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
             if self._left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
             self._left -= 1
             if name == "write":
                 descriptor, octets = arguments
                 return os.write(descriptor, octets[: (len(octets) + 1) // 2])
-            return getattr(os, name)(*arguments)
+            return getattr(os, name)(*arguments, **named)
 
         return call
 
@@ -64,7 +64,9 @@ def store_messages(
     for _ in range(messages):
         octets = message(source, 100_000)
         pieces = [octets[:50_000], octets[50_000:]]
-        path = store(maildir, pieces, name=unique_name(len(octets)), os_layer=os_layer)
+        name = unique_name(len(octets))
+        with opened(maildir) as box:
+            path = store(box, pieces, name=name, envelope=lambda: b"{}", os_layer=os_layer)
         os.write(output, path.name.encode() + b"\n")
 
 

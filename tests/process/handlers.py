@@ -9,7 +9,7 @@ from twisted.application.service import Service
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from smtpcb import Connection, Envelope, Reason, Reply, ReversePath
+from smtpcb import Connection, Envelope, Reason, Reply
 
 
 class Slow:
@@ -19,20 +19,20 @@ class Slow:
         await deferLater(reactor, 0.5)
         note(f"message {envelope.content.size_octets}")
 
-    def aborted(self, reason: Reason) -> None:
+    def aborted(self, reason: Reason, envelope: Envelope) -> None:
         note(f"aborted {reason.name}")
 
-    def disconnected(self, reason: Reason) -> None:
+    def disconnected(self, reason: Reason, connection: Connection) -> None:
         note(f"disconnected {reason.name}")
 
 
 class Dropping:
     """Streams the content to nowhere."""
 
-    def mail(self, reverse_path: ReversePath, parameters: object) -> None:
+    def mail(self, envelope: Envelope) -> None:
         self.octets = 0
 
-    def chunk(self, octets: bytes) -> None:
+    def chunk(self, octets: bytes, envelope: Envelope) -> None:
         self.octets += len(octets)
 
     def message(self, envelope: Envelope) -> None:

@@ -9,19 +9,7 @@ import pytest
 from .stops import stop_under_load
 
 
-@pytest.mark.parametrize(
-    "workers",
-    [
-        1,
-        pytest.param(
-            2,
-            marks=pytest.mark.xfail(
-                strict=False, reason="a worker takes the two ways to be told for two signals"
-            ),
-        ),
-    ],
-    ids=["alone", "workers"],
-)
+@pytest.mark.parametrize("workers", [1, 2], ids=["alone", "workers"])
 def test_nobody_is_cut_in_mid_message(tmp_path: Path, workers: int) -> None:
     """
     A service manager sends its SIGTERM to each process of the service; that is one stop.

@@ -145,7 +145,7 @@ def stop_under_load(server: Server, *, workers_first: bool) -> None:
     group.insert(len(group) if workers_first else 0, server.process.pid)
     clients = [Client(server.port) for _ in range(8)]
     idle = [Client(server.port) for _ in range(8)]
-    sending = Thread(target=send_until_the_end, args=(server.port,))
+    sending = Thread(target=send_until_the_end, args=(Client(server.port),))
     sending.start()
     for client in clients:
         client.begin()
@@ -163,9 +163,9 @@ def stop_under_load(server: Server, *, workers_first: bool) -> None:
     sending.join()
 
 
-def send_until_the_end(port: int) -> None:
+def send_until_the_end(client: Client) -> None:
     """Send messages on one connection until the server ends it, after a transaction or before."""
-    with Client(port) as client, suppress(AssertionError, OSError):
+    with client, suppress(AssertionError, OSError):
         while True:
             client.send(CONTENT)
 

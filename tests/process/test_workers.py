@@ -224,7 +224,7 @@ def test_certificates_are_reloaded_in_all(tmp_path: Path) -> None:
         write_pem(path, new.certificate, new.private_key)
         server.signal(signal.SIGHUP)
         for number in (1, 2):
-            line = f"[worker {number}: smtpcb#info] certificates reloaded"
+            line = f"[worker {number}: smtpcb.server#info] certificates reloaded"
             wait_until(lambda line=line: line in server.log)
         assert {seen(server) for _ in range(20)} == {new.der}
 

@@ -6,25 +6,36 @@ import fcntl
 import hashlib
 import json
 import time
-from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from smtpcb import Envelope, threaded
+from smtpcb import Connection, Envelope, Reason, Recipient, threaded
 
 NOTES = "notes"
+# Who has come, and who has gone again.
+CAME, WENT = "came", "went"
 # A look-up in a database: short, and yet longer than a client on loopback takes to go.
 LOOK_UP_SECONDS = 0.02
 
 
-class Plain:
+class Counted:
+    """Notes who was there."""
+
+    def connected(self, connection: Connection) -> None:
+        add(CAME, connection.id)
+
+    def disconnected(self, reason: Reason, connection: Connection) -> None:
+        add(WENT, connection.id)
+
+
+class Plain(Counted):
     """Answers at once; a mailbox may refuse for good, or for as long as a file is not there."""
 
     extensions = frozenset({"DSN"})
 
-    def rcpt(self, *arguments: Any) -> object:
-        mailbox = str(getattr(arguments[0], "forward_path", arguments[0]))
+    def rcpt(self, recipient: Recipient, envelope: Envelope) -> object:
+        mailbox = str(recipient)
         if mailbox.startswith("unknown@"):
             return 550, "No such user"
         if mailbox.startswith("busy@"):
@@ -38,10 +49,10 @@ class Plain:
         note(envelope)
 
 
-class Slow:
+class Slow(Counted):
     """Looks each recipient up before it answers."""
 
-    async def rcpt(self, *arguments: Any) -> None:
+    async def rcpt(self, recipient: Recipient, envelope: Envelope) -> None:
         await deferLater(reactor, LOOK_UP_SECONDS)
 
     async def message(self, envelope: Envelope) -> None:
@@ -50,10 +61,10 @@ class Slow:
 
 
 @threaded
-class Threaded:
+class Threaded(Counted):
     """The same for code that blocks."""
 
-    def rcpt(self, *arguments: Any) -> None:
+    def rcpt(self, recipient: Recipient, envelope: Envelope) -> None:
         time.sleep(LOOK_UP_SECONDS)
 
     def message(self, envelope: Envelope) -> None:
@@ -71,6 +82,11 @@ def note(envelope: Envelope) -> None:
         "content": content[:4096].decode("utf-8", "surrogateescape"),
         "tls": envelope.connection.tls is not None,
     }
-    with open(NOTES, "a") as file:
+    add(NOTES, json.dumps(line))
+
+
+def add(name: str, line: str) -> None:
+    """Add a line to a file, as others may do at the same time."""
+    with open(name, "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(json.dumps(line) + "\n")
+        file.write(line + "\n")

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..running import Server, running
-from .handlers import NOTES
+from ..running import Server, running, wait_until
+from .handlers import CAME, NOTES, WENT
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,6 +34,20 @@ def open_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def recorded(server: Server) -> list[Path]:
+    """Return all transcripts, once everybody who has come has gone and stands in one."""
+
+    def ids(name: str) -> set[str]:
+        path = server.folder / name
+        return set(path.read_text().splitlines()) if path.exists() else set()
+
+    def finished() -> set[str]:
+        return {path.stem for path in server.transcripts() if ": closed: " in path.read_text()}
+
+    wait_until(lambda: ids(CAME) == ids(WENT) == finished())
+    return server.transcripts()
 
 
 def notes(server: Server) -> list[dict[str, Any]]:

@@ -32,6 +32,9 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "transcripts": ("/x", Path("/x")),
     "transcript-content": ("head", "head"),
     "transcript-days": ("1.5", 1.5),
+    "transcript-sessions": ("all", "all"),
+    "transcript-octets": ("2k", 2048),
+    "transcript-files": ("30", 30),
     "tls-certificate": ("/x", Path("/x")),
     "tls-key": ("/x", Path("/x")),
     "tls-pkcs12": ("/x", Path("/x")),
@@ -44,6 +47,8 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "recipients": ("7", 7),
     "connections": ("8", 8),
     "connections-per-address": ("9", 9),
+    "connections-per-network": ("21", 21),
+    "refusals": ("22", 22),
     "errors": ("3", 3),
     "free-errors": ("2", 2),
     "messages": ("4", 4),
@@ -62,6 +67,9 @@ SAMPLES: dict[str, tuple[str, Any]] = {
 }
 WRONG = {
     "transcript-content": ["", "some"],
+    "transcript-sessions": ["", "some"],
+    "transcript-octets": ["", "x", "-1"],
+    "transcript-files": ["", "x", "1k"],
     "transcript-days": ["", "x", "-1", "inf", "nan"],
     "state": [""],
     "bare-newline": ["keep"],

@@ -42,7 +42,7 @@ def outcome(checker: PasswordFile, name: bytes, password: bytes) -> Any:
 
 def cannot_tell(found: Any) -> bool:
     """Whether the client is asked to try again later."""
-    return isinstance(found, Refusal) and found.reply is CANNOT_TELL
+    return isinstance(found, Refusal) and found.answer is CANNOT_TELL
 
 
 class TestLines:

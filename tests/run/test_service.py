@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import importlib
+import importlib.machinery
 import os
 import signal
 import smtplib
@@ -19,27 +21,26 @@ import pytest_twisted
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, gatherResults, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.task import Clock, deferLater
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.logger import LogEvent, capturedLogs, formatEvent
+from twisted.logger import capturedLogs, formatEvent
 from twisted.web.resource import Resource
 from twisted.web.server import Site
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
-from smtpcb.run import _build as service_module
-from smtpcb.run._build import (
-    RELOAD_SECONDS,
-    ServerService,
-    StartError,
-    make_service,
-)
+from smtpcb.interfaces import IReadyMadeHandler, ISmtpHandlerSetting
 from smtpcb.run._options import BY_NAME, ConfigurationError, read_value, resolve
 from smtpcb.run._passwords import PasswordFile
+from smtpcb.run._server import ServerService
+from smtpcb.run._start import StartError
+from smtpcb.run.build import _handler as handler_module
+from smtpcb.run.build import make_service
+from smtpcb.run.build._python import import_handler
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._port import DirectPort
 from smtpcb.server._service import SmtpService
 from smtpcb.smtp.sasl import Credentials
-from smtpcb.tls import IdentityError
-from smtpcb.transcript import TranscriptFolder, TranscriptSettings
 from tests.certificates import Issued, make_authority, make_identity, write_pem, write_pkcs12
 from tests.running import ANY_PORT
 
@@ -208,7 +209,7 @@ class TestRunning:
             def message(self, envelope: object) -> None:
                 happened.append("message")
 
-        monkeypatch.setattr(service_module, "import_handler", lambda path, where: Handler())
+        monkeypatch.setattr(handler_module, "import_handler", lambda path, where: Handler())
         service = start(handler="python:a.b", no_tls=True)
 
         def send() -> None:
@@ -358,11 +359,13 @@ class TestIdentities:
         seen = []
 
         class Handler:
-            def secured(self, tls: Any) -> None:
+            discards_content = True
+
+            def secured(self, tls: Any, connection: object) -> None:
                 seen.append(tls.client_certificate)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(service_module, "import_handler", lambda path, where: Handler)
+            patch.setattr(handler_module, "import_handler", lambda path, where: Handler)
             service = start(
                 handler="python:a.b",
                 tls_certificate=write_pem(
@@ -413,7 +416,8 @@ class TestIdentities:
         with capturedLogs() as events:
             path.write_text("broken")
             os.kill(os.getpid(), signal.SIGHUP)
-            await deferLater(reactor, 0.05)
+            while not events:
+                await deferLater(reactor, 0.01)
         assert texts(events) == [f"certificates not reloaded: {path}: no private key in PEM format"]
         found, _ = await in_thread(lambda: session(port_of(service), trusting(old)))
         assert found == old.der
@@ -421,7 +425,8 @@ class TestIdentities:
         write_pem(path, new.certificate, new.private_key)
         with capturedLogs() as events:
             os.kill(os.getpid(), signal.SIGHUP)
-            await deferLater(reactor, 0.05)
+            while not events:
+                await deferLater(reactor, 0.01)
         assert texts(events) == ["certificates reloaded"]
         found, _ = await in_thread(lambda: session(port_of(service), trusting(new)))
         assert found == new.der
@@ -479,7 +484,7 @@ class TestLogins:
                 pass
 
         class Knowing(Plain):
-            def authenticate(self, credentials: Credentials) -> bool:
+            def authenticate(self, credentials: Credentials, connection: object) -> bool:
                 return True
 
         for handler, auth, expected in [
@@ -488,7 +493,7 @@ class TestLogins:
             (Knowing, (), True),
         ]:
             monkeypatch.setattr(
-                service_module, "import_handler", lambda path, where, handler=handler: handler
+                handler_module, "import_handler", lambda path, where, handler=handler: handler
             )
             service = start(handler="python:a.b", auth=auth, no_tls=True, allow_insecure_auth=True)
             keywords = await in_thread(lambda service=service: offered(port_of(service)))
@@ -510,88 +515,9 @@ class TestLogins:
         with capturedLogs() as events:
             _, code = await in_thread(lambda: session(port_of(service), trusted, "bob", "hidden"))
         assert 400 <= code < 500
-        [said] = [text for text in texts(events) if "authenticate failed" in text]
+        [said] = [text for text in texts(events) if "authenticate of" in text]
         assert "KeyError" in said
         assert "hidden" not in "".join(texts(events))
-
-
-class TestRegularTasks:
-    """What is done every hour and every day."""
-
-    def service(self, clock: Clock, tmp_path: Path, identities: Any = None) -> ServerService:
-        settings = TranscriptSettings(tmp_path / "transcripts")
-        factory = SmtpServerFactory(_Nothing(), reactor=clock)
-        return ServerService(
-            clock,
-            SmtpService([], factory),
-            0,
-            object(),
-            identities,
-            TranscriptFolder(settings, clock),
-            [],
-        )
-
-    def test_transcripts_are_cleared_up(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """The folder is started with the service, and the service has stopped when it has."""
-        said = []
-        closed: Deferred[None] = Deferred()
-        monkeypatch.setattr(TranscriptFolder, "start", lambda _: said.append("start"))
-        monkeypatch.setattr(TranscriptFolder, "close", lambda _: said.append("close") or closed)
-        clock = Clock()
-        service = self.service(clock, tmp_path)
-        assert said == []
-        service.startService()
-        assert said == ["start"]
-        stopped = service.stopService()
-        assert said == ["start", "close"]
-        assert not stopped.called
-        closed.callback(None)
-        assert stopped.called
-        assert not clock.getDelayedCalls()
-
-    def test_certificates_are_reloaded_every_day(self, tmp_path: Path) -> None:
-        """One that was exchanged is in use a day later, whatever went wrong the day before."""
-
-        class Identities:
-            reloads = 0
-
-            def reload(self) -> None:
-                self.reloads += 1
-                if self.reloads == 1:
-                    raise IdentityError("broken")
-
-        clock, identities = Clock(), Identities()
-        service = self.service(clock, tmp_path, identities)
-        with capturedLogs() as events:
-            service.startService()
-            assert identities.reloads == 0
-            clock.pump([RELOAD_SECONDS / 2] * 4)
-        assert identities.reloads == 2
-        assert texts(events)[-2:] == [
-            "certificates not reloaded: broken",
-            "certificates reloaded",
-        ]
-        service.stopService()
-        assert service._transcripts is not None
-        assert service._transcripts.flush()
-        assert not clock.getDelayedCalls()
-
-    def test_a_task_that_fails(self, tmp_path: Path, clean_reactor: list[LogEvent]) -> None:
-        """What nobody has foreseen is logged, and the server goes on."""
-
-        class Identities:
-            def reload(self) -> None:
-                raise KeyError("what")
-
-        clock = Clock()
-        service = self.service(clock, tmp_path, Identities())
-        service.startService()
-        clock.pump([RELOAD_SECONDS] * 2)
-        assert texts(clean_reactor) == ["a regular task failed"] * 2
-        clean_reactor.clear()
-        service.stopService()
 
 
 class TestSettings:
@@ -634,7 +560,7 @@ class TestSettings:
 
     def test_transcripts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Capture has them unasked; a handler of one's own only when asked."""
-        monkeypatch.setattr(service_module, "import_handler", lambda path, where: _Nothing)
+        monkeypatch.setattr(handler_module, "import_handler", lambda path, where: _Nothing)
         wanted = {"transcripts": tmp_path / "t"}
         own = {"handler": "python:a.b"}
         for said, expected in [
@@ -653,11 +579,17 @@ class TestSettings:
         settings = service.smtp.factory.transcripts.settings
         assert (settings.content, settings.keep_days) == ("head", 2.0)
 
-    def test_the_folder_of_the_capture(self, tmp_path: Path) -> None:
-        """`capture:FOLDER` puts the Maildir there, and nothing else."""
-        made(tmp_path, no_tls=True, no_transcripts=True, handler=f"capture:{tmp_path}/mail/dir")
-        assert sorted(path.name for path in (tmp_path / "mail/dir").iterdir()) == [
+    def test_the_folder_of_the_capture(self, start: Start, tmp_path: Path) -> None:
+        """`capture:FOLDER` puts the Maildir there, and nothing else; a colon may be in its name."""
+        place = tmp_path / "mail/a:b"
+        service = made(tmp_path, no_tls=True, no_transcripts=True, handler=f"capture:{place}")
+        assert service.report == [f"messages: {place}/new"]
+        assert not (tmp_path / "mail").exists()
+        start(no_tls=True, no_transcripts=True, handler=f"capture:{place}:keep-days=3")
+        assert sorted(path.name for path in place.iterdir()) == [
+            ".smtpcb-maildir",
             "cur",
+            "envelopes",
             "new",
             "tmp",
         ]
@@ -671,19 +603,266 @@ class TestSettings:
             name = "mine"
             help = "Mine."
 
-            def make(self, argument: str) -> object:
+            def make(self, argument: str, setting: object) -> object:
                 asked.append(argument)
                 if not argument:
                     raise ValueError("two\nlines")
                 return _Nothing
 
-        monkeypatch.setattr(service_module, "getPlugins", lambda interface: [Plugin()])
+        monkeypatch.setattr(handler_module, "getPlugins", lambda interface: [Plugin()])
         made(tmp_path, no_tls=True, handler="mine:a:b")
         with pytest.raises(ConfigurationError, match="--handler mine: two lines"):
             made(tmp_path, no_tls=True, handler="mine")
-        with pytest.raises(ConfigurationError, match="there are capture, python, mine"):
+        with pytest.raises(ConfigurationError, match="there are capture, mine, python"):
             made(tmp_path, no_tls=True, handler="yours")
         assert asked == ["a:b", ""]
+
+
+class TestReadyMade:
+    """What a handler says of itself, whoever has made it."""
+
+    @pytest.fixture
+    def handler(self, monkeypatch: pytest.MonkeyPatch) -> Demanding:
+        """A plug-in's handler."""
+        handler = Demanding()
+
+        class Plugin:
+            name = "mine"
+            help = "Mine."
+
+            def make(self, argument: str, setting: Any) -> object:
+                verifyObject(ISmtpHandlerSetting, setting)
+                handler.setting = setting
+                return handler
+
+        monkeypatch.setattr(handler_module, "getPlugins", lambda interface: [Plugin()])
+        return handler
+
+    def test_the_server_fits_it(self, tmp_path: Path, handler: Demanding) -> None:
+        """As for capture, of which the server knows no more than of anybody's."""
+        service = made(tmp_path, handler="mine")
+        settings = service.smtp.factory.settings
+        assert settings.lenient_addresses
+        assert settings.bare_newline == "normalize"
+        assert settings.allow_insecure_auth
+        assert service.report is not None
+        assert service.report[:2] == ["my line", f"transcripts: {tmp_path}/state/transcripts"]
+        assert not (tmp_path / "state").exists()
+        handler.setting.make_state()
+        assert (tmp_path / "state").stat().st_mode & 0o7777 == 0o700
+
+    def test_what_the_user_says_stands_before(self, tmp_path: Path, handler: Demanding) -> None:
+        """A switch can be turned off in a file."""
+        values: dict[str, Any] = {"listen": (ANY_PORT,), "state": tmp_path, "handler": "mine"}
+        off = {"lenient_addresses": False, "bare_newline": "refuse", "allow_insecure_auth": False}
+        settings = make_service(resolve(values, off)).smtp.factory.settings
+        assert not settings.lenient_addresses
+        assert settings.bare_newline == "refuse"
+        assert not settings.allow_insecure_auth
+
+    @pytest.mark.parametrize(
+        ("listen", "alone"),
+        [
+            (("tcp:0:interface=127.0.0.1", r"tcp6:0:interface=\:\:1", "unix:/tmp/x"), True),
+            (("tcp:0:interface=127.9.9.9",), True),
+            (("tcp:0",), False),
+            (("tcp6:0",), False),
+            ((ANY_PORT, "tcp:0:interface=192.0.2.1"), False),
+            (("tcp:0:interface=localhost.example.org",), False),
+        ],
+    )
+    def test_passwords_in_the_clear(
+        self, tmp_path: Path, handler: Demanding, listen: tuple[str, ...], alone: bool
+    ) -> None:
+        """Only where any login will do, and nobody but this machine can listen to it."""
+        service = made(tmp_path, handler="mine", listen=listen)
+        assert service.smtp.factory.settings.allow_insecure_auth == alone
+        service = made(tmp_path, handler="mine", listen=listen, auth=("memory:a:b",))
+        assert not service.smtp.factory.settings.allow_insecure_auth
+        handler.takes_any_login = False
+        service = made(tmp_path, handler="mine", listen=listen)
+        assert not service.smtp.factory.settings.allow_insecure_auth
+
+    def test_its_warnings_are_logged(self, tmp_path: Path, handler: Demanding) -> None:
+        """Each is one line."""
+        handler.found = ["be\ncareful"]
+        with capturedLogs() as events:
+            made(tmp_path, handler="mine", no_tls=True)
+        assert texts(events) == ["be careful"]
+
+    @pytest.mark.parametrize(
+        ("error", "line"),
+        [
+            (ValueError("no\ngood"), "--handler mine: no good"),
+            (OSError(5, "Input/output error", "/x"), "--handler mine: /x: Input/output error"),
+        ],
+    )
+    def test_what_stops_it(
+        self, tmp_path: Path, handler: Demanding, error: Exception, line: str
+    ) -> None:
+        """It is known before anything is bound."""
+        handler.found = error
+        with pytest.raises(ConfigurationError, match=line):
+            made(tmp_path, handler="mine")
+
+    @pytest.mark.parametrize(
+        ("error", "line"),
+        [
+            (ValueError("no\ngood"), "--handler: no good"),
+            (OSError(5, "Input/output error", "/x"), "--handler: /x: Input/output error"),
+        ],
+    )
+    def test_what_stops_it_when_it_starts(
+        self,
+        tmp_path: Path,
+        handler: Demanding,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+        error: Exception,
+        line: str,
+    ) -> None:
+        """One line, and the ports are closed again."""
+        monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+        handler.failure = error
+        service = made(tmp_path, handler="mine", no_tls=True)
+        service.privilegedStartService()
+        with pytest.raises(StartError, match=line):
+            service.startService()
+        assert capfd.readouterr().err == f"smtpcb: {line}\n"
+        assert service.smtp.ports == []
+        service.report = None  # a worker's
+        with pytest.raises(ConfigurationError, match=line):
+            service.startService()
+
+    def test_an_object_of_one_s_own_that_says_so(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It need not be a plug-in's; a service that says nothing keeps its traceback."""
+        monkeypatch.setattr(handler_module, "import_handler", lambda path, where: Demanding())
+        service = made(tmp_path, handler="python:a.b", no_tls=True)
+        assert service.smtp.factory.settings.lenient_addresses
+
+        class Broken(Service):
+            def startService(self) -> None:
+                raise ValueError("where?")
+
+            def message(self, envelope: object) -> None:
+                pass
+
+        monkeypatch.setattr(handler_module, "import_handler", lambda path, where: Broken())
+        with pytest.raises(ValueError, match="where"):
+            made(tmp_path, handler="python:a.b", no_tls=True).startService()
+
+    def test_one_that_lacks_what_it_says_it_has(
+        self, tmp_path: Path, handler: Demanding, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The line names it."""
+        monkeypatch.delattr(Demanding, "bare_newline")
+        with pytest.raises(ConfigurationError, match=r"--handler: .*bare_newline"):
+            made(tmp_path, handler="mine")
+
+    def test_a_plug_in_that_is_broken(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One of another edition takes other arguments: that is one line, too."""
+
+        class Plugin:
+            name = "mine"
+            help = "Mine."
+
+            def make(self, argument: str) -> object:
+                return _Nothing
+
+        monkeypatch.setattr(handler_module, "getPlugins", lambda interface: [Plugin()])
+        with pytest.raises(ConfigurationError, match=r"--handler mine: TypeError: .*arguments? bu"):
+            made(tmp_path, handler="mine")
+
+    def test_everything_that_is_asked_for_is_declared(self) -> None:
+        """What a handler that says nothing is taken for is a provider of the interface too."""
+        verifyObject(IReadyMadeHandler, handler_module.Undemanding())
+        verifyObject(IReadyMadeHandler, Demanding())
+        settings = handler_module.wishes_of(object())
+        assert not settings.takes_any_login
+        assert list(settings.check()) == []
+
+
+@implementer(IReadyMadeHandler)
+class Demanding(Service):
+    """It wants all that can be wanted."""
+
+    lenient_addresses = True
+    bare_newline = "normalize"
+    transcripts = True
+    takes_any_login = True
+    folders = ()
+    report = ("my line",)
+    setting: Any = None
+    found: Any = ()
+    failure: Exception | None = None
+
+    def check(self) -> list[str]:
+        if isinstance(self.found, Exception):
+            raise self.found
+        return list(self.found)
+
+    def startService(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    def authenticate(self, credentials: object, connection: object) -> bool:
+        return True
+
+    def message(self, envelope: object) -> None:
+        pass
+
+
+class TestOwnModules:
+    """What ``python:`` imports, from where."""
+
+    @pytest.fixture
+    def here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "path", [one for one in sys.path if one not in ("", os.getcwd())])
+        return tmp_path
+
+    def test_a_file_that_is_called_as_one_of_python_s(self, here: Path) -> None:
+        """It hides nothing that somebody else imports, now or later."""
+        standard = ["email", "json", "colorsys"]
+        for name in standard:
+            (here / f"{name}.py").write_text("raise RuntimeError('shadowed')")
+        (here / "own_inbox.py").write_text(
+            "import email, json\nclass Inbox:\n    def message(self, envelope): pass\n"
+        )
+        try:
+            import_handler("own_inbox.Inbox", "--handler python:own_inbox.Inbox")
+            importlib.invalidate_caches()
+            for name in standard:
+                spec = importlib.machinery.PathFinder.find_spec(name)
+                assert spec is not None
+                assert not str(spec.origin).startswith(str(here)), name
+        finally:
+            sys.modules.pop("own_inbox", None)
+
+    def test_a_file_that_is_called_as_an_installed_one(self, here: Path) -> None:
+        """The user's stands before that, as it would in a script."""
+        (here / "pytest_twisted.py").write_text("")
+        with pytest.raises(ConfigurationError, match=r"MODULE\.NAME is wanted"):
+            import_handler("x", "--handler python:x")
+        with pytest.raises(ConfigurationError, match="cannot import no_such_module"):
+            import_handler("no_such_module.X", "--handler python:no_such_module.X")
+        importlib.invalidate_caches()
+        spec = importlib.machinery.PathFinder.find_spec("pytest_twisted")
+        assert spec is not None
+        assert str(spec.origin).startswith(str(here))
+
+    def test_a_python_that_has_no_standard_library_in_files(
+        self, here: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Then it comes last."""
+        monkeypatch.setattr(sys, "path", ["/frozen.zip"])
+        with pytest.raises(ConfigurationError):
+            import_handler("no_such_module.X", "--handler python:no_such_module.X")
+        assert sys.path == ["/frozen.zip", str(here)]
 
 
 class _Nothing:
@@ -703,45 +882,6 @@ def offered(port: int) -> dict[str, str]:
     with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
         client.ehlo()
         return dict(client.esmtp_features)
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
-def test_what_is_kept_belongs_to_the_user_that_twistd_becomes(tmp_path: Path) -> None:
-    """``twistd --uid`` binds port 25 as root; messages are kept as somebody else."""
-    state = tmp_path / "state"
-    values = {"listen": (ANY_PORT,), "state": state}
-    service = make_service(resolve(values, {}), owner=(65534, 65534))
-    for kept in ("", "identity.pem", "Maildir", "Maildir/new", "Maildir/tmp", "transcripts"):
-        assert (state / kept).stat().st_uid == 65534, kept
-        assert (state / kept).stat().st_gid == 65534, kept
-    assert service.smtp.ports == []
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
-def test_the_folder_above_belongs_to_that_user_too(tmp_path: Path) -> None:
-    """Whoever may not enter it could keep nothing in it, whoever's the certificate is."""
-    issued = make_identity(["localhost"])
-    path = write_pem(tmp_path / "id.pem", issued.certificate, issued.private_key)
-    state = tmp_path / "state"
-    values = {"listen": (ANY_PORT,), "state": state, "tls_certificate": path}
-    make_service(resolve(values, {}), owner=(65534, 65534))
-    for kept in ("", "Maildir", "Maildir/new", "transcripts"):
-        assert (state / kept).stat().st_uid == 65534, kept
-    assert path.stat().st_uid == 0
-
-
-def test_a_folder_that_cannot_be_given_away_is_a_mistake(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every message would be refused later on."""
-
-    def refuse(path: Path, *_: int, **__: bool) -> None:
-        raise PermissionError(1, "Operation not permitted", str(path))
-
-    monkeypatch.setattr(os, "chown", refuse)
-    values = {"listen": (ANY_PORT,), "state": tmp_path / "state"}
-    with pytest.raises(ConfigurationError, match=r"--uid: .*: Operation not permitted"):
-        make_service(resolve(values, {}), owner=(1, 1))
 
 
 def test_replies_leave_at_once_unless_told_otherwise(start: Start) -> None:

@@ -13,10 +13,11 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.internet.tcp import Port
 
-from smtpcb.run._build import endpoints_of
 from smtpcb.run._options import resolve
 from smtpcb.run._sockets import SocketReactor, for_ipv6_alone, is_ipv6, ports_of_both_families
-from smtpcb.server._transport import DirectPort, DirectReactor
+from smtpcb.run.build import endpoints_of
+from smtpcb.server._direct import at_once
+from smtpcb.server._port import DirectPort
 
 
 def has_ipv6() -> bool:
@@ -99,21 +100,27 @@ def free() -> int:
         return int(probe.getsockname()[1])
 
 
-REACTORS: list[Callable[[], Any]] = [lambda: reactor, lambda: DirectReactor(reactor), SocketReactor]
+WAYS: list[tuple[Callable[[], Any], bool]] = [
+    (lambda: reactor, False),
+    (lambda: reactor, True),
+    (SocketReactor, False),
+]
 
 
 @needs_ipv6
-@pytest.mark.parametrize("make", REACTORS, ids=["as Twisted has it", "direct", "workers"])
+@pytest.mark.parametrize(("make", "direct"), WAYS, ids=["as Twisted has it", "direct", "workers"])
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_one_number_for_both_families(
-    free: int, make: Callable[[], Any], order: tuple[int, int]
+    free: int, make: Callable[[], Any], direct: bool, order: tuple[int, int]
 ) -> None:
     """``tcp:25`` and ``tcp6:25`` stand beside each other, and each takes its own clients."""
     both = [f"tcp:{free}", f"tcp6:{free}"]
     listen = tuple(both[at] for at in order)
     found: list[Any] = []
-    for endpoint in endpoints_of(resolve({"listen": listen}, {}), make(), make()):
-        endpoint.listen(Factory()).addCallbacks(found.append, lambda failure: failure.trap())
+    for endpoint in endpoints_of(resolve({"listen": listen}, {}), make(), direct=direct):
+        # As a service does it.
+        opening = at_once(endpoint, reactor) if direct else endpoint
+        opening.listen(Factory()).addCallbacks(found.append, lambda failure: failure.trap())
     assert len(found) == 2
     four, six = (found[at] for at in order)
     assert four.getHost() == IPv4Address("TCP", "0.0.0.0", free)
@@ -122,7 +129,7 @@ def test_one_number_for_both_families(
     for host in ("127.0.0.1", "::1"):
         socket.create_connection((host, free), 5).close()
     if isinstance(four, Port):
-        assert isinstance(four, DirectPort) == isinstance(six, DirectPort)
+        assert isinstance(four, DirectPort) == isinstance(six, DirectPort) == direct
     for one in found:
         one.socket.close() if not isinstance(one, Port) else one.stopListening()
 
@@ -134,5 +141,5 @@ def test_ipv6_by_itself_is_as_it_was(free: int) -> None:
     assert for_ipv6_alone(f"tcp6:{free}", {25}, original) is original
     assert for_ipv6_alone("tcp:25", {25}, original) is original
     assert for_ipv6_alone("unix:/x", {25}, original) is original
-    wrapped = for_ipv6_alone("tcp6:25", {25}, DirectReactor(reactor))
+    wrapped = for_ipv6_alone("tcp6:25", {25}, reactor)
     assert wrapped.seconds == reactor.seconds  # type: ignore[attr-defined]

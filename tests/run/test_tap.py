@@ -14,10 +14,11 @@ from unittest.mock import Mock
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from smtpcb.run._build import ServerService
 from smtpcb.run._options import OPTIONS
+from smtpcb.run._server import ServerService
 from smtpcb.run.tap import Options, makeService
 from smtpcb.run.workers._supervisor import Supervisor
+from smtpcb.tls import self_signed
 from tests.certificates import make_identity, write_pem, write_pkcs12
 from tests.running import ANY_PORT, TWISTD, Client, run_twistd, running, wait_until
 
@@ -29,7 +30,7 @@ HANDLERS = {
     "leaving": "import sys\nsys.exit('goodbye')\n",
     "wrong": (
         "class NoMethods: pass\n"
-        "class Signature:\n    def rcpt(self, address): pass\n"
+        "class Signature:\n    discards_content = True\n    def rcpt(self, address): pass\n"
         "class NoMethod:\n    rcpt = 3\n"
         "class Two:\n    def __init__(self, a, b): pass\n    def message(self, envelope): pass\n"
         "class Extension:\n    extensions = {'NONE'}\n    def message(self, envelope): pass\n"
@@ -90,7 +91,14 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     ),
     (("--listen", "tcp:haproxy:25"), "--listen: the PROXY protocol is not there yet: tcp:haproxy"),
     (("--no-tls", "--require-tls"), "--no-tls cannot stand beside --require-tls"),
-    (("--no-tls", "--require-auth"), "--require-auth beside --no-tls needs --allow-insecure-auth"),
+    (
+        ("--no-tls", "--require-auth", "--listen", "tcp:0"),
+        "--require-auth beside --no-tls needs --allow-insecure-auth",
+    ),
+    (
+        ("--handler", "python:handler_good.Inbox", "--require-auth"),
+        "require_auth needs who decides on logins",
+    ),
     (("stray",), "not an option: stray"),
     (("--message-octets",), "option --message-octets requires argument"),
     (("--message-octets", "big"), "--message-octets: a number of octets such as 33554432"),
@@ -114,16 +122,22 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--handler", "python:handler_inner.X"), "handler_inner.py:1: ModuleNotFoundError: No module"),
     (("--handler", "python:handler_leaving.X"), "handler_leaving.py:2: SystemExit: goodbye"),
     (("--handler", "python:handler_good.Outbox"), "handler_good has no Outbox"),
-    (("--handler", "python:handler_wrong.NoMethods"), "NoMethods has none of the methods"),
-    (("--handler", "python:handler_wrong.number"), "int has none of the methods"),
-    (("--handler", "python:handler_wrong.Signature"), "rcpt must be callable as rcpt(forward_pa"),
+    (
+        ("--handler", "python:handler_wrong.NoMethods"),
+        "NoMethods has neither message(envelope) nor",
+    ),
+    (("--handler", "python:handler_wrong.number"), "int has neither message(envelope) nor"),
+    (("--handler", "python:handler_wrong.Signature"), "rcpt(recipient, envelope)"),
     (("--handler", "python:handler_wrong.NoMethod"), "NoMethod.rcpt is no method"),
     (("--handler", "python:handler_wrong.Extension"), "a handler cannot offer NONE; it can offer"),
-    (("--handler", "python:handler_wrong.Two"), "Two must be callable with the connection, or"),
+    (("--handler", "python:handler_wrong.Two"), "Two cannot be called for a new client"),
     (("--handler", "capture:/dev/null/x"), "--handler capture:/dev/null/x: /dev/null: a file is"),
-    (("--handler", "capture:garbage"), "cannot use "),
+    (("--handler", "capture:garbage"), "garbage: a file is in the way"),
+    (("--handler", "capture:x:keep-days=many"), "keep-days: a number above 0, or none, is wanted"),
+    (("--handler", "capture:x:keep-octets=0"), "keep-octets: a number above 0, or none, is wanted"),
+    (("--handler", "capture:x:keep-hours=2"), "no such setting: keep-hours; there are keep-days"),
+    (("--handler", "capture::keep-days=2:keep-days=3"), "keep-days is given twice"),
     (("--state", "garbage"), ": a file is in the way"),
-    (("--state", "/proc/nothing"), "--state /proc/nothing: /proc/nothing: No such file or dir"),
     (("--transcripts", "garbage"), "garbage: a file is in the way"),
     (("--transcripts", "x", "--no-transcripts"), "--transcripts and --no-transcripts exclude"),
     (("--tls-certificate", "none.pem"), "none.pem: No such file or directory"),
@@ -254,9 +268,103 @@ class TestMistakes:
         assert process.returncode == 1
         assert re.fullmatch(rb"smtpcb: cannot listen[^\n]*No such file[^\n]*\n", errors), errors
 
+    def test_a_folder_that_cannot_be_made(self, folder: Path) -> None:
+        """Some only show when they are made: it is one line all the same."""
+        process = run_twistd(folder, "--state", "/proc/nothing", errors=subprocess.PIPE)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 1
+        assert errors.startswith(b"smtpcb: --state /proc/nothing: /proc/nothing: No such file")
+        assert errors.count(b"\n") == 1
+
 
 class TestCheck:
     """`--check`."""
+
+    @pytest.mark.parametrize("more", [(), ("--workers", "2"), ("--handler", "capture:mail/dir")])
+    def test_nothing_is_made(self, folder: Path, more: tuple[str, ...]) -> None:
+        """Neither the state folder nor an identity, nor what leads to them."""
+        before = sorted(folder.rglob("*"))
+        with pytest.raises(SystemExit):
+            service_of("--check", "--state", "new/state", "--transcripts", "new/record", *more)
+        assert sorted(folder.rglob("*")) == before
+
+    def test_nothing_is_compiled(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Python keeps nothing of the user's modules beside them, as it would otherwise."""
+        monkeypatch.setattr(sys, "dont_write_bytecode", False)
+        with pytest.raises(SystemExit) as caught:
+            service_of("--check", "--no-tls", "--handler", "python:handler_good.Inbox")
+        assert caught.value.code == 0
+        assert not (folder / "__pycache__").exists()
+        assert not sys.dont_write_bytecode
+
+    def test_nothing_is_changed(self, folder: Path) -> None:
+        """What a server has kept is as it was, also what a start would clear away."""
+        with running(folder) as server, Client(server.port) as client:
+            client.send(b"Subject: x\r\n\r\n")
+        state = folder / "state"
+        name = next((state / "Maildir/new").iterdir()).name
+        leftover = state / "Maildir/tmp" / name
+        leftover.write_bytes(b"x")
+        for path in (leftover, state / "identity.pem"):
+            os.utime(path, (0, 0))
+        before = {path: path.stat() for path in sorted(state.rglob("*"))}
+        with pytest.raises(SystemExit) as caught:
+            service_of("--check", "--state", str(state))
+        assert caught.value.code == 0
+        after = {path: path.stat() for path in sorted(state.rglob("*"))}
+        assert list(after) == list(before)
+        assert all(after[path].st_mtime_ns == before[path].st_mtime_ns for path in before)
+        assert all(after[path].st_mode == before[path].st_mode for path in before)
+
+    def test_warnings_of_a_start_are_shown(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """An expired certificate and a key that others may read are told, each in a line."""
+        expired = make_identity(["localhost"], days=-1)
+        path = write_pem(Path("old.pem"), expired.certificate, expired.private_key)
+        path.chmod(0o644)
+        with pytest.raises(SystemExit) as caught:
+            service_of("--check", "--tls-certificate", "old.pem")
+        assert caught.value.code == 0
+        said = capsys.readouterr()
+        assert said.out == "smtpcb: the settings are good\n"
+        path = path.absolute()
+        date = expired.identity.expires.date()
+        assert said.err.splitlines() == [
+            f"smtpcb: warning: {path}: others may read this private key (mode 0644)",
+            f"smtpcb: warning: {path}: the certificate expired on {date}",
+        ]
+
+    def test_a_kept_key_that_others_may_read(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The identity of our own is looked at as well, and not changed."""
+        self_signed(folder / "state", "localhost")
+        (folder / "state/identity.pem").chmod(0o644)
+        with pytest.raises(SystemExit):
+            service_of("--check", "--state", "state", "--hostname", "localhost")
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.endswith("/identity.pem: others may read this private key (mode 0644)")
+
+    def test_a_broken_kept_identity(self, folder: Path) -> None:
+        """It stops a start, so it stops a check."""
+        (folder / "state").mkdir(mode=0o700)
+        (folder / "state/identity.pem").write_text("broken")
+        with pytest.raises(SystemExit, match=r"identity\.pem: no private key in PEM format"):
+            service_of("--check", "--state", "state")
+
+    def test_what_a_handler_warns_of(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Old mail is to be removed from a folder where nothing is ever removed: that is said."""
+        (folder / "mine/cur").mkdir(parents=True)
+        with pytest.raises(SystemExit):
+            service_of("--check", "--no-tls", "--handler", "capture:mine:keep-days=3")
+        [line] = capsys.readouterr().err.splitlines()
+        assert line == (
+            f"smtpcb: warning: {folder}/mine was there before us: nothing in it is removed, "
+            "whatever is kept"
+        )
 
     def test_good_settings(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """It says so and ends with status 0."""
@@ -277,9 +385,10 @@ class TestCheck:
         with pytest.raises(SystemExit) as caught:
             service_of(*said)
         assert caught.value.code == 0
-        *warnings, last = capsys.readouterr().out.splitlines()
-        assert last == "smtpcb: the settings are good"
-        assert all(line.startswith("smtpcb: warn: ") for line in warnings)
+        said_so = capsys.readouterr()
+        assert said_so.out == "smtpcb: the settings are good\n"
+        warnings = said_so.err.splitlines()
+        assert all(line.startswith("smtpcb: warning: ") for line in warnings)
         for part in ("key.pem: others may read", "passwords: others may read", "1024 files open"):
             assert sum(part in line for line in warnings) == 1
 
@@ -386,10 +495,12 @@ from smtpcb import Reply
 from smtpcb.interfaces import ISmtpHandlerPlugin
 
 class Refusing:
+    discards_content = True
+
     def __init__(self, text):
         self.text = text
 
-    def mail(self, reverse_path, parameters):
+    def mail(self, envelope):
         return Reply(550, self.text, status="5.7.1")
 
 @implementer(ISmtpHandlerPlugin, IPlugin)
@@ -397,7 +508,7 @@ class Plugin:
     name = "refuse"
     help = "Refuses all mail; its argument is the reason."
 
-    def make(self, argument):
+    def make(self, argument, setting):
         if not argument:
             raise ValueError("a reason\\nis wanted")
         return Refusing(argument)
@@ -487,9 +598,14 @@ def test_the_user_that_twistd_becomes_is_passed_on(
         return Mock()
 
     monkeypatch.setattr("smtpcb.run.tap.make_service", make)
+    monkeypatch.setattr("smtpcb.run.tap.check", lambda _, owner: seen.append(owner) or [])
     monkeypatch.setattr("os.getuid", lambda: 0)
     options = Options()
     options.parseOptions([])
     options.parent = said
     makeService(options)
-    assert seen == [owner]
+    checking = Options()
+    checking.parent = said
+    with pytest.raises(SystemExit):
+        checking.parseOptions(["--check"])
+    assert seen == [owner, owner]

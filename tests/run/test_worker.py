@@ -21,10 +21,12 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, eventFromJSON, formatEvent
 from twisted.python.failure import Failure
 
-from smtpcb.run import _build as service_module
-from smtpcb.run._build import Share, make_service
 from smtpcb.run._options import BY_NAME, Configuration, read_value, resolve
+from smtpcb.run._server import ServerService
 from smtpcb.run._sockets import SocketReactor
+from smtpcb.run.build import Share, make_service
+from smtpcb.run.build import _endpoints as endpoints_module
+from smtpcb.run.build import _service as service_module
 from smtpcb.run.workers import _worker as worker
 from smtpcb.run.workers._reporter import MOST_OCTETS, Reporter
 from smtpcb.run.workers._task import task, understood
@@ -343,12 +345,13 @@ class TestServing:
             assert happened == ["reload", "cut"]
 
         happened: list[str] = []
-        kind = service_module.ServerService
+        kind = ServerService
         monkeypatch.setattr(kind, "reload", lambda self: happened.append("reload"))
         monkeypatch.setattr(kind, "cut", lambda self: happened.append("cut"))
         reactor = Reactor(meanwhile)
         orders = Orders(reactor)
-        told = tell(configured(tmp_path, no_transcripts=True), Share(2, 2, (shared(),)))
+        handler = f"python:{__name__}.Nothing"
+        told = tell(configured(tmp_path, handler=handler), Share(2, 2, (shared(),)))
         reporter = Reporter(pipe[1])
         try:
             assert serve(told, reactor, reporter, orders) == 0
@@ -376,7 +379,7 @@ class TestServing:
         clean_reactor: list[LogEvent],
     ) -> None:
         """It is one line too, and logged with its traceback."""
-        monkeypatch.setattr(service_module.ServerService, "startService", lambda self: [][0])
+        monkeypatch.setattr(ServerService, "startService", lambda self: [][0])
         told = tell(configured(tmp_path), Share(1, 2, ()))
         reactor, reporter = Reactor(lambda: None), Reporter(pipe[1])
         assert serve(told, reactor, reporter, Orders(reactor)) == 1
@@ -476,7 +479,7 @@ class TestShare:
         """All sessions end."""
         service = self.made(tmp_path)
         happened: list[str] = []
-        monkeypatch.setattr(service.smtp.factory, "cut", lambda: happened.append("cut"))
+        monkeypatch.setattr(service.smtp, "cut", lambda: happened.append("cut"))
         service.cut()
         assert happened == ["cut"]
 
@@ -494,7 +497,8 @@ class TestShare:
         """Where its ports are not as we know them, they are taken as they are."""
         from twisted.internet import reactor
 
-        monkeypatch.setattr(service_module.transport, "is_supported", lambda: False)
+        for module in (endpoints_module, service_module):
+            monkeypatch.setattr(module, "is_supported", lambda: False)
         [endpoint] = self.made(tmp_path).smtp._endpoints
         assert endpoint.reactor is reactor
 
@@ -525,6 +529,6 @@ class TestShare:
         service = self.made(tmp_path, tls_certificate=str(path))
         assert service.identity == self_signed(tmp_path, "localhost")
         with pytest.raises(IdentityError):
-            service._identities.reload()
+            service.smtp.factory.tls.reload()
         write_pem(path, issued.certificate, issued.private_key)
-        service._identities.reload()
+        service.smtp.factory.tls.reload()

@@ -22,10 +22,11 @@ from twisted.logger import Logger, LogLevel, capturedLogs, eventAsJSON, formatEv
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smtpcb.run._build import Share, StartError
 from smtpcb.run._options import BY_NAME, Configuration, ConfigurationError, read_value, resolve
 from smtpcb.run._signals import ONE_STOP_SECONDS
 from smtpcb.run._sockets import SocketReactor
+from smtpcb.run._start import StartError
+from smtpcb.run.build import Share
 from smtpcb.run.workers._process import HEIRS_SECONDS, Worker
 from smtpcb.run.workers._supervisor import (
     HEALTHY_SECONDS,
@@ -35,6 +36,7 @@ from smtpcb.run.workers._supervisor import (
 )
 from smtpcb.run.workers._task import STOP_SECONDS, task, understood
 from smtpcb.run.workers._words import FAILED, READY
+from tests.certificates import make_identity, write_pem
 from tests.running import ANY_PORT
 
 
@@ -401,9 +403,16 @@ class TestReload:
             [b"reload", b"reload"],
         ]
 
-    def test_the_signal_is_given_back(self, reactor: Reactor) -> None:
+    def test_the_signal_is_given_back(
+        self, reactor: Reactor, request: pytest.FixtureRequest
+    ) -> None:
         """Whoever had it before has it afterwards."""
-        before = signal.getsignal(signal.SIGHUP)
+
+        def before(number: int, frame: object) -> None:
+            pass
+
+        others = signal.signal(signal.SIGHUP, before)
+        request.addfinalizer(lambda: signal.signal(signal.SIGHUP, others))
         supervisor = supervisor_of(reactor)
         supervisor.startService()
         assert signal.getsignal(signal.SIGHUP) != before
@@ -556,13 +565,19 @@ class TestMaking:
         values["listen"] = (values["listen"],)
         return make_supervisor(resolve({**values, "workers": 3, "state": folder / "state"}, {}))
 
-    def test_what_there_must_be_is_made_before(self, tmp_path: Path) -> None:
-        """Folders and the self-signed certificate, which workers are given as well."""
+    def test_nothing_is_made_before(self, tmp_path: Path) -> None:
+        """Folders and the self-signed certificate are the workers' business, who are not root."""
         supervisor = self.made(tmp_path)
-        assert (tmp_path / "state/Maildir/new").is_dir()
-        assert supervisor._identity is not None
-        assert supervisor._identity[1] == str(tmp_path / "state/identity.pem")
+        assert not (tmp_path / "state").exists()
+        assert supervisor._identity is None
         assert supervisor.sockets == []
+
+    def test_a_key_that_only_root_may_read(self, tmp_path: Path) -> None:
+        """It is read before, and workers are given it."""
+        issued = make_identity(["localhost"])
+        path = write_pem(tmp_path / "id.pem", issued.certificate, issued.private_key)
+        supervisor = self.made(tmp_path, tls_certificate=str(path))
+        assert supervisor._identity == (issued.identity.pem, str(path))
 
     def test_other_endpoints(self, tmp_path: Path) -> None:
         """UNIX sockets and those of plug-ins cannot be shared."""

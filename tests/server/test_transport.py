@@ -460,6 +460,17 @@ async def test_connections_outlive_their_port(server: Server, nested: bool) -> N
 
 
 @pytest_twisted.ensureDeferred
+async def test_one_that_nothing_is_awaited_of_outlives_its_port(server: Server) -> None:
+    """It goes on when it is read from again: a handler was at work when the port was closed."""
+    peer, client = await server.connect()
+    peer.transport.pauseProducing()
+    await server.port.stopListening()
+    client.sendall(b"still here")
+    peer.transport.resumeProducing()
+    await received(peer, b"still here")
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_finished_connection_is_freed_at_once(server: Server) -> None:
     """Without a garbage collection: nothing refers in a circle."""
     peer, client = await server.connect()

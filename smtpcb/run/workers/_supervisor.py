@@ -22,20 +22,14 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from smtpcb.run._build import (
-    Share,
-    announce,
-    cannot_listen,
-    endpoints_of,
-    give_up,
-    make_service,
-    one_line,
-)
 from smtpcb.run._options import Configuration
-from smtpcb.run._signals import ONE_STOP_SECONDS, on_reload
+from smtpcb.run._signals import ONE_STOP_SECONDS
 from smtpcb.run._sockets import SharedSocket, SocketReactor
+from smtpcb.run._start import announce, cannot_listen, give_up, one_line
+from smtpcb.run.build import Share, endpoints_of, make_service
 from smtpcb.run.workers._process import Worker
 from smtpcb.run.workers._task import STOP_SECONDS, task
+from smtpcb.server._hangup import on_hangup
 from smtpcb.tls import Identity
 
 FIRST_DESCRIPTOR = 3
@@ -54,6 +48,7 @@ class Supervisor(Service):
     :param endpoints: made with a `SocketReactor`.
     :param report: what else to say once they are at work.
     :param identity: for workers that cannot read it themselves.
+    :param as_root: what else is done while we may still be root.
     :param now: seconds that only ever go forward; the reactor's follow a clock that may be set.
     :ivar sockets: what is bound, in the order of the endpoints.
     :ivar workers: those that run, by their numbers.
@@ -68,9 +63,11 @@ class Supervisor(Service):
         endpoints: Sequence[IStreamServerEndpoint],
         report: Sequence[str],
         identity: Identity | None = None,
+        as_root: Callable[[], None] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reactor = reactor
+        self._as_root = as_root
         self._now = now
         self._configuration = configuration
         self._endpoints = endpoints
@@ -92,6 +89,8 @@ class Supervisor(Service):
         :raises StartError: one cannot be bound, which has been said.
         """
         super().privilegedStartService()
+        if self._as_root is not None:
+            self._as_root()
         faults: list[Failure] = []
         for endpoint in self._endpoints:
             opening: Deferred[Any] = endpoint.listen(Factory())
@@ -114,7 +113,7 @@ class Supervisor(Service):
             self.privilegedStartService()
         super().startService()
         self._starting, self._fault = True, ""
-        self._give_back_signal = on_reload(self._reactor, self.reload)
+        self._give_back_signal = on_hangup(self._reactor, self.reload)
         for number in range(1, self._configuration["workers"] + 1):
             if not self._fault:
                 self._start(number)
@@ -303,9 +302,15 @@ def make_supervisor(
     """
     if reactor is None:
         from twisted.internet import reactor
-    # Made and let go: it finds the mistakes, and makes what must be there before the workers,
-    # while we may still be root.
+    # It finds the mistakes, and makes what only root can make, while we may still be root.
     service = make_service(configuration, reactor, owner=owner)
     opening = SocketReactor()
-    endpoints = endpoints_of(configuration, opening, opening)
-    return Supervisor(reactor, configuration, endpoints, service.report or (), service.identity)
+    endpoints = endpoints_of(configuration, opening)
+    return Supervisor(
+        reactor,
+        configuration,
+        endpoints,
+        service.report or (),
+        service.identity,
+        service.prepare_as_root,
+    )

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from smtpcb.run._build import Share
 from smtpcb.run._options import Configuration
+from smtpcb.run.build import Share
 
 # What a worker may take longer than --grace-seconds: a handler's last answers, threads, the disk.
 STOP_SECONDS = 5.0

@@ -109,7 +109,7 @@ def serve(task: dict[str, Any], reactor: Any, reporter: Reporter, orders: Orders
     :param task: as `read_task` returned it.
     """
     # They may look for the reactor, which must be the right one.
-    from smtpcb.run._build import make_service
+    from smtpcb.run.build import make_service
     from smtpcb.run.workers._task import understood
 
     try:

@@ -1,0 +1,83 @@
+"""Threads that wait for a disk, while nobody waits for them without end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from threading import Thread
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.threadpool import ThreadPool
+
+# More threads would wait for the same disk.
+MAXIMUM_THREADS = 4
+
+
+class DiskThreads:
+    """
+    A few threads, which start with the first work.
+
+    They are not the reactor's own, whose end it waits for without a limit: a disk that has
+    stalled (``fsfreeze``, a network that is gone) would keep the process from ending.
+
+    :param reactor: is told of results, and keeps the time.
+    :param name: of the threads.
+    """
+
+    def __init__(self, reactor: Any, name: str) -> None:
+        self._reactor = reactor
+        self._name = name
+        self._pool: ThreadPool | None = None
+        self._unfinished = 0
+
+    def run(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """
+        Do something that blocks.
+
+        :param work: called in a thread.
+        :param done: called by the reactor with its result, or with a `Failure`.
+        """
+        self._unfinished += 1
+
+        def finished(result: Any) -> None:
+            self._unfinished -= 1
+            done(result)
+
+        self._started().callInThreadWithCallback(
+            lambda _, result: self._reactor.callFromThread(finished, result), work
+        )
+
+    def stop(self, seconds: float) -> Deferred[int]:
+        """
+        Finish what was begun, and end the threads; later work starts others.
+
+        :param seconds: how long that may take.
+        :return: fires with 0, or when that is over with how much is not done.
+        """
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return succeed(0)
+        ended: Deferred[int] = Deferred()
+
+        def in_time() -> None:
+            if not ended.called:
+                timer.cancel()
+                ended.callback(0)
+
+        def wait() -> None:
+            pool.stop()
+            self._reactor.callFromThread(in_time)
+
+        timer = self._reactor.callLater(seconds, lambda: ended.callback(self._unfinished))
+        Thread(target=wait, daemon=True, name=f"{self._name}-stop").start()
+        return ended
+
+    def _started(self) -> ThreadPool:
+        if self._pool is None:
+            self._pool = ThreadPool(0, MAXIMUM_THREADS, self._name)
+            # A process whose owner forgot `stop` ends nevertheless.  Typed as the class itself,
+            # and any callable will do.
+            self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
+            self._pool.start()
+        return self._pool

@@ -1,0 +1,126 @@
+"""Everything that ``twistd smtpcb`` runs: what is kept is made ready, then mail is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+
+from smtpcb import tls
+from smtpcb.interfaces import IReadyMadeHandler
+from smtpcb.run._options import ConfigurationError
+from smtpcb.run._start import announce, cannot_listen, give_up, one_line
+from smtpcb.run._state import explained
+from smtpcb.server._service import SmtpService
+
+
+class ServerService(Service):
+    """
+    A server of `smtpcb.server.SmtpService`, with what it has on disk and what it says.
+
+    :param smtp: the ports, and all that belongs to them.
+    :param clear: how many of them, the first ones, are without implicit TLS.
+    :param handler: what is wrong when a ready-made one starts is one line.
+    :param report: what else to say once the ports are open; ``None``: say nothing at all.
+    :param identity: what the identities were at first, where only root may be able to read them.
+    :param as_root: what is done while we may still be root.
+    :param first: what is done on disk when we are not any more, before anything else.
+    """
+
+    name = "smtpcb"
+
+    def __init__(
+        self,
+        smtp: SmtpService,
+        clear: int,
+        handler: object,
+        report: Sequence[str] | None,
+        identity: tls.Identity | None = None,
+        *,
+        as_root: Sequence[Callable[[], None]] = (),
+        first: Sequence[Callable[[], None]] = (),
+    ) -> None:
+        self.smtp = smtp
+        self._clear = clear
+        self._is_ready_made = IReadyMadeHandler.providedBy(handler)
+        self.report = report
+        self.identity = identity
+        self._as_root = as_root
+        self._first = first
+
+    def privilegedStartService(self) -> None:
+        """
+        Bind the ports.
+
+        :raises StartError: one cannot be bound; a line on standard error says why, and nothing
+            else does.
+        """
+        super().privilegedStartService()
+        self.prepare_as_root()
+        self._bind()
+
+    def prepare_as_root(self) -> None:
+        """
+        Do what only root can do beside binding ports.
+
+        :raises StartError: it could not be done, which has been said.
+        """
+        self._do(self._as_root)
+
+    def startService(self) -> None:
+        """
+        Start all of it.
+
+        :raises StartError: a folder or file cannot be used, as for a port that cannot be bound.
+        :raises ConfigurationError: the same for a worker, whose supervisor says it.
+        """
+        if self.running:
+            return
+        self._bind()
+        self._do([*self._first, self._start])
+        super().startService()
+        if self.report is not None:
+            announce([port.getHost() for port in self.smtp.ports], self._clear, self.report)
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop all of it: no message that was accepted is lost."""
+        super().stopService()
+        stopped: Deferred[Any] = self.smtp.stopService()
+        return stopped
+
+    def cut(self) -> None:
+        """End all connections now; they stop already, and somebody does not want to wait."""
+        self.smtp.cut()
+
+    def reload(self) -> Deferred[None]:
+        """Read keys and certificates again; see `SmtpService.reload`."""
+        return self.smtp.reload()
+
+    def _bind(self) -> None:
+        try:
+            self.smtp.privilegedStartService()
+        except Exception as error:  # an endpoint of a plug-in may raise anything
+            cannot_listen(error)
+
+    def _do(self, steps: Sequence[Callable[[], None]]) -> None:
+        try:
+            for step in steps:
+                step()
+        except ConfigurationError as error:
+            self.smtp.stopService()  # nobody has connected: the ports are closed at once
+            if self.report is None:
+                raise
+            give_up(str(error))
+
+    def _start(self) -> None:
+        try:
+            self.smtp.startService()
+        except (OSError, ValueError) as error:
+            if not self._is_ready_made:
+                raise  # where in the user's code it happened is worth more than a line
+            with explained("--handler"):
+                if isinstance(error, OSError):
+                    raise
+            raise ConfigurationError(f"--handler: {one_line(error)}") from None

@@ -1,0 +1,82 @@
+"""What a server says when it starts, or cannot."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+
+_log = Logger(namespace="smtpcb")
+
+
+class StartError(Exception):
+    """The server cannot start; the text is one line, and has been said."""
+
+
+def announce(addresses: Sequence[object], clear: int, report: Sequence[str], by: str = "") -> None:
+    """
+    Say where mail is taken, how to send a first message, and what else there is to say.
+
+    :param clear: how many of the addresses, the first ones, are without implicit TLS.
+    :param by: who takes it, if that is not this process.
+    """
+    places, first = [], None
+    for at, address in enumerate(addresses):
+        implicit = at >= clear
+        if isinstance(address, (IPv4Address, IPv6Address)):
+            host = f"[{address.host}]" if ":" in address.host else address.host
+            place = f"{host}:{address.port}"
+            first = first or (None if implicit else (address.host, address.port))
+        else:
+            place = str(address)
+        places.append(f"{place} (implicit TLS)" if implicit else place)
+    lines = [f"mail is taken on {', '.join(places)}{by}"]
+    if first is not None:
+        host, number = _reached_by(first[0]), first[1]
+        lines.append(
+            f"a first message: python3 -c \"import smtplib; smtplib.SMTP('{host}', {number})"
+            ".sendmail('me@example.org', 'you@example.org', "
+            "'Subject: hello\\n\\nIt works.')\""
+        )
+    for line in [*lines, *report]:
+        _log.info("{line}", line=line)
+
+
+def cannot_listen(error: Exception) -> NoReturn:
+    """Give up, since a port could not be bound; this is the error of its endpoint."""
+    if not isinstance(error, CannotListenError):
+        give_up(f"cannot listen: {one_line(error)}")
+    cause = getattr(error.socketError, "strerror", None) or error.socketError
+    if isinstance(error.port, int):
+        where = f"{error.interface or '*'}:{error.port}"
+    else:
+        where = str(error.port)
+    give_up(f"cannot listen on {where}: {cause}")
+
+
+def give_up(why: str) -> NoReturn:
+    """Say one line on standard error and in the log, and raise `StartError`."""
+    # twistd has redirected sys.stderr into its log by now.
+    print(f"smtpcb: {why}", file=sys.__stderr__, flush=True)
+    _log.error("{why}", why=why)
+    # Not SystemExit: twistd would leave its pid file behind, and the parent of a daemon would
+    # wait for ever.  It must end as an uncaught exception does, but without the traceback.
+    others = sys.excepthook
+    sys.excepthook = lambda kind, error, trace: (
+        None if kind is StartError else others(kind, error, trace)
+    )
+    raise StartError(why)
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _reached_by(host: str) -> str:
+    """Return an address that a client on this machine can use for one we listen on."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - nothing is bound

@@ -1,0 +1,108 @@
+"""Where mail is taken: what ``--listen`` and ``--smtps`` name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+
+from smtpcb.run._options import Configuration, ConfigurationError
+from smtpcb.run._sockets import for_ipv6_alone, ports_of_both_families
+from smtpcb.run._start import one_line
+from smtpcb.run.build._share import Share
+from smtpcb.server._direct import SharingReactor, is_supported
+
+_PORT = re.compile(r"tcp6?:(?:port=)?([0-9]{1,5})(?::|\Z)")
+_INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])*)")
+
+
+def endpoints_for(
+    configuration: Configuration, reactor: Any, share: Share | None, *, direct: bool
+) -> list[IStreamServerEndpoint]:
+    """
+    Return what a server listens on, in the order of ``--listen`` and ``--smtps``.
+
+    :param share: of the worker that it is, if it is one.
+    :param direct: connections write at once, where Twisted's own endpoints cannot be made to.
+    :raises ConfigurationError: one of them is none.
+    """
+    if share is not None:
+        return _adopted(configuration, reactor, share, direct=direct)
+    return endpoints_of(configuration, reactor, direct=direct)
+
+
+def endpoints_of(
+    configuration: Configuration, reactor: Any, *, direct: bool = False
+) -> list[IStreamServerEndpoint]:
+    """
+    Return the endpoints that ``--listen`` and ``--smtps`` name.
+
+    :param reactor: what they listen with.
+    :param direct: as for `endpoints_for`.
+    :raises ConfigurationError: one of them is none.
+    """
+    made = []
+    both = ports_of_both_families([*configuration["listen"], *configuration["smtps"]])
+    for name in ("listen", "smtps"):
+        for description in configuration[name]:
+            kind = description.partition(":")[0]
+            full = description
+            if configuration["workers"] is not None and kind not in ("tcp", "tcp6"):
+                raise ConfigurationError(
+                    f"--{name} {description}: --workers can serve tcp: and tcp6: only"
+                )
+            if kind in ("tcp", "tcp6"):
+                number = _PORT.match(description)
+                if number is None or int(number[1]) > 65535:
+                    raise ConfigurationError(
+                        f"--{name} {description}: no endpoint: a port number is wanted, as in "
+                        f"{kind}:10025"
+                    )
+                if "backlog=" not in description:
+                    full += ":backlog=511"  # Twisted's 50 is little for a burst of mail
+            # Under TLS what we write is not what goes to the socket: nothing could be sent at once.
+            opening = for_ipv6_alone(full, both, reactor, direct=direct and name == "listen")
+            try:
+                made.append(serverFromString(opening, full))
+            except Exception as error:  # a parser of a plug-in may raise anything
+                raise ConfigurationError(
+                    f"--{name} {description}: no endpoint: {one_line(error)}"
+                ) from None
+    return made
+
+
+def is_of_this_machine(descriptions: Sequence[str]) -> bool:
+    """Whether nobody but who is on this machine can reach any of these endpoints."""
+    return all(_is_of_this_machine(description) for description in descriptions)
+
+
+def _is_of_this_machine(description: str) -> bool:
+    kind = description.partition(":")[0]
+    if kind == "unix":
+        return True
+    found = _INTERFACE.search(description)
+    if kind not in ("tcp", "tcp6") or found is None:
+        return False
+    try:
+        return ip_address(re.sub(r"\\(.)", r"\1", found[1])).is_loopback
+    except ValueError:
+        return False
+
+
+def _adopted(
+    configuration: Configuration, reactor: Any, share: Share, *, direct: bool
+) -> list[IStreamServerEndpoint]:
+    """Return endpoints for the sockets that a worker shares."""
+    clear = sharing = reactor
+    if is_supported():
+        clear = SharingReactor(reactor, direct=direct)
+        sharing = SharingReactor(reactor, direct=False)
+    number = len(configuration["listen"])
+    return [
+        AdoptedStreamServerEndpoint(clear if at < number else sharing, descriptor, family)
+        for at, (descriptor, family) in enumerate(share.sockets)
+    ]

@@ -1,0 +1,70 @@
+"""Who may log in: what ``--auth`` names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.strcred import InvalidAuthType, findCheckerFactory
+from twisted.internet.defer import inlineCallbacks, maybeDeferred
+
+from smtpcb.engine._connection import Connection
+from smtpcb.handling._logins import authenticator as adapt_authenticator
+from smtpcb.run._options import Configuration, ConfigurationError
+from smtpcb.run._passwords import PasswordFile
+from smtpcb.run._start import one_line
+from smtpcb.smtp.sasl import Credentials
+
+
+def authenticator_of(configuration: Configuration) -> object | None:
+    """
+    Return who knows passwords, instead of the handler.
+
+    :raises ConfigurationError: a method is none, or cannot be used.
+    """
+    checkers = [_checker(description) for description in configuration["auth"]]
+    return _AnyOf(checkers) if checkers else None
+
+
+def _checker(description: str) -> object:
+    """Return the twisted.cred checker that ``--auth`` describes."""
+    # Never the whole description: it may hold passwords.
+    name, _, argument = description.partition(":")
+    where = f"--auth {name}"
+    try:
+        if name == "file" and argument:
+            return PasswordFile(Path(argument).absolute())
+        checker = findCheckerFactory(name).generateChecker(argument)
+    except InvalidAuthType:
+        raise ConfigurationError(f"{where}: no such method; --help-auth lists them") from None
+    except Exception as error:  # a plug-in may raise anything
+        raise ConfigurationError(f"{where}: {one_line(error)}") from None
+    if IUsernamePassword not in checker.credentialInterfaces:
+        raise ConfigurationError(f"{where}: does not check names and passwords")
+    if isinstance(checker, InMemoryUsernamePasswordDatabaseDontUse):
+        # Twisted 26.10 puts text into it, and compares that with octets.
+        checker.users = {_octets(user): _octets(word) for user, word in checker.users.items()}
+    return checker
+
+
+def _octets(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+class _AnyOf:
+    """Several checkers of ``--auth``: whom one of them knows may log in."""
+
+    def __init__(self, checkers: Sequence[object]) -> None:
+        self._logins = [adapt_authenticator(checker) for checker in checkers]
+
+    @inlineCallbacks
+    def authenticate(self, credentials: Credentials, connection: Connection) -> Any:
+        """Ask one after the other."""
+        for login in self._logins:
+            answer: Any = yield maybeDeferred(login, credentials, connection)
+            if answer is not False:
+                return answer
+        return False

@@ -1,0 +1,53 @@
+"""How dialogues are led: what the user said, then what the handler would like."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from smtpcb.engine._settings import Settings
+from smtpcb.run._options import Configuration, ConfigurationError
+from smtpcb.run.build._endpoints import is_of_this_machine
+
+
+def settings_of(configuration: Configuration, wishes: Any) -> Settings:
+    """
+    Return the settings of the server's dialogues.
+
+    :param wishes: of the handler: an `smtpcb.interfaces.IReadyMadeHandler`.
+    :raises ConfigurationError: the name or the banner cannot be said.
+    """
+    hostname = configuration["hostname"]
+    try:
+        if hostname is None:
+            try:
+                return _with_hostname(configuration, wishes, socket.gethostname())
+            except ValueError:
+                hostname = "localhost"  # a machine whose name is no domain
+        return _with_hostname(configuration, wishes, hostname)
+    except ValueError as error:
+        ours = str(error).startswith("hostname")
+        where = f"--hostname {hostname}" if ours else "--banner"
+        raise ConfigurationError(f"{where}: {error}") from None
+
+
+def _with_hostname(configuration: Configuration, wishes: Any, hostname: str) -> Settings:
+    def said(key: str, otherwise: Any) -> Any:
+        return configuration[key] if key in configuration.given else otherwise
+
+    # Where --auth says who may log in, there are passwords to protect.
+    harmless = (
+        wishes.takes_any_login
+        and not configuration["auth"]
+        and is_of_this_machine(configuration["listen"])
+    )
+    return Settings(
+        hostname=hostname,
+        banner=configuration["banner"],
+        bare_newline=said("bare_newline", wishes.bare_newline),
+        lenient_addresses=said("lenient_addresses", wishes.lenient_addresses),
+        allow_insecure_auth=said("allow_insecure_auth", harmless),
+        require_auth=configuration["require_auth"],
+        require_tls=configuration["require_tls"],
+        limits=configuration.limits,
+    )

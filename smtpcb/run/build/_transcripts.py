@@ -1,0 +1,38 @@
+"""What is recorded, and where: ``--transcripts`` and its kin."""
+
+from __future__ import annotations
+
+from smtpcb.run._options import Configuration, ConfigurationError
+from smtpcb.transcript import TranscriptSettings
+
+
+def transcripts_of(configuration: Configuration, *, wanted: bool) -> TranscriptSettings | None:
+    """
+    Return what is recorded, or ``None``.
+
+    :param wanted: whether the handler would like it.
+    :raises ConfigurationError: two settings contradict each other.
+    """
+    folder = configuration["transcripts"]
+    if configuration["no_transcripts"]:
+        if folder is not None:
+            raise ConfigurationError("--transcripts and --no-transcripts exclude each other")
+        return None
+    if folder is None:
+        if not wanted:
+            return None
+        folder = configuration["state"] / "transcripts"
+    return TranscriptSettings(
+        folder,
+        content=configuration["transcript_content"],
+        sessions=configuration["transcript_sessions"],
+        keep_days=configuration["transcript_days"],
+        keep_octets=configuration["transcript_octets"],
+        keep_files=configuration["transcript_files"],
+    )
+
+
+def transcripts_named(configuration: Configuration) -> str:
+    """Return the setting that says where they are."""
+    folder = configuration["transcripts"]
+    return f"--state {configuration['state']}" if folder is None else f"--transcripts {folder}"
