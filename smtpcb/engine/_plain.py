@@ -119,9 +119,7 @@ class Driver:
         understood = handler if isinstance(handler, Handler) else understand(handler, tls=tls)
         if platform is None:
             platform = PlainPlatform(header_octets=settings.limits.header_octets)
-        self.conversation = Conversation(
-            connection, settings, understood, platform, self, observer
-        )
+        self.conversation = Conversation(connection, settings, understood, platform, self, observer)
         self._dialogue = self.conversation.dialogue
         self._changed = changed
         limits = settings.limits

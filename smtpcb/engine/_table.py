@@ -173,9 +173,7 @@ WANTS: Mapping[State, Wants] = {
     State.OVER: Wants.NOTHING,
 }
 
-IN_TRANSACTION = frozenset(
-    {State.REVERSE_PATH, State.FORWARD_PATH, State.CHUNKS, State.MAIL_DATA}
-)
+IN_TRANSACTION = frozenset({State.REVERSE_PATH, State.FORWARD_PATH, State.CHUNKS, State.MAIL_DATA})
 """A server that stops lets these go on (RFC 5321 §3.8)."""
 
 _WHY: Mapping[State, Reply] = {
