@@ -225,7 +225,11 @@ def starttls(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 def extension_verb(verb: str, answer: Callable[..., object]) -> Act:
     """Return what asks a user's own function, called with the argument and the connection."""
     kind = questions.Kind(
-        verb, replies.OK, replies.COMMAND_UNAVAILABLE, questions.settle_query, call=answer
+        verb,
+        replies.OK,
+        replies.COMMAND_UNAVAILABLE,
+        questions.settle_query(Verb.UNKNOWN),
+        call=answer,
     )
 
     def act(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
@@ -247,9 +251,7 @@ def refuse(dialogue: ServerDialogue, verb: Verb, argument: bytes) -> Reply | Non
     if refusal is not None and verb is not Verb.EHLO and verb is not Verb.HELO:
         return refusal
     state = dialogue.state
-    if state is State.INSECURE and dialogue.why is not None:
-        return dialogue.why
-    return dialogue.offer.why_not(state, verb)
+    return dialogue.why if state is State.INSECURE else dialogue.offer.why_not(state, verb)
 
 
 # A line of HTTP, which a browser can be made to send to any port.

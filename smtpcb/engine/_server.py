@@ -9,7 +9,7 @@ from smtpcb.engine._commands import Row, too_long, unknown
 from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._envelope import Envelope
 from smtpcb.engine._intake import SLACK_OCTETS, Intake, refuse_content
-from smtpcb.engine._login import give_up, respond
+from smtpcb.engine._login import Login, give_up, respond
 from smtpcb.engine._offer import Offer, offer_for
 from smtpcb.engine._pipeline import Pipeline
 from smtpcb.engine._questions import (
@@ -28,7 +28,6 @@ from smtpcb.smtp._command import Verb, read_command
 from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._secret import is_auth, observed, shown, shown_response
-from smtpcb.smtp.sasl import ServerExchange
 
 
 class Owner(Protocol):
@@ -128,11 +127,11 @@ class ServerDialogue:
             settings, abilities, connection.tls is not None, connection.identity is not None
         )
         self.state = State.ARRIVED
-        self.wants = Wants.ANSWER
+        self.wants = WANTS[self.state]
         self.envelope: Envelope | None = None
         self.open: Question | Pipeline | None = None
         self.intake: Intake | None = None
-        self.login: ServerExchange | None = None
+        self.login: Login | None = None
         self.out: list[bytes] = []
         self.late: list[bytes] | None = None
         self.stopping = False
@@ -388,7 +387,7 @@ class ServerDialogue:
         wire = reply.encoded(utf8=True) if utf8 else reply.wire
         (self.out if self.late is None else self.late).append(wire)
         if reply.closes:
-            self.end(_ending(reply, own=own))
+            self.end(self._ending(reply, own=own))
 
     def penalize(self) -> None:
         """Hold back what is said from now on, until `absolve`."""
@@ -603,10 +602,10 @@ class ServerDialogue:
         ):
             self.close(replies.SHUTTING_DOWN, Reason.SHUTDOWN)
 
-
-def _ending(reply: Reply, *, own: bool) -> Reason:
-    if reply is replies.BYE:
-        return Reason.QUIT
-    if reply is replies.DATA_BEHIND_STARTTLS:
-        return Reason.INJECTED
-    return Reason.LIMIT if own else Reason.REFUSED
+    def _ending(self, reply: Reply, *, own: bool) -> Reason:
+        """Return why a reply is the last one."""
+        if self.state is State.OVER:  # a command of the client has led there
+            return Reason.QUIT
+        if reply is replies.DATA_BEHIND_STARTTLS:
+            return Reason.INJECTED
+        return Reason.LIMIT if own else Reason.REFUSED

@@ -137,7 +137,7 @@ def reply_of_refusal(kind: Kind, refusal: Refusal) -> Reply:
     :raises ValueError: it says yes.
     """
     reply = reply_of(kind, kind.refuse, refusal.answer)
-    if reply.positive or refusal.answer is True:
+    if reply.positive:
         raise ValueError("a Refusal carries a 4yz or 5yz reply") from refusal
     return reply
 
