@@ -45,7 +45,7 @@ Act = Callable[["ServerDialogue", bytes], Reply | None]
 def _text_of(argument: bytes, *, tabs: bool = False) -> tuple[str, Reply | None]:
     """Return what stands behind a verb as text, or the reply to what is none."""
     try:
-        return read_text(argument, tabs=tabs).strip(" \t"), None
+        return read_text(argument, tabs=tabs).rstrip(" \t"), None
     except ValueError:
         return "", replies.LINES_END_IN_CRLF if b"\n" in argument else replies.LINE_NOT_TEXT
 
@@ -176,6 +176,7 @@ def _about(dialogue: ServerDialogue, kind: questions.Kind, argument: bytes) -> R
     text, refusal = _text_of(argument)
     if refusal is not None:
         return refusal
+    text = text.lstrip(" \t")
     query = Query(text, smtputf8=False) if kind is questions.ETRN else read_query(text)
     if not query.text:
         return replies.SYNTAX_OF_VRFY
@@ -206,8 +207,8 @@ def help_(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """HELP."""
     text, refusal = _text_of(argument)
     if refusal is None:
-        query = Query(text, smtputf8=False)
-        dialogue.ask(questions.HELP, query, text, dialogue.connection)
+        query = Query(text.lstrip(" \t"), smtputf8=False)
+        dialogue.ask(questions.HELP, query, query.text, dialogue.connection)
     return refusal
 
 
@@ -235,8 +236,8 @@ def extension_verb(verb: str, answer: Callable[..., object]) -> Act:
     def act(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         text, refusal = _text_of(argument)
         if refusal is None:
-            query = Query(text, smtputf8=False)
-            dialogue.ask(kind, query, text, dialogue.connection)
+            query = Query(text.lstrip(" \t"), smtputf8=False)
+            dialogue.ask(kind, query, query.text, dialogue.connection)
         return refusal
 
     return act
