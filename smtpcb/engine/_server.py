@@ -266,18 +266,13 @@ class ServerDialogue:
 
     def put(self, question: Question) -> None:
         """Take a question that was not settled at once; it may have its answer already."""
-        waiting = self.open
-        if waiting is None:
-            if question.reply is None:
-                self.open = question
-                self.look_ahead()
-            else:
-                self._settle(question, question.reply)
-        else:
-            if not isinstance(waiting, Pipeline):
-                waiting = self.open = Pipeline(waiting)
-            waiting.entries.append(question)
+        if self.open is not None:
+            self._join(question)
+        elif question.reply is None:
+            self.open = question
             self.look_ahead()
+        else:
+            self._settle(question, question.reply)
 
     def answer(self, question: Question, reply: Reply) -> None:
         """
@@ -375,8 +370,7 @@ class ServerDialogue:
         if self.open is None:
             self.send(reply, own=True)
         else:
-            assert isinstance(self.open, Pipeline)
-            self.open.entries.append(reply)
+            self._join(reply)
 
     def send(self, reply: Reply, *, own: bool = False, utf8: bool = False) -> None:
         """Let a reply leave; a negative one is charged, and may be the last."""
@@ -508,15 +502,23 @@ class ServerDialogue:
 
     def _overlaps(self, line: bytes) -> bool:
         """Whether a line can be acted on while recipients are decided; if not, it is held."""
+        if line[:5].upper() == b"RCPT " and self.room_for_recipients():
+            return True
+        self._pipeline().held = line
+        self.look_ahead()
+        return False
+
+    def _join(self, entry: Question | Reply) -> None:
+        """Let something wait behind what is open."""
+        self._pipeline().entries.append(entry)
+        self.look_ahead()
+
+    def _pipeline(self) -> Pipeline:
         waiting = self.open
         if not isinstance(waiting, Pipeline):
             assert waiting is not None
             waiting = self.open = Pipeline(waiting)
-        if line[:5].upper() == b"RCPT " and self.room_for_recipients():
-            return True
-        waiting.held = line
-        self.look_ahead()
-        return False
+        return waiting
 
     def _drain(self, pipeline: Pipeline) -> None:
         """Settle what has its answer, in order, up to what has none."""

@@ -145,7 +145,7 @@ def test_who_it_is_comes_first(line: str) -> None:
 
 
 def test_lenient_addresses_are_taken_where_that_is_set() -> None:
-    """No brackets, an underscore in a domain, a dot behind it; each is remarked in the transcript."""
+    """No brackets, an underscore in a domain, a dot behind it; each is noted."""
     played = play(
         HELO + "C: MAIL  FROM:a@b SIZE=1\nS: 250\nC: RCPT TO: <c@d_e.>\nS: 250",
         settings=Settings(lenient_addresses=True),
@@ -301,7 +301,7 @@ TICKETS = Extension(
 
 
 def test_a_verb_of_ones_own_is_answered_by_its_function() -> None:
-    """It is given the text and the connection, and its verdict is the reply; a fault of it is 451."""
+    """Given the text and the connection, its verdict is the reply; a fault of it is 451."""
     played = play(
         """
         C: xtickets
@@ -463,7 +463,7 @@ def test_text_that_ascii_cannot_say_is_made_sendable() -> None:
 
 
 def test_where_tls_is_required_nothing_else_comes_first() -> None:
-    """530 5.7.0 outside TLS to anything but EHLO, NOOP, RSET, QUIT and what leads there (RFC 3207)."""
+    """530 5.7.0 to anything but EHLO, NOOP, RSET, QUIT and what leads there (RFC 3207 §4)."""
     policy = Settings(require_tls=True, allow_insecure_auth=True)
     play(
         """
