@@ -105,7 +105,7 @@ class _Call:
         self, name: str, pending: Pending, done: Callable[[object], None], deadline: float
     ) -> None:
         self.name = name
-        self.pending = pending
+        self.pending: Pending | None = pending
         self.done = done
         self.deadline = deadline
         self.limit = 0.0
@@ -261,6 +261,11 @@ class Conversation:
 
     # What who has the connection wants.
 
+    def part(self) -> None:
+        """Forget who has the connection: nothing more will happen, and all are freed at once."""
+        self.dialogue.release()
+        del self.host
+
     def farewell(self, reason: Reason) -> None:
         """The connection is gone: tell the handler, once all else has been told."""
         self.dialogue.end(reason)
@@ -347,7 +352,11 @@ class Conversation:
             reply = reply_of(kind, question.accept, answer)
         except Exception as error:
             return self._incident(kind, kind.method, error)
+        finally:
+            if isinstance(answer, Failed):
+                answer.forget()
         if kind is AUTHENTICATE and isinstance(answer, Authenticated):
+            self.release_login()  # of one whose mechanism gave up after the verdict
             self.dialogue.connection.identity = answer.identity
             self.release = answer.release
         return reply
@@ -408,14 +417,17 @@ class Conversation:
         self.host.changed()
 
     def _forget(self, call: _Call) -> None:
+        call.pending = None  # which knows the call
         calls = [one for one in self.calls if one is not call]
         self.calls = calls or ()
         self._look()
 
     def _cancel(self, call: _Call) -> None:
         if call in self.calls:  # cancelling another one may have made it answer
+            pending = call.pending
             self._forget(call)
-            call.pending.cancel()
+            assert pending is not None
+            pending.cancel()
 
     def _look(self) -> None:
         """See what is waited for, and until when."""
@@ -492,6 +504,9 @@ class Conversation:
                 raise answer.error
         except BaseException as error:
             reply, reason = self._incident(kind, kind.method, error), Reason.FAILED
+        finally:
+            if isinstance(answer, Failed):
+                answer.forget()
         if not reply.positive:
             self.dialogue.refuse_content(reply, reason)
         return reply.positive
@@ -540,6 +555,7 @@ class Conversation:
     def _expect_nothing(self, name: str, answer: object) -> None:
         if isinstance(answer, Failed):
             self._incident(None, name, answer.error)
+            answer.forget()
         elif answer is not None:
             kind = type(answer).__name__
             self._incident(None, name, TypeError(f"{name} answers nothing, and not {kind}"))

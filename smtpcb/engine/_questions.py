@@ -116,6 +116,7 @@ def _settle_hello(dialogue: ServerDialogue, introduction: Introduction, reply: R
     extended = introduction.verb is Verb.EHLO
     dialogue.abort(Reason.HELLO)
     dialogue.move(introduction.verb)
+    dialogue.look_ahead()  # somebody may be being told of the end of a transaction
     connection.hello = introduction.name
     connection.extended = extended
     offer = dialogue.offer

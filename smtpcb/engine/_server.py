@@ -195,6 +195,8 @@ class ServerDialogue:
         if reply is not None:
             if reply.code < 400:
                 self.move(verb)
+                if self.owner.busy:  # RSET: somebody is being told
+                    self.look_ahead()
             self.reply(reply)
 
     def broken_line(self, start: bytes, reply: Reply = replies.LINE_TOO_LONG) -> None:
@@ -597,7 +599,8 @@ class ServerDialogue:
 
     def _stop_if_idle(self) -> None:
         if (
-            self.open is None
+            self.finished is None
+            and self.open is None
             and not self.owner.busy
             and not self.in_transaction
             and self.state not in (State.HANDSHAKE, State.RESPONSE)

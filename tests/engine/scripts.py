@@ -60,18 +60,20 @@ class Does:
 class Answer(Pending):
     """An answer that the test gives."""
 
-    __slots__ = ("came", "cancelled", "what")
+    __slots__ = ("came", "cancelled", "on_cancel", "what")
 
     def __init__(self, what: object = None) -> None:
         self.what = what
         self.came: Callable[[object], None] | None = None
         self.cancelled = False
+        self.on_cancel: Callable[[], object] = lambda: None
 
     def then(self, came: Callable[[object], None]) -> None:
         self.came = came
 
     def cancel(self) -> None:
         self.cancelled = True
+        self.on_cancel()
 
     def give(self, outcome: object = None) -> None:
         """Answer."""

@@ -104,9 +104,8 @@ def test_refusals_have_a_budget_of_their_own(methods: dict[str, Any], octets: by
     assert said[-1] == "421"
     assert b"421 4.7.0 Too many refusals, closing" in server.said
     assert server.dialogue.finished is Reason.LIMIT
-    assert server.dialogue.connection.budget.errors == (
-        "mail" in methods
-    )  # its RCPT came too early
+    # Without MAIL, RCPT came too early, which is a mistake.
+    assert server.dialogue.connection.budget.errors == ("mail" in methods)
     free = Settings(limits=Limits(refusals=None, recipients=settings.limits.recipients))
     server = Server(Does(**methods), free)
     server.send(b"HELO me\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\n")
