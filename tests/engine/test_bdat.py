@@ -267,7 +267,7 @@ def test_an_unreadable_bdat_out_of_sequence_is_drained_too(rest: bytes, code: st
 
 def test_a_bdat_line_that_nobody_kept_ends_the_session() -> None:
     """How many octets follow is lost with it, and they must not be run as commands (P36)."""
-    for line in (b"bdat 6" + b" " * 13000, b"BDAT 6\nLAST", b"BDAT " + b"6" * 3000):
+    for line in (b"bdat 6" + b" " * 13000, b"BDAT 6\nLAST"):
         server = Server(handler := Everything())
         server.send(TO_RCPT + b"BDAT 5\r\none\r\n")
         said = server.send(line + b"\r\nNOOP\r\nBDAT 7 LAST\r\nthree\r\n")
