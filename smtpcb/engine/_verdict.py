@@ -28,6 +28,10 @@ class Failed:
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
+    def forget(self) -> None:
+        """Let go of the frames it came through: they hold all of a connection, and us."""
+        self.error.__traceback__ = None
+
 
 class TimedOut(Exception):  # noqa: N818 - it is what became of an answer
     """No answer has come in time."""

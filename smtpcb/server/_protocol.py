@@ -331,7 +331,7 @@ class SmtpServerProtocol(LineReceiver):
             self._observer.ended(dialogue.finished)
         if dialogue is not None:
             # They know each other and us; apart, they are freed at once.
-            dialogue.release()
+            self._conversation.part()
         self._dialogue = self._conversation = self._pace = None
         self._observer = self._recorder = None
         self._ticket.give_back()
