@@ -35,9 +35,8 @@ def on_hangup(reactor: Any, act: Callable[[], object]) -> Callable[[], None]:
     :return: stops that; the last one gives the signal back.
     """
     current: Any = signal.getsignal(signal.SIGHUP)
-    known = isinstance(current, _Listeners)
-    listeners: _Listeners = current if known else _Listeners(reactor)
-    if not known:
+    listeners = current if isinstance(current, _Listeners) else _Listeners(reactor)
+    if listeners is not current:
         try:
             listeners.before = signal.signal(signal.SIGHUP, listeners)
         except ValueError:  # not in the main thread: signals are somebody else's
@@ -49,7 +48,8 @@ def on_hangup(reactor: Any, act: Callable[[], object]) -> Callable[[], None]:
     def stop() -> None:
         if act in listeners.all:
             listeners.all.remove(act)
-            if not listeners.all and signal.getsignal(signal.SIGHUP) is listeners:
+            in_force: Any = signal.getsignal(signal.SIGHUP)
+            if not listeners.all and in_force is listeners:
                 signal.signal(signal.SIGHUP, listeners.before)
 
     return stop

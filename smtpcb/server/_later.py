@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from smtpcb.engine._envelope import Content
 from smtpcb.engine._keeping import MailData
 from smtpcb.engine._pending import Pending
-from smtpcb.engine._verdict import Failed, Incidents
+from smtpcb.engine._verdict import Failed, Incidents, Log
 from smtpcb.smtp import Limits, Reply
 
 _UNSET = object()
@@ -76,7 +76,8 @@ class Waiting(Pending):
             came(outcome)
 
 
-_log = Logger(namespace="smtpcb.handler")
+# Twisted's, whose methods are those of `Log` but for how they are declared.
+_log: Any = Logger(namespace="smtpcb.handler")
 
 
 class TwistedPlatform:
@@ -97,8 +98,7 @@ class TwistedPlatform:
         header_octets: int = Limits().header_octets,
     ) -> None:
         self._header_octets = header_octets
-        #: Twisted's, whose methods are those of `Log` but for how they are declared.
-        self.log: Any = _log
+        self.log: Log = _log
         self._reactor = reactor
         #: Tells the time for deadlines.  The reactor's own follows the wall clock, which jumps.
         self.seconds: Callable[[], float] = (
