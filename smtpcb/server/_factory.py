@@ -174,7 +174,9 @@ class SmtpServerFactory(Doorway):
         if doorway.stopping:
             return TurnedAway(replies.SHUTTING_DOWN, self.reactor)
         ticket = self.admission.admit(host)
-        if isinstance(ticket, Reply) and self.admission.is_full() and self._make_room():
+        # Nobody goes for one who would not be let in either.
+        if isinstance(ticket, Reply) and not self.admission.has_its_share(host):
+            self._make_room()
             ticket = self.admission.admit(host)
         if isinstance(ticket, Reply):
             return TurnedAway(ticket, self.reactor)
@@ -198,16 +200,14 @@ class SmtpServerFactory(Doorway):
         doorway.protocols[protocol] = None
         return protocol
 
-    def _make_room(self) -> bool:
-        """Send away the one who has been idle for longest; return whether there was one."""
-        idle_seconds = self.settings.limits.idle_seconds
-        now = self.seconds()
-        for protocol in self.everybody:
-            since = idle_seconds - (protocol.deadline - now)
-            if protocol.idle and since >= min(IDLE_SECONDS, idle_seconds):
-                protocol.send_away(replies.TOO_MANY_CONNECTIONS)
-                return True
-        return False
+    def _make_room(self) -> None:
+        """Send away the one who has been idle for longest, if anybody is idle."""
+        idle = [protocol for protocol in self.everybody if protocol.idle]
+        if idle:
+            longest = min(idle, key=lambda protocol: protocol.patience)
+            since = longest.patience - self.idle_seconds
+            if self.seconds() - since >= min(IDLE_SECONDS, self.idle_seconds):
+                longest.send_away(replies.TOO_MANY_CONNECTIONS)
 
     def left(self, protocol: SmtpServerProtocol) -> None:
         """Forget a connection.  Its protocol says so when its handler has heard all."""

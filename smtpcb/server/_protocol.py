@@ -60,6 +60,7 @@ class SmtpServerProtocol(LineReceiver):
     to its deadlines.
 
     :ivar deadline: when something about this connection is late; see `late`.
+    :ivar patience: until when it may be idle, were there no end to its session.
     """
 
     delimiter = b"\r\n"
@@ -90,6 +91,8 @@ class SmtpServerProtocol(LineReceiver):
     _hung_up = False
     _lost = False
     deadline = _NEVER
+    # Until when it may be idle.
+    patience = _NEVER
     _session_end = _NEVER
 
     def __init__(self, factory: SmtpServerFactory, connection: Connection, ticket: Ticket) -> None:
@@ -132,7 +135,9 @@ class SmtpServerProtocol(LineReceiver):
                 self._read_on()
             elif not self._busyReceiving:
                 self._end_of_turn()
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # sys.exit() in an observer ends its connection, no more
             self._break()
 
     def lineReceived(self, line: bytes) -> None:
@@ -143,10 +148,10 @@ class SmtpServerProtocol(LineReceiver):
             self._recorder.client(dialogue.shown(line) + b"\r\n")
         dialogue.line(line)
         lines = self._lines = self._lines + 1
+        if not lines % LINES_A_LOOK and self._buffer:
+            self._let_others(dialogue)
         if dialogue.wants is not Wants.LINE or dialogue.late is not None:
             self._look_ahead(dialogue)
-        elif not lines % LINES_A_LOOK and self._buffer:
-            self._let_others(dialogue)
 
     def rawDataReceived(self, data: bytes) -> None:
         """Take mail data, or more of a line that is thrown away."""
@@ -250,7 +255,8 @@ class SmtpServerProtocol(LineReceiver):
         )
 
     def send_away(self, reply: Reply) -> None:
-        """End an idle connection: its place is needed."""
+        """End an idle connection: its place is needed, now and not when the client has gone."""
+        self._ticket.give_back()
         if self._dialogue is not None:
             self._dialogue.close(reply, Reason.LIMIT)
             self._go_on()
@@ -318,16 +324,18 @@ class SmtpServerProtocol(LineReceiver):
     def _concluded(self) -> None:
         """Nothing more will happen."""
         self.deadline = _NEVER
-        dialogue = self._dialogue
-        if self._observer is not None and dialogue is not None and dialogue.finished is not None:
-            self._observer.ended(dialogue.finished)
-        if dialogue is not None:
-            # They know each other and us; apart, they are freed at once.
-            dialogue.release()
+        dialogue, observer = self._dialogue, self._observer
         self._dialogue = self._conversation = self._pace = None
         self._observer = self._recorder = None
-        self._ticket.give_back()
-        self._factory.left(self)
+        try:
+            if observer is not None and dialogue is not None and dialogue.finished is not None:
+                observer.ended(dialogue.finished)
+        finally:  # an observer is users' code as well
+            if dialogue is not None:
+                # They know each other and us; apart, they are freed at once.
+                dialogue.release()
+            self._ticket.give_back()
+            self._factory.left(self)
 
     def _break(self) -> None:
         """End a connection on which we have failed: no handler has, those are caught."""
@@ -349,14 +357,18 @@ class SmtpServerProtocol(LineReceiver):
         try:
             step(*arguments)
             self._read_on()
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # sys.exit() in an observer ends its connection, no more
             self._break()
 
     def _go_on(self) -> None:
         """Go on from outside `dataReceived`: the handler has answered, or we may read again."""
         try:
             self._read_on()
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # sys.exit() in an observer ends its connection, no more
             self._break()
 
     def _read_on(self) -> None:
@@ -411,6 +423,7 @@ class SmtpServerProtocol(LineReceiver):
                 # line do not make it come in time.
                 self._lines_before = self._lines
                 deadline = self._factory.seconds() + self._factory.idle_seconds
+                self.patience = deadline
                 self.deadline = deadline if deadline < self._session_end else self._session_end
         else:
             self._set_deadline(dialogue, conversation)
@@ -539,7 +552,8 @@ class SmtpServerProtocol(LineReceiver):
         elif wants is not Wants.HANDSHAKE:
             self._lines_before = self._lines
             self._pace = None
-            self._expect(Wants.LINE, now + limits.idle_seconds)
+            self.patience = now + limits.idle_seconds
+            self._expect(Wants.LINE, self.patience)
 
     def _expect(self, what: Wants, deadline: float) -> None:
         self._waits_for = what
