@@ -29,7 +29,7 @@ class Failed:
         self.error = error
 
 
-class CannotWait(TypeError):
+class CannotWaitError(TypeError):
     """What was given as an answer is nothing that can be waited for here; the words are ours."""
 
 
@@ -156,7 +156,7 @@ def _place(error: BaseException) -> tuple[str, int]:
 def _outline(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = "; ".join(f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
-    why = f" ({error})" if isinstance(error, CannotWait) else ""
+    why = f" ({error})" if isinstance(error, CannotWaitError) else ""
     return f"{type(error).__qualname__}{why} at {where}"
 
 

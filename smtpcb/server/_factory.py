@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from twisted.application.service import IService
@@ -30,6 +31,8 @@ from smtpcb.engine import (
     Settings,
     replies,
 )
+from smtpcb.engine._conversation import SLOW_SECONDS
+from smtpcb.engine._handler import name_of
 from smtpcb.engine._questions import CONNECTED
 from smtpcb.engine._verdict import reply_to_incident
 from smtpcb.handling import check
@@ -104,6 +107,12 @@ class SmtpServerFactory(Doorway):
             raise TypeError(f"tls makes TLS connections, as ServerTls does; {_kind(tls)} does not")
         if not IReactorTime.providedBy(reactor) and not hasattr(reactor, "callLater"):
             raise TypeError(f"reactor is a reactor, not {_kind(reactor)}")
+        for observer in observers:
+            if not callable(observer):
+                raise TypeError(f"an observer is made by a callable; {_kind(observer)} is none")
+        _require(memory_octets, int, "memory_octets")
+        if spool_folder is not None:
+            _require(spool_folder, Path, "spool_folder")
         self.reactor = reactor
         self._handler: Any = handler
         self._users = 0
@@ -146,22 +155,24 @@ class SmtpServerFactory(Doorway):
 
     def begin(self) -> None:
         """Start what belongs to the server; the first of its services does it."""
-        self._users += 1
-        if self._users == 1:
-            if self.transcripts is not None:
-                self.transcripts.start()
+        if self._users == 0:
             if IService.providedBy(self._handler):
                 self._handler.startService()
+            if self.transcripts is not None:
+                self.transcripts.start()
+        self._users += 1
 
     @inlineCallbacks
     def end(self) -> Any:
         """Stop it; the last of its services does it, when its connections are gone."""
         self._users -= 1
         if self._users == 0:
-            if IService.providedBy(self._handler):
-                yield maybeDeferred(self._handler.stopService)
-            if self.transcripts is not None:
-                yield self.transcripts.close()
+            try:
+                if IService.providedBy(self._handler):
+                    yield maybeDeferred(self._handler.stopService)
+            finally:
+                if self.transcripts is not None:
+                    yield self.transcripts.close()
 
     def protocol_for(self, addr: IAddress | None, doorway: Doorway) -> Protocol:
         """
@@ -224,15 +235,25 @@ class SmtpServerFactory(Doorway):
 
         :param tls: whether STARTTLS is possible on it.
         """
+        began = perf_counter()
         try:
             return self._known.handler(self.handler_factory(connection), tls=tls), None
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # sys.exit() in a constructor is a fault, no more
             number = self.platform.incidents.report(
-                "the handler factory", type(self.handler_factory).__name__, error, connection.id
+                "the handler factory", name_of(self._handler), error, connection.id
             )
             return self._known.nobody, reply_to_incident(CONNECTED, number)
+        finally:
+            seconds = perf_counter() - began
+            if seconds > SLOW_SECONDS:
+                self.platform.log.warn(
+                    "making {handler} kept everybody waiting for {seconds:.1f} s on {id}",
+                    handler=name_of(self._handler),
+                    seconds=seconds,
+                    id=connection.id,
+                )
 
     def observe(self, connection: Connection) -> Observer | None:
         """Return who sees a connection."""

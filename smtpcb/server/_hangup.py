@@ -21,6 +21,8 @@ class _Listeners:
 
     def __call__(self, number: int, frame: object) -> None:
         self.reactor.callFromThread(self.tell)
+        if callable(self.before):  # an application may have its own use of it
+            self.before(number, frame)
 
     def tell(self) -> None:
         """Tell all of them."""

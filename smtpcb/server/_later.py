@@ -19,11 +19,11 @@ from twisted.logger import Logger
 from twisted.python import runtime
 from twisted.python.failure import Failure
 
+from smtpcb.engine._conversation import SLOW_SECONDS
 from smtpcb.engine._envelope import Content
 from smtpcb.engine._keeping import MailData
 from smtpcb.engine._pending import Pending
-from smtpcb.engine._conversation import SLOW_SECONDS
-from smtpcb.engine._verdict import CannotWait, Failed, Incidents, Log
+from smtpcb.engine._verdict import CannotWaitError, Failed, Incidents, Log
 from smtpcb.smtp import Limits, Reply
 
 _UNSET = object()
@@ -175,15 +175,15 @@ class _IncidentsWithAdvice(Incidents):
     def report(self, method: str, handler: str, error: BaseException, connection_id: str) -> str:
         """See `Incidents.report`."""
         if isinstance(error, RuntimeError) and "running event loop" in str(error):
-            error = CannotWait(_NEEDS_ASYNCIO).with_traceback(error.__traceback__)
+            error = CannotWaitError(_NEEDS_ASYNCIO).with_traceback(error.__traceback__)
         return super().report(method, handler, error, connection_id)
 
 
-def _stranger(awaited: object) -> CannotWait:
+def _stranger(awaited: object) -> CannotWaitError:
     """Return the fault of waiting for what nobody here brings: it would be waited for for ever."""
     if asyncio.isfuture(awaited) or awaited is None:
-        return CannotWait(_NEEDS_ASYNCIO)
-    return CannotWait(f"a handler can await Deferreds, not {type(awaited).__name__}")
+        return CannotWaitError(_NEEDS_ASYNCIO)
+    return CannotWaitError(f"a handler can await Deferreds, not {type(awaited).__name__}")
 
 
 def _step(coroutine: Coroutine[Any, Any, Any], step: Callable[[Any], Any], value: Any) -> Any:
