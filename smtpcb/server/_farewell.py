@@ -34,11 +34,9 @@ def close_gently(transport: Any, *, unread: bool, tls: bool) -> None:
 
 def _close_beneath(transport: Any) -> None:
     """Close without the client's close_notify, which need not be waited for (RFC 8446 §6.1)."""
-    layer = (
-        transport
-        if isinstance(transport, TLSMemoryBIOProtocol)
-        else getattr(transport, "protocol", None)
-    )
+    layer = transport
+    if not isinstance(layer, TLSMemoryBIOProtocol):  # since STARTTLS, it is the connection's
+        layer = getattr(transport, "protocol", None)
     if isinstance(layer, TLSMemoryBIOProtocol) and layer.transport is not None:
         layer.transport.loseConnection()
 
