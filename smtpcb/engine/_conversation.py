@@ -285,7 +285,7 @@ class Conversation:
         """Take a method's first word."""
         kind = question.kind
         if type(answer) not in ANSWERS:
-            answer = self._later(answer)
+            answer = self._later(kind.method, answer)
         if isinstance(answer, Pending):
             self.dialogue.put(question)
             limits = self.dialogue.settings.limits
@@ -336,14 +336,19 @@ class Conversation:
             self.release = answer.release
         return reply
 
-    def _later(self, answer: object) -> object:
-        """Find out whether an answer needs time."""
+    def _later(self, name: str, answer: object) -> object:
+        """Find out whether an answer needs time; a coroutine runs as far as it goes."""
+        began = perf_counter()
         try:
-            return self.platform.later(answer)
+            answer = self.platform.later(answer)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            return Failed(error)
+            answer = Failed(error)
+        seconds = perf_counter() - began
+        if seconds > SLOW_SECONDS:
+            self._slow(name, seconds)
+        return answer
 
     def call(self, name: str, arguments: tuple[object, ...]) -> object:
         """Call what is no question: a piece of content, or something to know."""
@@ -357,7 +362,7 @@ class Conversation:
         seconds = perf_counter() - began
         if seconds > SLOW_SECONDS:
             self._slow(name, seconds)
-        return answer if answer is None or type(answer) in ANSWERS else self._later(answer)
+        return answer if answer is None or type(answer) in ANSWERS else self._later(name, answer)
 
     def wait(
         self,
