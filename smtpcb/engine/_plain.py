@@ -238,7 +238,8 @@ class Driver:
         # A CR that is last may belong to the CRLF.
         length = end if end >= 0 else len(waiting) - waiting.endswith(b"\r")
         if length > self._most_octets or (end < 0 and has_lone_lf(waiting)):
-            lone_lf = length <= self._most_octets
+            # What is said of it does not depend on how the network has cut it.
+            lone_lf = 0 <= waiting.find(b"\n") < min(length, self._most_octets)
             self._discarded = Discarded(dialogue, bytes(waiting[:64]), lone_lf=lone_lf)
             return True
         if end < 0:

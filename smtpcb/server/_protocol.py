@@ -181,7 +181,8 @@ class SmtpServerProtocol(LineReceiver):
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Throw away a line without taking it for commands (RFC 5321 §4.5.3.1.9)."""
-        self._throw_away(line, lone_lf=False)
+        # What is said of it does not depend on how the network has cut it.
+        self._throw_away(line, lone_lf=b"\n" in line[: self.MAX_LENGTH])
 
     def pauseProducing(self) -> None:
         """Stop reading: the client does not take our replies.  The transport calls it."""

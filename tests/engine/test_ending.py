@@ -237,8 +237,8 @@ def test_a_mail_that_is_answered_too_late_begins_nothing() -> None:
     server = Server(handler := Later("mail"))
     server.send(b"HELO me\r\nMAIL FROM:<>\r\n")
     server.driver.disconnect()
-    handler.last.fail(ValueError())
-    assert server.log == []
+    handler.last.fail(ValueError("not to be told"))
+    assert server.log == ["mail failed too late on x: ValueError"]
 
 
 # What the handler is told at the end.
