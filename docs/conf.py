@@ -13,11 +13,10 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from zope.interface.interface import InterfaceClass, Method
 
-from smtpcb.engine import _questions as events
 from smtpcb.engine import _replies as replies
-from smtpcb.engine._questions import Decision
+from smtpcb.engine._handler import EVENTS
+from smtpcb.engine._questions import CHUNK, COMMAND, HEADER, KINDS, Kind
 from smtpcb.engine._table import TRANSITIONS, State
-from smtpcb.interfaces import IAuthenticator, ISmtpEventHandler
 from smtpcb.run._options import OPTIONS, Option
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._limits import Limits
@@ -78,20 +77,13 @@ class EventTable(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Render the table as reStructuredText and parse that."""
-        decisions = {
-            kind.method: kind
-            for kind in vars(events).values()
-            if isinstance(kind, type) and issubclass(kind, Decision) and hasattr(kind, "method")
-        }
+        kinds = {kind.method: kind for kind in reversed(KINDS) if kind is not COMMAND}
         rows = [["Method", "What a yes says", "What a no says"]]
-        methods = dict(ISmtpEventHandler.namesAndDescriptions())
-        methods["authenticate"] = IAuthenticator["authenticate"]
-        for name, member in methods.items():
-            if isinstance(member, Method):
-                cells = ["", ""]
-                if name in decisions:
-                    cells = [said(decisions[name], word) for word in ("accept", "refuse")]
-                rows.append([f"``{name}{member.getSignatureString()}``", *cells])
+        for name, arguments in EVENTS.items():
+            cells = [
+                said(kinds[name], word) if name in kinds else "" for word in ("accept", "refuse")
+            ]
+            rows.append([f"``{name}({', '.join(arguments)})``", *cells])
         return self.parse_text_to_nodes("\n".join(list_table(rows, "   :widths: 36 36 28")))
 
 
@@ -103,11 +95,13 @@ VARIABLE = {
 }
 
 
-def said(decision: type[Decision], word: str) -> str:
+def said(kind: Kind, word: str) -> str:
     """Say what the client hears of a yes or a no."""
-    if word == "accept" and decision.method in VARIABLE:
-        return VARIABLE[decision.method]
-    return reply_in_prose(getattr(decision, word))
+    if word == "accept" and kind in (HEADER, CHUNK):
+        return ""
+    if word == "accept" and kind.method in VARIABLE:
+        return VARIABLE[kind.method]
+    return reply_in_prose(getattr(kind, word))
 
 
 def reply_in_prose(reply: Reply) -> str:

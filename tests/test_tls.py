@@ -150,8 +150,8 @@ def pyopenssl_pair(
 def logged() -> Iterator[Callable[[], list[str]]]:
     """What was logged, as the reader of the log sees it."""
     with capturedLogs() as events:
-        ours: Callable[[LogEvent], bool] = lambda event: event["log_namespace"] == "smtpcb.tls"  # noqa: E731
-        yield lambda: [formatEvent(event) for event in events if ours(event)]
+        ours: Callable[[LogEvent], bool] = lambda event: event["log_namespace"] == "smtpcb.tls" #
+        noqa: E731 yield lambda: [formatEvent(event) for event in events if ours(event)]
 
 
 # Reading files

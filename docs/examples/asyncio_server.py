@@ -3,28 +3,19 @@
 import asyncio
 import secrets
 import sys
-from functools import partial
 
 from inbox import Inbox
 
-from smtpcb.engine import (
-    Connection,
-    Driver,
-    Reason,
-    ServerDialogue,
-    Settings,
-    abilities_of,
-    replies,
-)
+from smtpcb.engine import Connection, Driver, Settings
 
 SETTINGS = Settings(hostname="localhost")
+INBOX = Inbox()
 
 
-async def converse(handler, reader, writer):
+async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Lead one connection from its greeting to its end."""
     connection = Connection(secrets.token_hex(8), *writer.get_extra_info("peername")[:2])
-    dialogue = ServerDialogue(connection, SETTINGS, abilities_of(handler))
-    driver = Driver(dialogue, handler)
+    driver = Driver(INBOX, SETTINGS, connection)
     idle_seconds = SETTINGS.limits.idle_seconds
     try:
         # In threads, since the handler may block; one call at a time, since each is waited for.
@@ -34,11 +25,10 @@ async def converse(handler, reader, writer):
             try:
                 octets = await asyncio.wait_for(reader.read(65536), idle_seconds)
             except TimeoutError:
-                dialogue.close(replies.TIMED_OUT, Reason.TIMEOUT)
-                octets = b""
-            else:
-                if not octets:
-                    break
+                writer.write(driver.time_out())
+                break
+            if not octets:
+                break
             writer.write(await asyncio.to_thread(driver.receive, octets))
             await asyncio.wait_for(writer.drain(), idle_seconds)
     except OSError:
@@ -48,10 +38,10 @@ async def converse(handler, reader, writer):
         writer.close()
 
 
-async def main(port):
+async def main(port: int) -> None:
     """Listen until somebody stops us."""
-    server = await asyncio.start_server(partial(converse, Inbox()), "127.0.0.1", port)
-    print("listening on", *server.sockets[0].getsockname(), flush=True)
+    server = await asyncio.start_server(converse, "127.0.0.1", port)
+    print("listening on", *server.sockets[0].getsockname()[:2], flush=True)
     async with server:
         await server.serve_forever()
 

@@ -19,11 +19,12 @@ subjects = []
 
 
 class Inbox:
-    def rcpt(self, forward_path, parameters):
-        return forward_path.domain == "example.org"
+    def rcpt(self, recipient, envelope):
+        return recipient.domain == "example.org" or recipient.is_postmaster
 
-    def message(self, envelope):
-        subjects.append(envelope.content.mime()["Subject"] or "(no subject)")
+    async def message(self, envelope):
+        message = await envelope.content.parsed()  # in a thread: the web site goes on
+        subjects.append(str(message["Subject"] or "(no subject)"))
         return 250, f"Message {len(subjects)} taken"
 
 

@@ -7,28 +7,20 @@ import sys
 
 from inbox import Inbox
 
-from smtpcb.engine import (
-    Connection,
-    Driver,
-    Reason,
-    ServerDialogue,
-    Settings,
-    TlsInformation,
-    abilities_of,
-    replies,
-)
+from smtpcb.engine import Connection, Driver, Settings, TlsInformation
 
 SETTINGS = Settings(hostname="localhost")
+INBOX = Inbox()
 
 
 class Client(socketserver.BaseRequestHandler):
     """One connection, in a thread of its own, so the handler may block."""
 
-    def handle(self):
+    tls: ssl.SSLContext | None = None
+
+    def handle(self) -> None:
         connection = Connection(secrets.token_hex(8), *self.client_address[:2])
-        abilities = abilities_of(self.server.handler, tls=self.server.tls is not None)
-        self.dialogue = ServerDialogue(connection, SETTINGS, abilities)
-        self.driver = Driver(self.dialogue, self.server.handler)
+        self.driver = Driver(INBOX, SETTINGS, connection, tls=self.tls is not None)
         self.request.settimeout(SETTINGS.limits.idle_seconds)
         try:
             self.converse()
@@ -38,7 +30,7 @@ class Client(socketserver.BaseRequestHandler):
             self.driver.disconnect()  # says nothing new if the dialogue came to its end
             self.request.close()
 
-    def converse(self):
+    def converse(self) -> None:
         driver = self.driver
         self.request.sendall(driver.start())
         while not driver.finished:
@@ -47,34 +39,30 @@ class Client(socketserver.BaseRequestHandler):
             try:
                 octets = self.request.recv(65536)
             except TimeoutError:
-                self.dialogue.close(replies.TIMED_OUT, Reason.TIMEOUT)
-                octets = b""
-            else:
-                if not octets:
-                    break
+                self.request.sendall(driver.time_out())
+                break
+            if not octets:
+                break
             self.request.sendall(driver.receive(octets))
 
-    def secure(self):
+    def secure(self) -> None:
         # What was sent behind STARTTLS in the clear is still in the socket, so it becomes part of
         # the handshake, which fails: it can never become a command.
-        self.request = self.server.tls.wrap_socket(self.request, server_side=True)
-        cipher, version, bits = self.request.cipher()
-        self.request.sendall(self.driver.secure(TlsInformation(version, cipher, bits)))
+        assert self.tls is not None
+        self.request = secured = self.tls.wrap_socket(self.request, server_side=True)
+        name, version, bits = secured.cipher() or ("", "", 0)
+        self.request.sendall(self.driver.secure(TlsInformation(version, name, bits)))
 
 
 class SmtpServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = daemon_threads = True
 
-    def __init__(self, port, handler, tls):
-        super().__init__(("127.0.0.1", port), Client)
-        self.handler, self.tls = handler, tls
-
 
 if __name__ == "__main__":
-    tls = None
     if len(sys.argv) > 2:
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.load_cert_chain(sys.argv[2])
-    with SmtpServer(int(sys.argv[1]) if len(sys.argv) > 1 else 10025, Inbox(), tls) as server:
-        print("listening on", *server.server_address, flush=True)
+        Client.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        Client.tls.load_cert_chain(sys.argv[2])
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 10025
+    with SmtpServer(("127.0.0.1", port), Client) as server:
+        print("listening on", *server.server_address[:2], flush=True)
         server.serve_forever()

@@ -3,11 +3,12 @@
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._budget import Budget
 from smtpcb.engine._connection import Connection, TlsInformation
-from smtpcb.engine._conversation import Conversation, Host, Pending, Platform
+from smtpcb.engine._conversation import Conversation, Host
 from smtpcb.engine._envelope import Content, Envelope, Recipient
 from smtpcb.engine._handler import Handler, understand
 from smtpcb.engine._keeping import MailData
 from smtpcb.engine._observer import Observer
+from smtpcb.engine._pending import Pending, Platform
 from smtpcb.engine._plain import Driver, PlainPlatform
 from smtpcb.engine._questions import Kind, Question
 from smtpcb.engine._reason import Reason

@@ -1,9 +1,9 @@
 """
 BDAT: so many octets, whatever they are (RFC 3030).
 
-Wherever a size can be read at all, so many octets follow the command, whether or not it is taken: they
-are read to their end, and never as commands.  Where none can be read nobody knows what follows, and the
-session ends.
+Wherever a size can be read at all, so many octets follow the command, whether or not it is taken:
+they are read to their end, and never as commands.  Where none can be read nobody knows what
+follows, and the session ends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from smtpcb.engine._server import ServerDialogue
 
 
-# RFC 3030 §2: chunk-size = 1*20DIGIT.  If there is a rest the command is refused, behind its octets.
+# RFC 3030 §2: chunk-size = 1*20DIGIT.  If there is a rest the command is refused, behind its
+# octets.
 _CHUNK = re.compile(
     rb"[ \t]*+(?P<size>[0-9]{1,20})(?:(?P<last>[ \t]++LAST)?+[ \t]*+\Z|(?P<rest>[ \t].*))",
     re.IGNORECASE | re.DOTALL,

@@ -1,8 +1,8 @@
 """
 One function a verb: what a command asks for.
 
-It returns our reply, or ``None``: then it has asked, and the answer will be the reply.  A positive reply
-of ours moves the dialogue as the table says; a negative one moves nothing.
+It returns our reply, or ``None``: then it has asked, and the answer will be the reply.  A positive
+reply of ours moves the dialogue as the table says; a negative one moves nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from smtpcb.smtp._argument import (
     read_mail,
     read_rcpt,
 )
-from smtpcb.smtp._command import Introduction, Query, Verb, read_query
+from smtpcb.smtp._command import Introduction, Query, Verb, read_command, read_query
 from smtpcb.smtp._parameter import (
     NO_MAIL_PARAMETERS,
     NO_RCPT_PARAMETERS,
@@ -34,6 +34,7 @@ from smtpcb.smtp._parameter import (
     RcptParameters,
 )
 from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._secret import observed
 from smtpcb.smtp._text import read_text
 
 if TYPE_CHECKING:
@@ -304,3 +305,32 @@ COMMANDS: Mapping[bytes, Row] = {
     b"AUTH": Row(Verb.AUTH, auth),
     b"ETRN": Row(Verb.ETRN, etrn),
 }
+
+
+def look_closer(dialogue: ServerDialogue, line: bytes) -> tuple[Row | None, bytes, bytes]:
+    """Read a line that is none of the usual; what cannot be read is refused here."""
+    _, word, rest = read_command(line)
+    row = dialogue.offer.commands.get(word)
+    limits = dialogue.offer.settings.limits
+    if row is None:
+        dialogue.reply(unknown(line))
+    elif row.verb is Verb.AUTH:
+        if len(line) + 2 <= limits.auth_octets:
+            return row, word, rest
+        dialogue.connection.budget.logins += 1
+        dialogue.reply(replies.AUTH_TOO_LONG)
+    elif len(line) + 2 > limits.command_octets:
+        dialogue.reply(too_long(dialogue, row.verb, rest))
+    else:
+        return row, word, rest
+    return None, word, rest
+
+
+def show(dialogue: ServerDialogue, line: bytes) -> None:
+    """Show a command to who wants to see such, before it is acted on."""
+    command = observed(line, dialogue.offer.extensions.verbs)
+    mask = dialogue.offer.mask
+    if mask is not None and (not mask or command.verb in mask):
+        dialogue.ask(questions.COMMAND, line, command, dialogue.connection)
+    else:
+        dialogue.act(line)

@@ -1,22 +1,22 @@
 """
 Conversation: each question one call of a handler, each answer one verdict.
 
-The same one under Twisted, threads, asyncio and tests: they differ in how an answer that needs time is
-waited for (`later`) and in who sends the octets.
+The same one under Twisted, threads, asyncio and tests: they differ in how an answer that needs time
+is waited for (`later`) and in who sends the octets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from smtpcb.engine import _replies as replies
+from smtpcb.engine._feed import Feed
+from smtpcb.engine._pending import ANSWERS, Call, Pending, Platform
 from smtpcb.engine._questions import (
     AUTHENTICATE,
-    CHUNK,
     COMMAND,
-    HEADER,
     MESSAGE,
     Kind,
     Question,
@@ -25,65 +25,24 @@ from smtpcb.engine._reason import Reason
 from smtpcb.engine._server import ServerDialogue
 from smtpcb.engine._verdict import (
     Failed,
-    Incidents,
-    Log,
     TimedOut,
     reply_of,
     reply_of_refusal,
     reply_to_incident,
 )
 from smtpcb.smtp._errors import Refusal
-from smtpcb.smtp._header import HeaderReader
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp.sasl import Authenticated
 
 if TYPE_CHECKING:
     from smtpcb.engine._connection import Connection
-    from smtpcb.engine._envelope import Content, Envelope
+    from smtpcb.engine._envelope import Envelope
     from smtpcb.engine._handler import Handler
     from smtpcb.engine._observer import Observer
     from smtpcb.engine._settings import Settings
 
 # A handler that keeps everybody waiting for so long is named in the log.
 SLOW_SECONDS = 0.5
-
-# What needs no second look: it is an answer, whatever it says.
-_ANSWERS = frozenset({bool, int, tuple, Reply, Failed, Authenticated})
-
-
-class Pending:
-    """An answer that needs time; a platform makes its own kind of them."""
-
-    __slots__ = ()
-
-    def then(self, came: Callable[[object], None]) -> None:
-        """Have it called once, with the answer or with what was raised, as `Failed`."""
-        raise NotImplementedError
-
-    def cancel(self) -> None:
-        """Say that nobody waits any more; it raises nothing."""
-        raise NotImplementedError
-
-
-class Platform(Protocol):
-    """Where conversations run; one for all of a server."""
-
-    log: Log
-    incidents: Incidents
-
-    def later(self, result: Any) -> object:
-        """
-        Take what a method of a handler has returned.
-
-        :return: the answer; if it needs time, a `Pending`.
-        :raises BaseException: what a coroutine raises before it waits.
-        """
-
-    def seconds(self) -> float:
-        """Tell the time for deadlines; it never goes back."""
-
-    def make_content(self) -> Content:
-        """Make the place for one message's octets."""
 
 
 class Host(Protocol):
@@ -94,22 +53,6 @@ class Host(Protocol):
 
     def start_tls(self) -> Reply:
         """Answer STARTTLS; see `Owner`."""
-
-
-class _Call:
-    """A call under way."""
-
-    __slots__ = ("deadline", "done", "limit", "name", "pending", "question")
-
-    def __init__(
-        self, name: str, pending: Pending, done: Callable[[object], None], deadline: float
-    ) -> None:
-        self.name = name
-        self.pending = pending
-        self.done = done
-        self.deadline = deadline
-        self.limit = 0.0
-        self.question: Question | None = None
 
 
 class Conversation:
@@ -130,8 +73,8 @@ class Conversation:
         "content",
         "deadline",
         "dialogue",
+        "feed",
         "handler",
-        "headers",
         "host",
         "leaving",
         "methods",
@@ -163,10 +106,10 @@ class Conversation:
         self.leaving = False
         self.told = False
         # None is shared by all who have none: most connections never have any of these.
-        self.calls: list[_Call] | tuple[()] = ()
+        self.calls: list[Call] | tuple[()] = ()
         self.notices: list[tuple[str, tuple[object, ...]]] | tuple[()] = ()
         self.content: Any = None
-        self.headers: HeaderReader | None = None
+        self.feed: Feed | None = None
         self.release: Callable[[], object] | None = None
         self.dialogue = ServerDialogue(connection, settings, handler.abilities, self)
 
@@ -211,16 +154,46 @@ class Conversation:
     def take(self, envelope: Envelope, octets: bytes) -> None:
         """Keep a piece of content, or pass it on."""
         if self.handler.only_keeps:
-            self._keep(octets)
-        else:
-            self._feed(self._pieces(envelope, octets))
+            self.keep(octets)
+            return
+        if self.feed is None:
+            self.feed = Feed(self)
+        self.feed.take(envelope, octets)
 
     def complete(self, envelope: Envelope) -> None:
         """Pass on the field that only the end completes, and hand over what was kept."""
-        if self.headers is not None:
-            self._feed(self._last_pieces(envelope, self.headers))
-        else:
-            self._hand_over(envelope)
+        if self.feed is not None:
+            self.feed.finish(envelope)
+            return
+        content, self.content = self.content, None
+        if self.handler.keeps_content:
+            # From here on it lives as long as somebody holds it.
+            envelope.kept = self.platform.make_content() if content is None else content
+
+    def keep(self, octets: bytes) -> None:
+        """Put octets to those that are there."""
+        content = self.content
+        if content is None:
+            content = self.content = self.platform.make_content()
+        try:
+            content.write(octets)
+        except OSError as error:
+            connection_id = self.dialogue.connection.id
+            self.platform.log.warn(
+                "no room for a message on {id}: {error}", id=connection_id, error=str(error)
+            )
+            self.dialogue.refuse_content(replies.NO_STORAGE, Reason.FAILED)
+
+    def hand_over(self, envelope: Envelope) -> None:
+        """Give the content to the envelope; the feed says so when all has been passed on."""
+        self.feed = None
+        self.complete(envelope)
+
+    def forget_content(self) -> None:
+        """Throw away what has come in of a message that will not be."""
+        content, self.content, self.feed = self.content, None, None
+        if content is not None:
+            content.close()
 
     def aborted(self, reason: Reason, envelope: Envelope, reply: Reply | None) -> None:
         """Forget the content, and tell the handler."""
@@ -245,7 +218,9 @@ class Conversation:
                 self._cancel(call)
 
     def undelivered(self, envelope: Envelope, reply: Reply) -> None:
-        """A message was accepted, and its client does not hear of it: this explains a second copy."""
+        """
+        A message was accepted, and its client does not hear of it: this explains a second copy.
+        """
         self.platform.log.info(
             "accepted, reply not delivered on {id}: {reply}", id=envelope.id, reply=reply.text
         )
@@ -304,7 +279,7 @@ class Conversation:
     def _answered(self, question: Question, answer: object, seconds: float) -> None:
         """Take a method's first word."""
         kind = question.kind
-        if type(answer) not in _ANSWERS:
+        if type(answer) not in ANSWERS:
             answer = self._later(answer)
         if isinstance(answer, Pending):
             self.dialogue.put(question)
@@ -315,7 +290,7 @@ class Conversation:
             def came(outcome: object) -> None:
                 self._decided(question, outcome, self.platform.seconds() - began)
 
-            self._wait(kind.method, answer, came, limit, question)
+            self.wait(kind.method, answer, came, limit, question)
             return
         question.reply = reply = self._reply_of(question, answer)
         if kind is COMMAND and self.dialogue.open is not None:
@@ -342,11 +317,11 @@ class Conversation:
         try:
             if isinstance(answer, Failed):
                 if not isinstance(answer.error, Refusal):
-                    return self._incident(kind, kind.method, answer.error)
+                    return self.incident(kind, kind.method, answer.error)
                 return reply_of_refusal(kind, answer.error)
             reply = reply_of(kind, question.accept, answer)
         except Exception as error:
-            return self._incident(kind, kind.method, error)
+            return self.incident(kind, kind.method, error)
         if kind is AUTHENTICATE and isinstance(answer, Authenticated):
             self.dialogue.connection.identity = answer.identity
             self.release = answer.release
@@ -361,7 +336,7 @@ class Conversation:
         except BaseException as error:
             return Failed(error)
 
-    def _call(self, name: str, arguments: tuple[object, ...]) -> object:
+    def call(self, name: str, arguments: tuple[object, ...]) -> object:
         """Call what is no question: a piece of content, or something to know."""
         began = perf_counter()
         try:
@@ -373,9 +348,9 @@ class Conversation:
         seconds = perf_counter() - began
         if seconds > SLOW_SECONDS:
             self._slow(name, seconds)
-        return answer if answer is None or type(answer) in _ANSWERS else self._later(answer)
+        return answer if answer is None or type(answer) in ANSWERS else self._later(answer)
 
-    def _wait(
+    def wait(
         self,
         name: str,
         pending: Pending,
@@ -384,35 +359,43 @@ class Conversation:
         question: Question | None = None,
     ) -> None:
         deadline = self.platform.seconds() + limit
-        call = _Call(name, pending, done, deadline)
+        call = Call(name, pending, done, deadline)
         call.limit = limit
         call.question = question
         self.calls = [*self.calls, call]
         self._look()
         pending.then(lambda outcome: self._came(call, outcome))
 
-    def _came(self, call: _Call, outcome: object) -> None:
+    def _came(self, call: Call, outcome: object) -> None:
         if call not in self.calls:
             if isinstance(outcome, Authenticated) and outcome.release is not None:
                 self._let_go(outcome.release)
-            elif not isinstance(outcome, Failed):
-                self.platform.log.info(
-                    "{name} answered too late on {id}: dropped",
-                    name=call.name,
-                    id=self.dialogue.connection.id,
-                )
+            else:
+                self._note_late(call.name, outcome)
             return
         self._forget(call)
         call.done(outcome)
         self._go_on()
         self.host.changed()
 
-    def _forget(self, call: _Call) -> None:
+    def _note_late(self, name: str, outcome: object) -> None:
+        """Say what became of an answer that nobody waits for any more."""
+        how = "answered too late: dropped"
+        if isinstance(outcome, Failed):
+            kind = type(outcome.error).__name__  # not its text, which may quote a password
+            if kind == "CancelledError":
+                return
+            how = f"failed too late: {kind}"
+        self.platform.log.info(
+            "{name} {how} on {id}", name=name, how=how, id=self.dialogue.connection.id
+        )
+
+    def _forget(self, call: Call) -> None:
         calls = [one for one in self.calls if one is not call]
         self.calls = calls or ()
         self._look()
 
-    def _cancel(self, call: _Call) -> None:
+    def _cancel(self, call: Call) -> None:
         if call in self.calls:  # cancelling another one may have made it answer
             self._forget(call)
             call.pending.cancel()
@@ -440,86 +423,6 @@ class Conversation:
             if not self.calls:
                 self._conclude()
 
-    # Content.
-
-    def _pieces(
-        self, envelope: Envelope, octets: bytes
-    ) -> Iterator[tuple[Kind, tuple[object, ...]]]:
-        handler = self.handler
-        if handler.reads_headers:
-            if self.headers is None:
-                self.headers = HeaderReader(self.dialogue.settings.limits.header_octets)
-            for name, value in self.headers.read(octets):
-                yield HEADER, (name, value, envelope)
-        if handler.keeps_content:
-            self._keep(octets)
-        elif "chunk" in self.methods:
-            yield CHUNK, (octets, envelope)
-
-    def _last_pieces(
-        self, envelope: Envelope, headers: HeaderReader
-    ) -> Iterator[tuple[Kind, tuple[object, ...]]]:
-        for name, value in headers.finish():
-            yield HEADER, (name, value, envelope)
-        self._hand_over(envelope)
-
-    def _feed(self, pieces: Iterator[tuple[Kind, tuple[object, ...]]]) -> None:
-        """Call the handler for one piece after the other, up to one that needs time."""
-        dialogue = self.dialogue
-        for kind, arguments in pieces:
-            answer = self._call(kind.method, arguments)
-            if isinstance(answer, Pending):
-                limit = dialogue.settings.limits.decision_seconds
-
-                def came(outcome: object, kind: Kind = kind) -> None:
-                    if outcome is None or self._judge(kind, outcome):
-                        self._feed(pieces)
-
-                self._wait(kind.method, answer, came, limit)
-                return
-            if answer is not None and not self._judge(kind, answer):
-                return
-
-    def _judge(self, kind: Kind, answer: object) -> bool:
-        """Go on with the message, or have it read to its end and refused."""
-        reason = Reason.REFUSED
-        try:
-            if not isinstance(answer, Failed):
-                reply = reply_of(kind, kind.accept, answer)
-            elif isinstance(answer.error, Refusal):
-                reply = reply_of_refusal(kind, answer.error)
-            else:
-                raise answer.error
-        except BaseException as error:
-            reply, reason = self._incident(kind, kind.method, error), Reason.FAILED
-        if not reply.positive:
-            self.dialogue.refuse_content(reply, reason)
-        return reply.positive
-
-    def _keep(self, octets: bytes) -> None:
-        if self.content is None:
-            self.content = self.platform.make_content()
-        try:
-            self.content.write(octets)
-        except OSError as error:
-            connection_id = self.dialogue.connection.id
-            self.platform.log.warn(
-                "no room for a message on {id}: {error}", id=connection_id, error=str(error)
-            )
-            self.dialogue.refuse_content(replies.NO_STORAGE, Reason.FAILED)
-
-    def _hand_over(self, envelope: Envelope) -> None:
-        content, self.content, self.headers = self.content, None, None
-        if self.handler.keeps_content:
-            # From here on it lives as long as somebody holds it.
-            envelope.kept = self.platform.make_content() if content is None else content
-
-    def forget_content(self) -> None:
-        """Throw away what has come in of a message that will not be."""
-        content, self.content, self.headers = self.content, None, None
-        if content is not None:
-            content.close()
-
     # What the handler is told.
 
     def _tell(self, name: str, arguments: tuple[object, ...]) -> None:
@@ -530,21 +433,21 @@ class Conversation:
             self.notices = [*self.notices, (name, arguments)]
             self._look()
             return
-        answer = self._call(name, arguments)
+        answer = self.call(name, arguments)
         if isinstance(answer, Pending):
             limit = self.dialogue.settings.limits.decision_seconds
-            self._wait(name, answer, lambda outcome: self._expect_nothing(name, outcome), limit)
+            self.wait(name, answer, lambda outcome: self._expect_nothing(name, outcome), limit)
         else:
             self._expect_nothing(name, answer)
 
     def _expect_nothing(self, name: str, answer: object) -> None:
         if isinstance(answer, Failed):
-            self._incident(None, name, answer.error)
+            self.incident(None, name, answer.error)
         elif answer is not None:
             kind = type(answer).__name__
-            self._incident(None, name, TypeError(f"{name} answers nothing, and not {kind}"))
+            self.incident(None, name, TypeError(f"{name} answers nothing, and not {kind}"))
 
-    def _incident(self, kind: Kind | None, name: str, error: BaseException) -> Reply:
+    def incident(self, kind: Kind | None, name: str, error: BaseException) -> Reply:
         connection_id = self.dialogue.connection.id
         number = self.platform.incidents.report(name, self.handler.name, error, connection_id)
         return reply_to_incident(kind, number)
@@ -564,7 +467,7 @@ class Conversation:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            self._incident(None, "release", error)
+            self.incident(None, "release", error)
 
     def _conclude(self) -> None:
         if not self.over:

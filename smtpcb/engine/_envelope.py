@@ -106,7 +106,9 @@ class Recipient:
 
     @property
     def is_postmaster(self) -> bool:
-        """Whether it is ``<Postmaster>`` without a domain, for whom every server takes mail (§4.5.1)."""
+        """
+        Whether it is ``<Postmaster>`` without a domain, for whom every server takes mail (§4.5.1).
+        """
         return self.forward_path.is_postmaster
 
 

@@ -78,7 +78,10 @@ def methods_of(handler: object) -> dict[str, Method]:
         if method is None or getattr(method, "absent", False) is True:
             continue
         if not callable(method):
-            raise TypeError(f"{name_of(handler)}.{name} is no method")
+            kind = type(method).__name__
+            raise TypeError(
+                f"{name_of(handler)}.{name} is no method but a {kind}: call it otherwise"
+            )
         methods[name] = method
     return methods
 
@@ -165,8 +168,8 @@ def require_mail_taken(handler: object, methods: Mapping[str, Method]) -> None:
     if "message" in methods or "chunk" in methods or getattr(handler, "discards_content", False):
         return
     raise TypeError(
-        f"{name_of(handler)} has neither message(envelope) nor chunk(octets, envelope), so mail for it "
-        "would be lost; discards_content = True says that this is meant"
+        f"{name_of(handler)} has neither message(envelope) nor chunk(octets, envelope), so mail "
+        "for it would be lost; discards_content = True says that this is meant"
     )
 
 

@@ -1,5 +1,6 @@
 """
-One message's octets on their way in: behind DATA up to the lone dot, or behind one BDAT as many as it says.
+One message's octets on their way in: behind DATA up to the lone dot, or behind one BDAT as many as
+it says.
 
 What is refused is read to its end all the same, so that the dialogue stays in step; then the client
 hears why.  The first reason stays: a temporary no does not become a permanent one.

@@ -97,7 +97,8 @@ class MailData:
             every later use but `close` raises the same: half a message is never read as a whole.
         :raises ValueError: the mail data is closed.
         """
-        self._require_usable()
+        if self._closed or self._failure is not None:
+            self._require_usable()
         if self._file is None and self._size_octets + len(octets) <= self._memory_octets:
             if not self._memory:
                 self._memory = octets

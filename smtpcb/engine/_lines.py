@@ -19,8 +19,8 @@ class Discarded:
     """
     A line that is being thrown away; no part of it is ever a command (RFC 5321 §4.5.3.1.9).
 
-    One that is too long is answered where it ends.  One with a lone LF is answered at once: its client
-    never sends the CRLF, and would wait for ever.
+    One that is too long is answered where it ends.  One with a lone LF is answered at once: its
+    client never sends the CRLF, and would wait for ever.
 
     :param dialogue: gives the answer.
     :param start: the octets that have come so far.

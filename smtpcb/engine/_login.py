@@ -73,15 +73,11 @@ def give_up(dialogue: ServerDialogue) -> None:
         dialogue.move(Step.RESPONDED)
 
 
-def _advance(
-    dialogue: ServerDialogue, exchange: ServerExchange, response: bytes
-) -> Reply | None:
+def _advance(dialogue: ServerDialogue, exchange: ServerExchange, response: bytes) -> Reply | None:
     return _go_on(dialogue, exchange, exchange.send(response))
 
 
-def _go_on(
-    dialogue: ServerDialogue, exchange: ServerExchange, request: Request
-) -> Reply | None:
+def _go_on(dialogue: ServerDialogue, exchange: ServerExchange, request: Request) -> Reply | None:
     if isinstance(request, Decide):
         login = Login(request.credentials, exchange)
         dialogue.ask(questions.AUTHENTICATE, login, request.credentials, dialogue.connection)

@@ -87,8 +87,6 @@ class Offer:
 
 
 @lru_cache(maxsize=256)
-def offer_for(
-    settings: Settings, abilities: Abilities, secure: bool, authenticated: bool
-) -> Offer:
+def offer_for(settings: Settings, abilities: Abilities, secure: bool, authenticated: bool) -> Offer:
     """Return what is offered in a situation."""
     return Offer(settings, abilities, secure=secure, authenticated=authenticated)

@@ -6,8 +6,13 @@ It exists only while a question is open and another command has come behind it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from smtpcb.engine._questions import RCPT, Question
 from smtpcb.smtp._reply import Reply
+
+if TYPE_CHECKING:
+    from smtpcb.engine._server import ServerDialogue
 
 # Most recipients that are asked about at once, and most replies that wait behind them.
 MOST_OVERLAPPING = 100
@@ -39,3 +44,36 @@ def may_overlap(entries: list[Question | Reply]) -> bool:
     """Whether a recipient may be asked about while these are open: there is nothing else."""
     last = entries[-1]
     return isinstance(last, Reply) or last.kind is RCPT
+
+
+def join(dialogue: ServerDialogue, line: bytes) -> bool:
+    """Whether a line can be acted on while recipients are decided; if not, it is held."""
+    waiting = dialogue.open
+    if not isinstance(waiting, Pipeline):
+        assert waiting is not None
+        waiting = dialogue.open = Pipeline(waiting)
+    if line[:5].upper() == b"RCPT " and dialogue.room_for_recipients():
+        return True
+    waiting.held = line
+    dialogue.look_ahead()
+    return False
+
+
+def drain(dialogue: ServerDialogue, pipeline: Pipeline) -> None:
+    """Settle what has its answer, in order, up to what has none."""
+    entries = pipeline.entries
+    while entries and dialogue.finished is None:
+        first = entries[0]
+        if isinstance(first, Question) and first.reply is None:
+            return
+        del entries[0]
+        if not entries:
+            dialogue.open = None
+        if isinstance(first, Reply):
+            dialogue.send(first, own=True)
+        else:
+            assert first.reply is not None
+            dialogue.settle(first, first.reply)
+    if pipeline.held is not None and dialogue.finished is None:
+        dialogue.look_ahead()
+        dialogue.line(pipeline.held)

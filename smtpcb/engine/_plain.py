@@ -1,4 +1,6 @@
-"""Driver: octets in, octets out, for a program that waits in its own way: threads, asyncio, tests."""
+"""
+Driver: octets in, octets out, for a program that waits in its own way: threads, asyncio, tests.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,17 @@ from typing import Any
 
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._connection import Connection, TlsInformation
-from smtpcb.engine._conversation import Conversation, Pending
+from smtpcb.engine._conversation import Conversation
 from smtpcb.engine._envelope import Content
 from smtpcb.engine._handler import Handler, understand
 from smtpcb.engine._keeping import MailData
 from smtpcb.engine._lines import Discarded, has_lone_lf
 from smtpcb.engine._observer import Observer
+from smtpcb.engine._pending import Pending
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._settings import Settings
 from smtpcb.engine._table import Wants
-from smtpcb.engine._verdict import Incidents
+from smtpcb.engine._verdict import Incidents, Log
 from smtpcb.smtp._errors import LocalProtocolError
 from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import Reply
@@ -31,15 +34,15 @@ class StandardLog:
     def __init__(self, name: str = "smtpcb") -> None:
         self._log = logging.getLogger(name)
 
-    def info(self, text: str, **fields: Any) -> None:
+    def info(self, text: str, /, **fields: Any) -> None:
         """Say what has happened."""
         self._log.info("%s", text.format(**fields))
 
-    def warn(self, text: str, **fields: Any) -> None:
+    def warn(self, text: str, /, **fields: Any) -> None:
         """Say what somebody should look at."""
         self._log.warning("%s", text.format(**fields))
 
-    def error(self, text: str, **fields: Any) -> None:
+    def error(self, text: str, /, **fields: Any) -> None:
         """Say what went wrong."""
         self._log.error("%s", text.format(**fields))
 
@@ -56,7 +59,7 @@ class PlainPlatform:
         self, *, memory_octets: int = 1_048_576, header_octets: int = Limits().header_octets
     ) -> None:
         self._header_octets = header_octets
-        self.log = StandardLog()
+        self.log: Log = StandardLog()
         self.incidents = Incidents(self.log, time.monotonic)
         self._memory_octets = memory_octets
 
@@ -90,8 +93,8 @@ class Driver:
     """
     Leads a conversation with one client.
 
-    Its owner has the connection: it sends what `start`, `receive` and `secure` return, and then looks
-    at `finished` and `handshaking`.
+    Its owner has the connection: it sends what `start`, `receive` and `secure` return, and then
+    looks at `finished` and `handshaking`.
 
     :param handler: any object with some of the methods of ``ISmtpEventHandler``.
     :param settings: how the dialogue is led.
@@ -119,9 +122,7 @@ class Driver:
         understood = handler if isinstance(handler, Handler) else understand(handler, tls=tls)
         if platform is None:
             platform = PlainPlatform(header_octets=settings.limits.header_octets)
-        self.conversation = Conversation(
-            connection, settings, understood, platform, self, observer
-        )
+        self.conversation = Conversation(connection, settings, understood, platform, self, observer)
         self._dialogue = self.conversation.dialogue
         self._changed = changed
         limits = settings.limits

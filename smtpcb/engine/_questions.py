@@ -1,9 +1,9 @@
 """
 What somebody decides: each kind of question once.
 
-A kind says which method of a handler decides it, what the client hears of a plain yes and of a plain no,
-which positive codes fit, and what an answer does (`settle`): a yes moves the dialogue by its table, a no
-moves nothing.
+A kind says which method of a handler decides it, what the client hears of a plain yes and of a
+plain no, which positive codes fit, and what an answer does (`settle`): a yes moves the dialogue by
+its table, a no moves nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +26,16 @@ if TYPE_CHECKING:
     from smtpcb.engine._server import ServerDialogue
 
 
+# A member of an enum is looked up in its class for the price of three calls before Python 3.12.
+_MAIL = Verb.MAIL
+_RCPT = Verb.RCPT
+_DATA = Verb.DATA
+_BDAT = Verb.BDAT
+_EHLO = Verb.EHLO
+_MESSAGE_ENDED = Step.MESSAGE_ENDED
+_GREETED = Step.GREETED
+
+
 Settle = Callable[["ServerDialogue", Any, Reply], None]
 
 
@@ -38,8 +48,8 @@ class Kind:
     :ivar accept: what the client hears of a plain yes, unless the question says otherwise.
     :ivar refuse: what it hears of a plain no.
     :ivar settle: what the answer does: the dialogue, what was asked about, the reply.
-    :ivar codes: the positive codes that leave client and server in the same state (RFC 5321 §4.3.2);
-        empty: any 2yz but 221, which would say goodbye.
+    :ivar codes: the positive codes that leave client and server in the same state (RFC 5321
+        §4.3.2); empty: any 2yz but 221, which would say goodbye.
     :ivar silence_accepts: whether ``None`` is a yes.
     :ivar call: decides in place of the handler: a verb of an extension of the user's.
     """
@@ -84,13 +94,13 @@ def _settle_connected(dialogue: ServerDialogue, subject: object, reply: Reply) -
         # Its port has TLS: the greeting waits until that has been looked at.
         dialogue.ask(SECURED_FIRST, reply, tls, dialogue.connection)
     else:
-        dialogue.move(Step.GREETED)
+        dialogue.move(_GREETED)
         dialogue.send(reply)
 
 
 def _settle_secured_first(dialogue: ServerDialogue, greeting: Reply, reply: Reply) -> None:
     if reply.positive:
-        dialogue.move(Step.GREETED)
+        dialogue.move(_GREETED)
         dialogue.send(greeting)
     else:
         dialogue.send(reply if reply.closes else reply.closing())
@@ -113,7 +123,7 @@ def _settle_hello(dialogue: ServerDialogue, introduction: Introduction, reply: R
         dialogue.send(reply)
         return
     connection = dialogue.connection
-    extended = introduction.verb is Verb.EHLO
+    extended = introduction.verb is _EHLO
     dialogue.abort(Reason.HELLO)
     dialogue.move(introduction.verb)
     connection.hello = introduction.name
@@ -136,7 +146,7 @@ def _introduced(standard: Reply, reply: Reply) -> Reply:
 
 def _settle_mail(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
     if reply.code < 400:
-        dialogue.move(Verb.MAIL)
+        dialogue.move(_MAIL)
         dialogue.connection.budget.messages += 1
         dialogue.envelope = envelope
     dialogue.send(reply, utf8=envelope.parameters.smtputf8)
@@ -146,14 +156,14 @@ def _settle_rcpt(dialogue: ServerDialogue, recipient: Recipient, reply: Reply) -
     envelope = dialogue.envelope
     assert envelope is not None
     if reply.code < 400:
-        dialogue.move(Verb.RCPT)
+        dialogue.move(_RCPT)
         envelope.recipients.append(recipient)
     dialogue.send(reply, utf8=envelope.parameters.smtputf8)
 
 
 def _settle_data(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
     if reply.code < 400:
-        dialogue.move(Verb.DATA)
+        dialogue.move(_DATA)
         begin_content(dialogue)
     dialogue.send(reply, utf8=envelope.parameters.smtputf8)
 
@@ -163,15 +173,15 @@ def _settle_bdat(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> 
         dialogue.intake = None
         dialogue.send(reply)
         return
-    dialogue.move(Verb.BDAT)
+    dialogue.move(_BDAT)
     if not reply.positive:
         refuse_content(dialogue, reply, Reason.REFUSED, ours=False)
     read_on(dialogue)
 
 
 def _settle_message(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
-    dialogue.move(Step.MESSAGE_ENDED)
-    if reply.positive:
+    dialogue.move(_MESSAGE_ENDED)
+    if reply.code < 400:
         if dialogue.finished is not None:
             dialogue.owner.undelivered(envelope, reply)
         # What has been accepted pays for mistakes and idle commands before it.
@@ -233,7 +243,8 @@ BDAT = Kind(
     _settle_bdat,
     frozenset({354}),
 )
-# Pieces of the content: no reply is sent for them, so no positive code fits; a no refuses the message.
+# Pieces of the content: no reply is sent for them, so no positive code fits; a no refuses the
+# message.
 HEADER = Kind("header", replies.OK, replies.MESSAGE_REFUSED, _settle_piece, frozenset({0}))
 CHUNK = Kind("chunk", replies.OK, replies.MESSAGE_REFUSED, _settle_piece, frozenset({0}))
 MESSAGE = Kind("message", replies.MESSAGE_OK, replies.MESSAGE_REFUSED, _settle_message)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Protocol
 
 from smtpcb.engine import _replies as replies
-from smtpcb.engine._commands import Row, too_long, unknown
+from smtpcb.engine._commands import look_closer, show
 from smtpcb.engine._connection import Connection, TlsInformation
+from smtpcb.engine._ending import finish
 from smtpcb.engine._envelope import Envelope
-from smtpcb.engine._intake import NEWLINES_REPAIRED, SLACK_OCTETS, Intake, refuse_content
+from smtpcb.engine._intake import SLACK_OCTETS, Intake, refuse_content
 from smtpcb.engine._login import give_up, respond
 from smtpcb.engine._offer import Offer, offer_for
-from smtpcb.engine._pipeline import Pipeline
+from smtpcb.engine._pipeline import Pipeline, drain, join
 from smtpcb.engine._questions import (
     COMMAND,
     CONNECTED,
@@ -24,12 +25,20 @@ from smtpcb.engine._questions import (
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.engine._table import IN_TRANSACTION, TRANSITIONS, WANTS, State, Step, Wants
-from smtpcb.smtp._command import Verb, read_command
-from smtpcb.smtp._content import NewlineRepair
+from smtpcb.smtp._command import Verb
 from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError
 from smtpcb.smtp._reply import Reply
-from smtpcb.smtp._secret import is_auth, observed, shown, shown_response
+from smtpcb.smtp._secret import is_auth, shown, shown_response
 from smtpcb.smtp.sasl import ServerExchange
+
+# A member of an enum is looked up in its class for the price of three calls before Python 3.12.
+_LINE = Wants.LINE
+_CONTENT = Wants.CONTENT
+_ANSWER = Wants.ANSWER
+_NOTHING = Wants.NOTHING
+_RESPONSE = State.RESPONSE
+_CHUNKS = State.CHUNKS
+_QUIT = Verb.QUIT
 
 
 class Owner(Protocol):
@@ -41,8 +50,9 @@ class Owner(Protocol):
         """
         Have a question decided.
 
-        A plain yes is settled at once (``kind.settle``); what needs more is a `Question` that is put to
-        the dialogue (`ServerDialogue.put`) and answered, now or later (`ServerDialogue.answer`).
+        A plain yes is settled at once (``kind.settle``); what needs more is a `Question` that is
+        put to the dialogue (`ServerDialogue.put`) and answered, now or later
+        (`ServerDialogue.answer`).
         """
 
     def take(self, envelope: Envelope, octets: bytes) -> None:
@@ -129,7 +139,7 @@ class ServerDialogue:
             settings, abilities, connection.tls is not None, connection.identity is not None
         )
         self.state = State.ARRIVED
-        self.wants = Wants.ANSWER
+        self.wants = _ANSWER
         self.envelope: Envelope | None = None
         self.open: Question | Pipeline | None = None
         self.intake: Intake | None = None
@@ -153,19 +163,19 @@ class ServerDialogue:
         :param line: without its CRLF.
         :raises LocalProtocolError: `wants` is not `Wants.LINE`.
         """
-        if self.wants is not Wants.LINE:
+        if self.wants is not _LINE:
             raise LocalProtocolError(f"a line, where {self.wants.value} is wanted")
         if b"\n" in line:
             self.broken_line(line, replies.LINES_END_IN_CRLF)
             return
-        if self.open is not None and not self._overlaps(line):
+        if self.open is not None and not join(self, line):
             return
-        if self.state is State.RESPONSE:
+        if self.state is _RESPONSE:
             self.reply(respond(self, line))
         elif self.offer.mask is None:
             self.act(line)
         else:
-            self._tell_of(line)
+            show(self, line)
         if self.stopping:
             self._stop_if_idle()
 
@@ -175,7 +185,7 @@ class ServerDialogue:
         offer = self.offer
         row = offer.commands.get(word)
         if row is None or len(line) > offer.most_octets:
-            row, word, rest = self._looked_at(line)
+            row, word, rest = look_closer(self, line)
             if row is None:
                 return
         verb = row.verb
@@ -184,7 +194,7 @@ class ServerDialogue:
             budget.commands += 1
             if (
                 budget.commands > offer.most_commands or budget.errors >= offer.most_errors
-            ) and verb is not Verb.QUIT:
+            ) and verb is not _QUIT:
                 self.close(replies.exhausted(budget.exhausted or ""), Reason.LIMIT)
                 return
         if verb not in offer.rows[self.state]:
@@ -209,7 +219,7 @@ class ServerDialogue:
         """
         if self.finished is not None:
             return
-        if self.state is State.RESPONSE or is_auth(start):
+        if self.state is _RESPONSE or is_auth(start):
             self.connection.budget.logins += 1
             give_up(self)
             reply = replies.AUTH_TOO_LONG if reply is replies.LINE_TOO_LONG else reply
@@ -228,7 +238,7 @@ class ServerDialogue:
         :raises LocalProtocolError: `wants` is not `Wants.CONTENT`.
         """
         intake = self.intake
-        if intake is None or self.wants is not Wants.CONTENT:
+        if intake is None or self.wants is not _CONTENT:
             raise LocalProtocolError(f"mail data, where {self.wants.value} is wanted")
         data, rest = intake.reader.read(octets)
         if data:
@@ -239,20 +249,27 @@ class ServerDialogue:
                 # It has been told nothing yet, and does not stop: hang up.
                 self.close(intake.refusal or replies.MESSAGE_TOO_BIG, Reason.LIMIT)
             elif self.owner.busy:
-                self.wants = Wants.ANSWER
+                self.wants = _ANSWER
             return b""
         intake.ended = True
-        self.resume()
+        if self.owner.busy:
+            self.wants = _ANSWER
+        else:
+            finish(self, intake)
+            if self.stopping:
+                self._stop_if_idle()
+            if self.intake is not None or self.wants is _CONTENT:
+                self.look_ahead()
         return b"" if self.finished is not None else rest
 
     def resume(self) -> None:
         """Go on when nothing is waited for any more; its owner says so when it was `busy`."""
         intake = self.intake
         if intake is not None and intake.ended and self.open is None and not self.owner.busy:
-            self._finish(intake)
+            finish(self, intake)
             if self.stopping:
                 self._stop_if_idle()
-        if self.intake is not None or self.finished is not None or self.wants is Wants.ANSWER:
+        if self.intake is not None or self.finished is not None or self.wants is _ANSWER:
             self.look_ahead()
 
     def refuse_content(self, reply: Reply, reason: Reason) -> None:
@@ -263,7 +280,7 @@ class ServerDialogue:
         """
         if self.intake is not None:
             refuse_content(self, reply, reason, ours=False)
-        elif self.state is State.CHUNKS:
+        elif self.state is _CHUNKS:
             self.spoil(reply, reason)
 
     def put(self, question: Question) -> None:
@@ -274,7 +291,7 @@ class ServerDialogue:
                 self.open = question
                 self.look_ahead()
             else:
-                self._settle(question, question.reply)
+                self.settle(question, question.reply)
         else:
             if not isinstance(waiting, Pipeline):
                 waiting = self.open = Pipeline(waiting)
@@ -293,17 +310,17 @@ class ServerDialogue:
         waiting = self.open
         if question is waiting:
             self.open = None
-            self._settle(question, reply)
+            self.settle(question, reply)
         elif isinstance(waiting, Pipeline):
             if question.kind is COMMAND:
                 # It only held back its own command, which nothing has overtaken.
                 waiting.entries.remove(question)
                 self.open = waiting if waiting.entries else None
-                self._settle(question, reply)
+                self.settle(question, reply)
             else:
-                self._drain(waiting)
+                drain(self, waiting)
         elif self.finished is not None and question.kind is MESSAGE:
-            self._settle(question, reply)
+            self.settle(question, reply)
         if self.stopping:
             self._stop_if_idle()
         self.look_ahead()
@@ -355,7 +372,9 @@ class ServerDialogue:
             self.abort(reason)
 
     def release(self) -> None:
-        """Forget the owner, which knows us: nothing more will happen, and both are freed at once."""
+        """
+        Forget the owner, which knows us: nothing more will happen, and both are freed at once.
+        """
         del self.ask, self.owner
 
     # What its commands and questions do.
@@ -412,6 +431,11 @@ class ServerDialogue:
             connection.identity is not None,
         )
 
+    def settle(self, question: Question, reply: Reply) -> None:
+        """Do what an answer does, unless nobody waits for it any more."""
+        if self.finished is None or question.kind is MESSAGE:
+            question.kind.settle(self, question.subject, reply)
+
     def abort(self, reason: Reason) -> None:
         """There will be no message of the transaction under way, if one is."""
         envelope, self.envelope = self.envelope, None
@@ -421,7 +445,7 @@ class ServerDialogue:
 
     def spoil(self, reply: Reply, reason: Reason) -> None:
         """Refuse a message between its chunks, and every chunk of it to come."""
-        if self.envelope is not None and self.state in (State.FORWARD_PATH, State.CHUNKS):
+        if self.envelope is not None and self.state in (State.FORWARD_PATH, _CHUNKS):
             self.why = reply
             self.move(Step.CHUNK_REFUSED)
             self.abort(reason)
@@ -440,13 +464,13 @@ class ServerDialogue:
         """See what is wanted next."""
         waiting = self.open
         if self.finished is not None:
-            self.wants = Wants.NOTHING
+            self.wants = _NOTHING
         elif waiting is not None:
-            self.wants = Wants.LINE if self._may_overlap(waiting) else Wants.ANSWER
+            self.wants = _LINE if self._may_overlap(waiting) else _ANSWER
         elif self.owner.busy:
-            self.wants = Wants.ANSWER
+            self.wants = _ANSWER
         elif self.intake is not None:
-            self.wants = Wants.CONTENT
+            self.wants = _CONTENT
         else:
             self.wants = WANTS[self.state]
 
@@ -461,7 +485,7 @@ class ServerDialogue:
 
         Call it before `line`.
         """
-        if self.state is State.RESPONSE:
+        if self.state is _RESPONSE:
             return shown_response(line)
         return shown(line, self.offer.extensions.verbs)
 
@@ -480,68 +504,6 @@ class ServerDialogue:
         return data
 
     # The parts of the above.
-
-    def _looked_at(self, line: bytes) -> tuple[Row | None, bytes, bytes]:
-        """Read a line that is none of the usual; what cannot be read is refused here."""
-        _, word, rest = read_command(line)
-        row = self.offer.commands.get(word)
-        if row is None:
-            self.reply(unknown(line))
-            return None, word, rest
-        limits = self.offer.settings.limits
-        if row.verb is Verb.AUTH:
-            if len(line) + 2 > limits.auth_octets:
-                self.connection.budget.logins += 1
-                self.reply(replies.AUTH_TOO_LONG)
-                return None, word, rest
-        elif len(line) + 2 > limits.command_octets:
-            self.reply(too_long(self, row.verb, rest))
-            return None, word, rest
-        return row, word, rest
-
-    def _tell_of(self, line: bytes) -> None:
-        """Show a command to who wants to see such, before it is acted on."""
-        command = observed(line, self.offer.extensions.verbs)
-        mask = self.offer.mask
-        if mask is not None and (not mask or command.verb in mask):
-            self.ask(COMMAND, line, command, self.connection)
-        else:
-            self.act(line)
-
-    def _overlaps(self, line: bytes) -> bool:
-        """Whether a line can be acted on while recipients are decided; if not, it is held."""
-        waiting = self.open
-        if not isinstance(waiting, Pipeline):
-            assert waiting is not None
-            waiting = self.open = Pipeline(waiting)
-        if line[:5].upper() == b"RCPT " and self.room_for_recipients():
-            return True
-        waiting.held = line
-        self.look_ahead()
-        return False
-
-    def _drain(self, pipeline: Pipeline) -> None:
-        """Settle what has its answer, in order, up to what has none."""
-        entries = pipeline.entries
-        while entries and self.finished is None:
-            first = entries[0]
-            if isinstance(first, Question) and first.reply is None:
-                return
-            del entries[0]
-            if not entries:
-                self.open = None
-            if isinstance(first, Reply):
-                self.send(first, own=True)
-            else:
-                assert first.reply is not None
-                self._settle(first, first.reply)
-        if not entries and pipeline.held is not None and self.finished is None:
-            self.look_ahead()
-            self.line(pipeline.held)
-
-    def _settle(self, question: Question, reply: Reply) -> None:
-        if self.finished is None or question.kind is MESSAGE:
-            question.kind.settle(self, question.subject, reply)
 
     def _may_overlap(self, waiting: Question | Pipeline) -> bool:
         if not self.offer.abilities.concurrent_recipients:
@@ -566,44 +528,12 @@ class ServerDialogue:
         self.close(replies.exhausted(exhausted), Reason.LIMIT)
         return False
 
-    def _finish(self, intake: Intake) -> None:
-        """All octets have come and have been taken: see what becomes of them."""
-        if not intake.completed and intake.last and intake.refusal is None:
-            intake.completed = True
-            newlines = intake.newlines
-            if isinstance(newlines, NewlineRepair) and newlines.repaired:
-                self.note(NEWLINES_REPAIRED)
-            assert self.envelope is not None
-            self.owner.complete(self.envelope)
-            if self.owner.busy:
-                return
-        refusal = intake.refusal
-        self.intake = None
-        if intake.last and refusal is None:
-            envelope, self.envelope = self.envelope, None
-            self.ask(MESSAGE, envelope, envelope)
-            return
-        if intake.stray:
-            if intake.last and self.state is State.CHUNKS_FAILED:
-                self.why = None
-                self.move(Step.DISCARDED)
-        elif intake.last:
-            self.move(Step.MESSAGE_ENDED)
-        elif refusal is not None:
-            # Chunks that are under way behind this one must fail too (RFC 3030 §4.2), and alike.
-            self.why = refusal
-            self.move(Step.CHUNK_REFUSED)
-        else:
-            self.move(Step.CHUNK_TAKEN)
-        self.look_ahead()
-        self.send(replies.CHUNK_OK if refusal is None else refusal, own=intake.ours)
-
     def _stop_if_idle(self) -> None:
         if (
             self.open is None
             and not self.owner.busy
             and not self.in_transaction
-            and self.state not in (State.HANDSHAKE, State.RESPONSE)
+            and self.state not in (State.HANDSHAKE, _RESPONSE)
         ):
             self.close(replies.SHUTTING_DOWN, Reason.SHUTDOWN)
 

@@ -2,15 +2,16 @@
 What may come next, and where it leads: the machine of the dialogue is this table.
 
 A *state* says how far the session has come.  It is named after the buffer that was filled last (RFC
-5321 §4.1.1), or after what is being waited for.  It moves by an accepted command (`Verb`) or by one of
-the few other things that happen (`Step`); nobody but `ServerDialogue.move` assigns it, and only with a
-target from `TRANSITIONS`.  A negative reply never moves it (§4.1.4).
+5321 §4.1.1), or after what is being waited for.  It moves by an accepted command (`Verb`) or by one
+of the few other things that happen (`Step`); nobody but `ServerDialogue.move` assigns it, and only
+with a target from `TRANSITIONS`.  A negative reply never moves it (§4.1.4).
 
 What is *legal* is what has an entry: a command without one is answered by `WHY`.  What is *wanted*
-next, a line or octets or a handshake, is a column too: `WANTS`.  Two things are laid over it while they
-last, and are no states, since the dialogue stands still under them: a question that is open (somebody
-decides; until then nothing is taken, but for recipients that are decided together), and the octets
-behind a BDAT that was refused, which belong to that command and are read to their end (RFC 3030 §4.2).
+next, a line or octets or a handshake, is a column too: `WANTS`.  Two things are laid over it while
+they last, and are no states, since the dialogue stands still under them: a question that is open
+(somebody decides; until then nothing is taken, but for recipients that are decided together), and
+the octets behind a BDAT that was refused, which belong to that command and are read to their end
+(RFC 3030 §4.2).
 
 Who frees what: leaving a transaction for READY or CONNECTED forgets its envelope, OVER frees all.
 """
@@ -173,9 +174,7 @@ WANTS: Mapping[State, Wants] = {
     State.OVER: Wants.NOTHING,
 }
 
-IN_TRANSACTION = frozenset(
-    {State.REVERSE_PATH, State.FORWARD_PATH, State.CHUNKS, State.MAIL_DATA}
-)
+IN_TRANSACTION = frozenset({State.REVERSE_PATH, State.FORWARD_PATH, State.CHUNKS, State.MAIL_DATA})
 """A server that stops lets these go on (RFC 5321 §3.8)."""
 
 _WHY: Mapping[State, Reply] = {

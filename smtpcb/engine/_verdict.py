@@ -39,13 +39,13 @@ class TimedOut(Exception):  # noqa: N818 - it is what became of an answer
 class Log(Protocol):
     """Where a conversation writes, whatever logs there are: ``{name}`` stands for a field."""
 
-    def info(self, text: str, **fields: Any) -> None:
+    def info(self, text: str, /, **fields: Any) -> None:
         """Say what has happened."""
 
-    def warn(self, text: str, **fields: Any) -> None:
+    def warn(self, text: str, /, **fields: Any) -> None:
         """Say what somebody should look at."""
 
-    def error(self, text: str, **fields: Any) -> None:
+    def error(self, text: str, /, **fields: Any) -> None:
         """Say what went wrong."""
 
 
@@ -137,7 +137,7 @@ def reply_of_refusal(kind: Kind, refusal: Refusal) -> Reply:
     :raises ValueError: it says yes.
     """
     reply = reply_of(kind, kind.refuse, refusal.answer)
-    if reply.positive or refusal.answer is True:
+    if reply.positive:
         raise ValueError("a Refusal carries a 4yz or 5yz reply") from refusal
     return reply
 

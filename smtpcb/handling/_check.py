@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Set as AbstractSet
 
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from smtpcb.engine._connection import Connection
-from smtpcb.engine._handler import name_of, understand
+from smtpcb.engine._handler import DECLARATIONS, name_of, understand
 from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import Factory, handler_factory
+from smtpcb.handling._names import nearest
 from smtpcb.handling._threaded import threaded
+from smtpcb.handling._written import data_of
 from smtpcb.interfaces import ISmtpEventHandler
 from smtpcb.smtp._errors import Refusal
 
@@ -43,6 +46,12 @@ def check(
             "require_auth needs who decides on logins: a handler with authenticate, or an "
             "authenticator (--auth)"
         )
+    for name in data_of(handler):
+        right = nearest(name, DECLARATIONS, 2) if name not in DECLARATIONS else None
+        if right is not None:
+            warnings.append(
+                f"{name_of(handler)}.{name} would never be looked at: is {right} meant?"
+            )
     if ISmtpEventHandler.providedBy(handler):
         try:
             verifyObject(ISmtpEventHandler, handler)
@@ -70,6 +79,9 @@ def _try(factory: Factory, warnings: list[str]) -> object | None:
             warnings.append(f"the handler could not be tried before asyncio's loop runs: {what}")
             return None
         raise TypeError(f"no handler could be made: {what}") from error
+    if inspect.iscoroutine(handler):
+        handler.close()
+        raise TypeError("a handler factory answers at once: it cannot return a coroutine")
     if handler is None:
         raise TypeError("the handler factory has returned None: a return is missing")
     return handler

@@ -8,22 +8,10 @@ nobody looked at, or as 451 for every client.
 
 from __future__ import annotations
 
-import dis
-import functools
 import inspect
-import sys
-import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from types import (
-    BuiltinFunctionType,
-    CodeType,
-    FunctionType,
-    MethodType,
-    ModuleType,
-    SimpleNamespace,
-)
-from typing import Any
+from types import SimpleNamespace
 
 from smtpcb.engine._handler import (
     DECLARATIONS,
@@ -34,7 +22,16 @@ from smtpcb.engine._handler import (
     name_of,
     require_mail_taken,
 )
+from smtpcb.handling._calls import (
+    accepts,
+    does_nothing,
+    is_coroutine,
+    positional,
+    reads_content,
+    signature_of,
+)
 from smtpcb.handling._names import Likeness, Meant, meant
+from smtpcb.handling._written import functions_of, is_used
 from smtpcb.smtp._command import Verb
 
 # Parameters that are called so mean what these events give under that name, and nothing else.
@@ -56,7 +53,7 @@ def examine(
     :raises ValueError: ``extensions`` names one that cannot be left to a handler.
     """
     methods = methods_of(handler)
-    for name in _own_callables(handler):
+    for name in functions_of(handler):
         _refuse_misspelt(handler, methods, name)
     if not _is_said_later(handler, "discards_content"):
         require_mail_taken(handler, methods)
@@ -65,48 +62,6 @@ def examine(
         _refuse_unrunnable(handler, name, method, blocking=blocking)
     _refuse_content_that_is_not_there(handler, methods)
     _check_declarations(handler, own)
-
-
-# What is written with def, or made of it.  An object that happens to be callable is data.
-_WRITTEN = (
-    *(FunctionType, MethodType, BuiltinFunctionType, staticmethod, classmethod),
-    *(functools.partial, functools.partialmethod, type(functools.lru_cache(int))),
-)
-
-
-def _own_callables(handler: object) -> Iterator[str]:
-    """Yield the public methods that the user has written."""
-    if isinstance(handler, ModuleType):
-        for name, value in vars(handler).items():
-            if getattr(value, "__module__", None) == handler.__name__:
-                yield from _if_written(name, value)
-        return
-    if not isinstance(handler, type):
-        for name, value in getattr(handler, "__dict__", {}).items():
-            yield from _if_written(name, value)
-    kind = handler if isinstance(handler, type) else type(handler)
-    inherited: set[str] = set()
-    for base in reversed(kind.__mro__):
-        if _is_somebody_elses(base):
-            inherited.update(vars(base))
-            continue
-        for name, value in vars(base).items():
-            if name not in inherited:
-                yield from _if_written(name, value)
-
-
-def _if_written(name: str, value: object) -> Iterator[str]:
-    if not name.startswith("_") and isinstance(value, _WRITTEN):
-        yield name
-
-
-def _is_somebody_elses(base: type) -> bool:
-    """Whether a base class came with Python, with a library, or with us."""
-    root = base.__module__.partition(".")[0]
-    if root in sys.stdlib_module_names or root in ("smtpcb", "twisted", "zope"):
-        return root != "__main__"
-    file = getattr(sys.modules.get(base.__module__), "__file__", None) or ""
-    return any(file.startswith(sysconfig.get_path(place)) for place in ("purelib", "platlib"))
 
 
 def _refuse_misspelt(handler: object, methods: dict[str, Method], name: str) -> None:
@@ -127,73 +82,28 @@ def _refuse_misspelt(handler: object, methods: dict[str, Method], name: str) -> 
 
 def _is_their_own(handler: object, methods: dict[str, Method], name: str, found: Meant) -> bool:
     """Whether a method is a helper of the handler's, although its name is like an event's."""
-    if found.likeness is Likeness.FOREIGN:
+    if is_used(handler, name):
+        return True
+    if found.likeness is Likeness.FOREIGN or not found.events:
         return False
-    signature = _signature(handler, name, getattr(handler, name, None))
+    signature = signature_of(handler, name, getattr(handler, name, None))
     if found.likeness is Likeness.NEAR and signature is not None and not signature.parameters:
         return True  # no event comes without an argument
-    if not found.events or any(event not in methods for event in found.events):
-        return False
-    return found.likeness is Likeness.NEAR or any(
-        signature is None or _accepts(signature, EVENTS[event]) for event in found.events
-    )
-
-
-def _accepts(signature: inspect.Signature, arguments: tuple[str, ...]) -> bool:
-    try:
-        signature.bind(*arguments)
-    except TypeError:
-        return False
-    return True
+    return all(event in methods for event in found.events)
 
 
 def _call(event: str) -> str:
     return f"{event}({', '.join(EVENTS[event])})"
 
 
-def _is_unbound(handler: object, name: str) -> bool:
-    """Whether the first argument is the instance, which is not there yet."""
-    return isinstance(handler, type) and inspect.isfunction(
-        inspect.getattr_static(handler, name, None)
-    )
-
-
-def _signature(handler: object, name: str, method: Any) -> inspect.Signature | None:
-    """Return how a method is called; ``None`` where only an instance or a client can tell."""
-    static = inspect.getattr_static(handler, name, None)
-    if isinstance(handler, type) and not isinstance(
-        static, (FunctionType, staticmethod, classmethod)
-    ):
-        return None  # a cache, a partial method
-    try:
-        signature = inspect.signature(method)
-    except (ValueError, TypeError):
-        # A method without self is bound to nothing.
-        return inspect.Signature() if isinstance(method, MethodType) else None
-    if not _is_unbound(handler, name):
-        return signature
-    parameters = list(signature.parameters.values())
-    if parameters and parameters[0].kind in (
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    ):
-        return signature.replace(parameters=parameters[1:])
-    return signature
-
-
-def _positional(signature: inspect.Signature) -> list[inspect.Parameter]:
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [one for one in signature.parameters.values() if one.kind in kinds]
-
-
 def _refuse_uncallable(handler: object, name: str, method: Method) -> None:
-    signature = _signature(handler, name, method)
+    signature = signature_of(handler, name, method)
     if signature is None:
         return
     arguments = EVENTS[name]
-    if not _accepts(signature, arguments):
+    if not accepts(signature, arguments):
         raise TypeError(f"{name_of(handler)}.{name}{signature} cannot be called as {_call(name)}")
-    for wanted, parameter in zip(arguments, _positional(signature), strict=False):
+    for wanted, parameter in zip(arguments, positional(signature), strict=False):
         other = parameter.name
         if other != wanted and (other in arguments or other in _TELLING):
             raise TypeError(
@@ -202,32 +112,12 @@ def _refuse_uncallable(handler: object, name: str, method: Method) -> None:
             )
 
 
-def function_of(method: Any) -> Any:
-    """Return what is behind a method: its function, whatever it is wrapped in."""
-    while True:
-        if hasattr(method, "__func__"):
-            method = method.__func__
-        elif hasattr(method, "func"):
-            method = method.func
-        elif not inspect.isroutine(method) and not isinstance(method, type):
-            called = inspect.getattr_static(type(method), "__call__", None)
-            return called if isinstance(called, FunctionType) else method
-        else:
-            return method
-
-
 def _refuse_unrunnable(handler: object, name: str, method: Method, *, blocking: bool) -> None:
-    function = function_of(method)
-    coroutine = bool(
-        getattr(getattr(function, "__code__", None), "co_flags", 0) & inspect.CO_ITERABLE_COROUTINE
-    )
-    if inspect.isasyncgenfunction(function) or (
-        inspect.isgeneratorfunction(function) and not coroutine
-    ):
+    if does_nothing(method):
         raise TypeError(
             f"{name_of(handler)}.{name} has a yield in it, so that calling it does nothing"
         )
-    if blocking and (inspect.iscoroutinefunction(function) or coroutine):
+    if blocking and is_coroutine(method):
         raise TypeError(
             f"{name_of(handler)}.{name} is async def: in threads a method is a plain function that "
             "blocks"
@@ -251,23 +141,7 @@ def _refuse_content_that_is_not_there(handler: object, methods: dict[str, Method
 
 
 def _reads_content(handler: object, name: str, method: Method) -> bool:
-    """Whether the code of a method has ``envelope.content`` in it, by the name it gives to that."""
-    code: CodeType | None = getattr(function_of(method), "__code__", None)
-    signature = _signature(handler, name, method)
-    if code is None or signature is None or "content" not in code.co_names:
-        return False
-    at = EVENTS[name].index("envelope")
-    parameters = _positional(signature)
-    if at >= len(parameters):
-        return False
-    before: object = None
-    for step in dis.get_instructions(code):
-        if step.argval == "content" and step.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-            last = before[-1] if isinstance(before, tuple) and before else before
-            if last == parameters[at].name:
-                return True
-        before = step.argval
-    return False
+    return reads_content(handler, name, method, EVENTS[name].index("envelope"))
 
 
 def _is_said_later(handler: object, name: str) -> bool:

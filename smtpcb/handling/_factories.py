@@ -13,7 +13,8 @@ from zope.interface import implementer
 
 from smtpcb.engine._connection import Connection
 from smtpcb.engine._handler import EVENTS, name_of
-from smtpcb.handling._examine import examine, function_of
+from smtpcb.handling._calls import function_of
+from smtpcb.handling._examine import examine
 from smtpcb.interfaces import ISmtpEventHandler, ISmtpHandlerFactory
 
 Factory = Callable[[Connection], object]

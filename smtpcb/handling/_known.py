@@ -24,9 +24,7 @@ class Known:
     def __init__(self, login: Method | None, settings: Settings) -> None:
         self._login = login
         self._own = frozenset(
-            extension.keyword
-            for extension in settings.extensions
-            if extension.handler_must_honour
+            extension.keyword for extension in settings.extensions if extension.handler_must_honour
         )
         # By class, and whether STARTTLS is possible; ``None`` where each instance must be asked.
         self._classes: WeakKeyDictionary[type, _Entry | None] = WeakKeyDictionary()
@@ -58,7 +56,7 @@ class Known:
         names, abilities, name = known
         methods = {event: getattr(handler, event) for event in names if event != "authenticate"}
         if "authenticate" in names:
-            methods["authenticate"] = self._login or getattr(handler, "authenticate")
+            methods["authenticate"] = self._login or handler.authenticate
         return handler_with(methods, abilities, name)
 
     def _entry(self, kind: type) -> _Entry | None:

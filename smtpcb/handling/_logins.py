@@ -103,7 +103,9 @@ def authenticator(given: object) -> Login:
         return CredLogin(given.requestAvatarId, _known_by_id, name_of(given)).authenticate
     adapted: Any = IAuthenticator(given, given)
     method = getattr(adapted, "authenticate", None)
-    if isinstance(adapted, type) or not callable(method):
+    if isinstance(adapted, type):
+        raise TypeError(f"{name_of(given)} is a class: an authenticator is one of its instances")
+    if not callable(method):
         raise TypeError(f"{name_of(given)} has no method authenticate(credentials, connection)")
     return _with_connection(name_of(adapted), method)
 

@@ -92,7 +92,5 @@ def shares_of(address: str) -> tuple[str, ...]:
     if parsed.is_loopback:
         return ()
     if parsed.version == 6:
-        return tuple(
-            str(ipaddress.ip_network((parsed, bits), strict=False)) for bits in (64, 48)
-        )
+        return tuple(str(ipaddress.ip_network((parsed, bits), strict=False)) for bits in (64, 48))
     return (str(parsed),)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-# All deadlines are looked at so often at most; nothing here is more precise.
+# Who is late is not asked again before.
 LEAST_SECONDS = 1.0
 _NEVER = float("inf")
 
@@ -42,11 +42,12 @@ class Deadlines:
         self._seconds = seconds
         self._all_of = all_of
         self._timer: Any = None
-        self._due = _NEVER
+        #: When they are looked at next; no deadline is sooner.
+        self.due = _NEVER
 
     def by(self, deadline: float) -> None:
         """Look at all deadlines when this one passes, if not before."""
-        if deadline < self._due:
+        if deadline < self.due:
             self._set(deadline)
 
     def stop(self) -> None:
@@ -54,22 +55,23 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._due = _NEVER
+        self.due = _NEVER
 
     def _set(self, due: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._due = due
+        self.due = due
         self._timer = self._reactor.callLater(max(0.0, due - self._seconds()), self._look)
 
     def _look(self) -> None:
         self._timer = None
-        self._due = _NEVER
+        self.due = _NEVER
         now = self._seconds()
         first = _NEVER
         for one in list(self._all_of()):
             if one.deadline <= now:
                 one.late(now)
             first = min(first, one.deadline)
-        if first < self._due:
-            self._set(max(first, now + LEAST_SECONDS))
+        if first < self.due:
+            # What has been late and is so still will not be otherwise in a moment.
+            self._set(first if first > now else now + LEAST_SECONDS)

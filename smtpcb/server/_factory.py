@@ -42,12 +42,13 @@ from smtpcb.server._connections import Doorway
 from smtpcb.server._farewell import LINGER_SECONDS
 from smtpcb.server._flow import Turns
 from smtpcb.server._later import TwistedPlatform
-from smtpcb.server._observers import MessageLog, Recording, Several
+from smtpcb.server._observers import Lines, MessageLog, Recording, Several
 from smtpcb.server._protocol import SmtpServerProtocol
 from smtpcb.smtp import Reply
 from smtpcb.transcript import TranscriptFolder
 
-# A client that has said nothing for so long makes room for one who comes, where all places are taken.
+# A client that has said nothing for so long makes room for one who comes, where all places are
+# taken.
 IDLE_SECONDS = 10.0
 
 _log = Logger(namespace="smtpcb.server")
@@ -59,8 +60,8 @@ class SmtpServerFactory(Doorway):
     """
     Builds the protocol of each connection, and knows all that are there.
 
-    :param handler: what `smtpcb.handling.handler_factory` takes: a class, an instance, any callable,
-        ``callbacks(…)``, ``threaded(…)``.
+    :param handler: what `smtpcb.handling.handler_factory` takes: a class, an instance, any
+        callable, ``callbacks(…)``, ``threaded(…)``.
     :param settings: how dialogues are led.
     :param reactor: for time; the one that is installed, by default.
     :param tls: makes the TLS connections of STARTTLS; `smtpcb.tls.ServerTls`, or any other.
@@ -119,8 +120,10 @@ class SmtpServerFactory(Doorway):
         self._known = Known(login, settings)
         self.transcripts = transcripts
         self._observers = tuple(observers)
+        self._lines: Lines | None = None
         if log_messages:
-            self._observers = (*self._observers, MessageLog)
+            self._lines = Lines(reactor)
+            self._observers = (*self._observers, MessageLog(self._lines))
         if transcripts is not None:
             self._observers = (Recording(transcripts), *self._observers)
         self._worker = worker
@@ -218,6 +221,8 @@ class SmtpServerFactory(Doorway):
         """Forget a connection.  Its protocol says so when its handler has heard all."""
         if self.everybody.pop(protocol, self) is not self and not self.everybody:
             self.deadlines.stop()
+            if self._lines is not None:
+                self._lines.close()
         doorway: Any = protocol.factory
         doorway.concluded(protocol)
 

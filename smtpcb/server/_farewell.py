@@ -14,9 +14,9 @@ def close_gently(transport: Any, *, unread: bool, tls: bool) -> None:
     """
     Close a connection whose last reply has been written.
 
-    Closing with input unread resets the connection, and the reply that says why may never be seen: so
-    where there is some only our side is closed, and what still comes is read and thrown away until
-    the client goes or somebody loses patience.  Where there is none, nothing is waited for.
+    Closing with input unread resets the connection, and the reply that says why may never be seen:
+    so where there is some only our side is closed, and what still comes is read and thrown away
+    until the client goes or somebody loses patience.  Where there is none, nothing is waited for.
 
     :param unread: some input has been read by us, and not been acted on.
     """

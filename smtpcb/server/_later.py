@@ -1,4 +1,6 @@
-"""An answer that needs time, on Twisted: a Deferred, a coroutine, under its reactor asyncio's too."""
+"""
+An answer that needs time, on Twisted: a Deferred, a coroutine, under its reactor asyncio's too.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,9 @@ from twisted.logger import Logger
 from twisted.python import runtime
 from twisted.python.failure import Failure
 
-from smtpcb.engine._conversation import Pending
 from smtpcb.engine._envelope import Content
 from smtpcb.engine._keeping import MailData
+from smtpcb.engine._pending import Pending
 from smtpcb.engine._verdict import Failed, Incidents
 from smtpcb.smtp import Limits, Reply
 
@@ -95,7 +97,8 @@ class TwistedPlatform:
         header_octets: int = Limits().header_octets,
     ) -> None:
         self._header_octets = header_octets
-        self.log = _log
+        #: Twisted's, whose methods are those of `Log` but for how they are declared.
+        self.log: Any = _log
         self._reactor = reactor
         #: Tells the time for deadlines.  The reactor's own follows the wall clock, which jumps.
         self.seconds: Callable[[], float] = (
@@ -103,7 +106,7 @@ class TwistedPlatform:
             if getattr(reactor, "seconds", None) in (runtime.seconds, time.time)
             else reactor.seconds
         )
-        self.incidents = Incidents(_log, self.seconds)
+        self.incidents = Incidents(self.log, self.seconds)
         self._memory_octets = memory_octets
         self._spool_folder = spool_folder
         self._asyncio = isinstance(reactor, AsyncioSelectorReactor)

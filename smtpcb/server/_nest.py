@@ -10,7 +10,6 @@ the sockets that it watches itself.  So the reactor watches ours, and ours watch
 from __future__ import annotations
 
 import select
-from time import monotonic
 from typing import Any, Final
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -21,9 +20,8 @@ from zope.interface import implementer
 
 from smtpcb.server._transport import DirectServer
 
-# How many events, and for how long, are seen to before the reactor has its turn.
+# How many events are seen to before the reactor has its turn.
 EVENTS_A_TURN = 256
-SECONDS_A_TURN = 0.01
 
 _IN: Final = getattr(select, "EPOLLIN", 1)
 _OUT: Final = getattr(select, "EPOLLOUT", 4)
@@ -40,7 +38,8 @@ class Nest:
     """
     Watches connections, and is watched while there are any.
 
-    Whom one turn has no time for is the first of the next, before anybody has a second one.
+    The system hands out what has happened in turn, so those past the `EVENTS_A_TURN` of one turn
+    are the first of the next.  Time is no limit here: who takes too much of it yields by itself.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -49,10 +48,6 @@ class Nest:
         self._epoll = select.epoll()
         self._last = False
         self._members: dict[int, NestedServer] = {}
-        # Of the last turn, without those that something else than octets has happened to: a number
-        # may be another's by now, whom an attempt to read does no harm.  The system will tell of
-        # them again.
-        self._left: list[tuple[int, int]] = []
 
     def watch(self, member: NestedServer, events: int) -> None:
         """Watch a connection for other events than before; none: leave it alone."""
@@ -85,11 +80,7 @@ class Nest:
     def doRead(self) -> None:
         """See to what has happened."""
         members = self._members
-        events = self._left or self._epoll.poll(0, EVENTS_A_TURN)
-        if self._left:
-            self._left = []
-        until = monotonic() + SECONDS_A_TURN
-        for number, (descriptor, event) in enumerate(events, 1):
+        for descriptor, event in self._epoll.poll(0, EVENTS_A_TURN):
             member = members.get(descriptor)
             if member is None:
                 continue  # what happened to another one has ended it
@@ -103,9 +94,6 @@ class Nest:
             except BaseException as error:
                 _log.failure("a fault on {connection}", connection=member)
                 self._give_up(member, error)
-            if monotonic() > until:
-                self._left = [one for one in events[number:] if one[1] == _IN]
-                break
 
     def _give_up(self, member: NestedServer, error: BaseException) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from twisted.logger import Logger
 
@@ -13,7 +14,12 @@ from smtpcb.smtp._address import Leniency
 from smtpcb.smtp.sasl import Credentials
 from smtpcb.transcript import Transcript, TranscriptFolder
 
-_MOST_SHOWN = 3
+MOST_SHOWN = 3
+"""How many recipients a log line names."""
+
+GATHER_SECONDS = 0.05
+"""How long the moment is whose log lines are written together."""
+
 # What a strict server would not have taken.
 _LENIENCIES = frozenset({NEWLINES_REPAIRED, *(leniency.value for leniency in Leniency)})
 
@@ -106,72 +112,127 @@ class Recording:
         return Recorded(self._folder.open(connection))
 
 
-class MessageLog(Observer):
+class Lines:
     """
-    One line in the log for each message, each recipient that is refused, and each login.
+    Lines for the log.
 
-    :param connection: what it is about.
+    To write one into Twisted's log costs as much as to take a message.  So what comes within a
+    moment of the last one is written together: one entry, a line of it each, as Twisted writes
+    texts of several lines.
+
+    :param reactor: for the moment.
     """
 
-    __slots__ = ("_connection", "_remarks")
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._gathered: list[str] = []
+        self._timer: Any = None
+
+    def write(self, line: str) -> None:
+        """Write a line, now or in a moment."""
+        self._gathered.append(line)
+        if self._timer is None:
+            self._write_out()
+            self._timer = self._reactor.callLater(GATHER_SECONDS, self._moment_over)
+
+    def close(self) -> None:
+        """Write what is there."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._write_out()
+
+    def _moment_over(self) -> None:
+        self._timer = None
+        if self._gathered:
+            self.write(self._gathered.pop())
+
+    def _write_out(self) -> None:
+        if self._gathered:
+            _log.info("{lines}", lines="\n".join(self._gathered))
+            self._gathered.clear()
+
+
+class MessageLog:
+    """
+    Makes what writes one line for each message, each refusal and each login of a connection.
+
+    :param lines: where they go.
+    """
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def __call__(self, connection: Connection) -> Observer:
+        """Return what observes a connection."""
+        return Logged(connection, self._lines)
+
+
+class Logged(Observer):
+    """
+    The log lines of one connection.
+
+    :param connection: what they are about.
+    """
+
+    __slots__ = ("_connection", "_lines", "_notes")
     sees_octets = False
     sees_plain_answers = False
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, lines: Lines) -> None:
         self._connection = connection
-        self._remarks: tuple[str, ...] = ()
-
-    def note(self, text: str) -> None:
-        """Keep what a strict server would not have taken for the line of the message."""
-        if text in _LENIENCIES and text not in self._remarks:
-            self._remarks = (*self._remarks, text)
+        self._lines = lines
+        self._notes: dict[str, None] | None = None
 
     def decided(self, method: str, subject: object, reply: Reply, seconds: float) -> None:
         """Write what has been decided about mail."""
-        if method == "message" and isinstance(subject, Envelope):
+        if method == "message":
+            assert isinstance(subject, Envelope)
             self._message(subject, reply, seconds)
-            self._remarks = ()
-        elif reply.positive and method != "authenticate":
-            return
-        elif isinstance(subject, Recipient):
-            self._line("recipient {subject} refused: {reply}", str(subject), reply.text)
-        elif isinstance(subject, Envelope):
-            sender = str(subject.reverse_path)
-            self._line("mail from <{subject}> refused: {reply}", sender, reply.text)
         elif method == "authenticate":
             credentials = getattr(subject, "credentials", None)
             if isinstance(credentials, Credentials):
                 # Not with the words of the reply: they may quote the password.
-                self._line("login of {subject}: {reply}", credentials.username, reply.code)
+                name = printable(credentials.username, 256)
+                self._line(f"login of {name}: {reply.code}")
+        elif not reply.positive and isinstance(subject, Recipient):
+            path = printable(str(subject), 256)
+            self._line(f"recipient <{path}> refused: {_said(reply)}")
+        elif not reply.positive and isinstance(subject, Envelope):
+            path = printable(str(subject.reverse_path), 256)
+            self._line(f"mail from <{path}> refused: {_said(reply)}")
 
     def aborted(self, reason: Reason, envelope: Envelope, reply: Reply | None) -> None:
         """Write why there will be no message, where content was on its way."""
         if reply is not None:
             self._message(envelope, reply, 0.0)
-        self._remarks = ()
+        self._notes = None
 
-    def _line(self, text: str, subject: str, reply: str | int) -> None:
-        _log.info(
-            "{id}: " + text + " (client {peer})",
-            id=self._connection.id,
-            subject=printable(subject, 256),
-            reply=printable(str(reply), 256),
-            peer=printable(self._connection.peer_address, 64),
-        )
+    def note(self, text: str) -> None:
+        """Remember what a strict server would have refused; the message's line says it."""
+        if text in _LENIENCIES:
+            self._notes = {**(self._notes or {}), text: None}
+
+    def _line(self, text: str) -> None:
+        connection = self._connection
+        self._lines.write(f"{connection.id}: {text} (client {connection.peer_address or '-'})")
 
     def _message(self, envelope: Envelope, reply: Reply, seconds: float) -> None:
         recipients = envelope.recipients
-        shown = ", ".join(f"<{one}>" for one in recipients[:_MOST_SHOWN])
-        more = len(recipients) - _MOST_SHOWN
-        _log.info(
-            "{id}: from <{sender}> to {recipients}, {octets} octets: {reply} ({seconds:.3f} s, "
-            "client {peer}){remarks}",
-            id=envelope.id,
-            sender=printable(str(envelope.reverse_path), 256),
-            recipients=printable(shown + (f" and {more} more" if more > 0 else ""), 1024),
-            octets=envelope.size_octets,
-            reply=printable(reply.text, 256),
-            seconds=seconds,
-            peer=printable(self._connection.peer_address, 64),
-            remarks="".join(f"; {remark}" for remark in self._remarks),
+        shown = ", ".join([f"<{one.forward_path}>" for one in recipients[:MOST_SHOWN]])
+        if len(recipients) > MOST_SHOWN:
+            shown += f" and {len(recipients) - MOST_SHOWN} more"
+        text = f"from <{envelope.reverse_path}> to {shown}"
+        if not text.isprintable():
+            text = printable(text, 2000)
+        notes, self._notes = self._notes, None
+        also = f"; {printable('; '.join(notes), 500)}" if notes else ""
+        self._lines.write(
+            f"{envelope.id}: {text}, {envelope.size_octets} octets: {_said(reply)} "
+            f"({seconds:.3f} s, client {self._connection.peer_address or '-'}{also})"
         )
+
+
+def _said(reply: Reply) -> str:
+    text = reply.text
+    return text if text.isprintable() and len(text) < 256 else printable(text, 256)

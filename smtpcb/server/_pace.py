@@ -1,4 +1,4 @@
-"""How fast mail data comes in: looked at once a minute, while nothing but the client is waited for."""
+"""How fast mail data comes in: looked at once a minute, in which only the client is waited for."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ SECONDS = 60.0
 
 class Pace:
     """
-    The pace of one message.
+    The pace of one message, from the end of its first minute, or its first interruption, on.
 
     :param octets_per_second: the slowest that is taken; ``None``: any.
-    :ivar octets: how many have come.
+    :param end: when the minute under way is over.
     """
 
-    __slots__ = ("_before", "_end", "_left", "_least", "octets")
+    __slots__ = ("_before", "_end", "_least", "_left")
 
-    def __init__(self, octets_per_second: float | None) -> None:
+    def __init__(self, octets_per_second: float | None, end: float) -> None:
         self._least = 0.0 if octets_per_second is None else octets_per_second * SECONDS
-        self.octets = 0
         self._before = 0
         self._left = SECONDS
-        self._end: float | None = None
+        self._end: float | None = end
 
     def go_on(self, now: float) -> float:
         """Let the client's time run; return when this minute is over."""
@@ -34,10 +33,10 @@ class Pace:
             self._left = self._end - now
             self._end = None
 
-    def is_too_slow(self, now: float) -> bool:
-        """Judge a minute that is over, and begin the next one."""
-        slow = self.octets - self._before < self._least
-        self._before = self.octets
+    def is_too_slow(self, octets: int) -> bool:
+        """Judge a minute that is over, and begin the next one; so many have come in all."""
+        slow = octets - self._before < self._least
+        self._before = octets
         self._left = SECONDS
         self._end = None
         return slow

@@ -51,13 +51,24 @@ _NEVER = float("inf")
 _log = Logger(namespace="smtpcb.server")
 
 
+# A member of an enum is looked up in its class for the price of three calls before Python 3.12.
+_LINE = Wants.LINE
+_CONTENT = Wants.CONTENT
+_ANSWER = Wants.ANSWER
+_HANDSHAKE = Wants.HANDSHAKE
+_NOTHING = Wants.NOTHING
+
+# Cuts lines, and calls `lineReceived` or `rawDataReceived` for each piece.
+_receive = LineReceiver.dataReceived
+
+
 @implementer(IHandshakeListener, IHalfCloseableProtocol, IPushProducer)
 class SmtpServerProtocol(LineReceiver):
     """
     One client, from its arrival to its end; `SmtpServerFactory` makes it.
 
-    It cuts lines and hands them to a `ServerDialogue`, writes what that says, and holds the client to
-    its deadlines.
+    It cuts lines and hands them to a `ServerDialogue`, writes what that says, and holds the client
+    to its deadlines.
 
     :ivar deadline: when something about this connection is late; see `late`.
     """
@@ -66,30 +77,12 @@ class SmtpServerProtocol(LineReceiver):
     transport: Any
 
     # What most connections never change stands here and not in each of them.
-    _conversation: Conversation | None = None
-    _dialogue: ServerDialogue | None = None
     _observer: Observer | None = None
-    _recorder: Observer | None = None  # the same, if it sees octets
     _discarded: Discarded | None = None
     _pace: Pace | None = None
-    # Why we do not read, each for itself.
-    _choked = False
-    _yielded = False
     _penalty: Any = None
-    _reading = True
-    # What is being waited for; a phase has its own deadline.
-    _waits_for = Wants.NOTHING
-    # Lines taken, and how many of them when the client's time began to run; when this turn began, if
-    # it is a long one.
-    _lines = 0
-    _lines_before = -1
+    # When this turn began, if it is a long one.
     _began = 0.0
-    # The client has closed its side.
-    _at_end = False
-    # We take no more from the client.
-    _hung_up = False
-    _lost = False
-    deadline = _NEVER
     _session_end = _NEVER
 
     def __init__(self, factory: SmtpServerFactory, connection: Connection, ticket: Ticket) -> None:
@@ -98,6 +91,22 @@ class SmtpServerProtocol(LineReceiver):
         self.connection = connection
         # MAX_LENGTH does not count the CRLF.  The dialogue knows which lines may be so long.
         self.MAX_LENGTH = factory.most_line_octets
+        # What each command looks at stands in the instance: there it is found sooner.
+        self._conversation: Conversation | None = None
+        self._dialogue: ServerDialogue | None = None
+        self._recorder: Observer | None = None  # the observer, if it sees octets
+        self.deadline = _NEVER
+        # Why we do not read, each for itself.
+        self._choked = self._yielded = False
+        self._reading = True
+        # What is being waited for: each has its own deadline.
+        self._waits_for = _NOTHING
+        # Lines taken, and how many of them when the client's time began to run; octets of content.
+        self._lines = 0
+        self._lines_before = -1
+        self._octets = 0
+        # The client has closed its side; we take no more from it; it is gone.
+        self._at_end = self._hung_up = self._lost = False
 
     # Twisted's hooks.
 
@@ -113,7 +122,7 @@ class SmtpServerProtocol(LineReceiver):
             self._session_end = now + limits.session_seconds
         transport.registerProducer(self, True)
         if ISSLTransport.providedBy(transport):
-            self._expect(Wants.HANDSHAKE, now + limits.handshake_seconds)
+            self._expect(_HANDSHAKE, now + limits.handshake_seconds)
         else:
             self._turn(self._begin)
 
@@ -127,7 +136,7 @@ class SmtpServerProtocol(LineReceiver):
         if self._hung_up:
             return
         try:
-            super().dataReceived(data)
+            _receive(self, data)
             if self._buffer and not self.paused:
                 self._read_on()
             elif not self._busyReceiving:
@@ -143,7 +152,7 @@ class SmtpServerProtocol(LineReceiver):
             self._recorder.client(dialogue.shown(line) + b"\r\n")
         dialogue.line(line)
         lines = self._lines = self._lines + 1
-        if dialogue.wants is not Wants.LINE or dialogue.late is not None:
+        if dialogue.wants is not _LINE or dialogue.late is not None:
             self._look_ahead(dialogue)
         elif not lines % LINES_A_LOOK and self._buffer:
             self._let_others(dialogue)
@@ -156,11 +165,10 @@ class SmtpServerProtocol(LineReceiver):
         dialogue = self._dialogue
         assert dialogue is not None
         rest = dialogue.content(data)
-        if self._pace is not None:
-            self._pace.octets += len(data) - len(rest)
+        self._octets += len(data) - len(rest)
         if self._recorder is not None:
             self._recorder.content(data[: len(data) - len(rest)])
-            if dialogue.wants is not Wants.CONTENT:
+            if dialogue.wants is not _CONTENT:
                 self._recorder.end_of_content()
         # LineReceiver has emptied its buffer for us, and goes on with what it finds there.
         self._buffer = rest
@@ -202,12 +210,12 @@ class SmtpServerProtocol(LineReceiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Cancel what nobody waits for any more, and tell the handler."""
-        handshaking = self._waits_for is Wants.HANDSHAKE
+        handshaking = self._waits_for is _HANDSHAKE
         self._hung_up = self._lost = self.paused = True
         self._stop_waiting()
         if self._conversation is None:
             self._concluded()
-        elif handshaking or reason.check(SslError) is not None:
+        elif handshaking or isinstance(reason.value, SslError):
             self._turn(self._conversation.farewell, Reason.TLS_FAILED)
         else:
             self._turn(self._conversation.farewell, Reason.DISCONNECTED)
@@ -220,7 +228,9 @@ class SmtpServerProtocol(LineReceiver):
             self._go_on()
 
     def start_tls(self) -> Reply:
-        """Answer STARTTLS: whatever stands behind it in the clear may be anybody's (RFC 3207 §6)."""
+        """
+        Answer STARTTLS: whatever stands behind it in the clear may be anybody's (RFC 3207 §6).
+        """
         return replies.DATA_BEHIND_STARTTLS if self._buffer else replies.READY_FOR_TLS
 
     # What the factory calls.
@@ -241,7 +251,7 @@ class SmtpServerProtocol(LineReceiver):
         return (
             dialogue is not None
             and not self._hung_up
-            and dialogue.wants is Wants.LINE
+            and dialogue.wants is _LINE
             and not dialogue.in_transaction
             and dialogue.open is None
             and not self._buffer
@@ -255,7 +265,7 @@ class SmtpServerProtocol(LineReceiver):
 
     def shut_down(self) -> None:
         """End as soon as no mail transaction is under way (RFC 5321 §3.8)."""
-        if self._waits_for is Wants.HANDSHAKE:
+        if self._waits_for is _HANDSHAKE:
             self._abort()
         elif self._dialogue is not None:
             self._dialogue.shut_down()
@@ -263,14 +273,14 @@ class SmtpServerProtocol(LineReceiver):
 
     def cut_short(self) -> None:
         """End now, whatever is under way; a complete message is not waited for either."""
-        if self._waits_for is Wants.HANDSHAKE or (self._hung_up and not self._lost):
+        if self._waits_for is _HANDSHAKE or (self._hung_up and not self._lost):
             self._abort()
         if self._conversation is not None:
             self._conversation.cut()
             self._go_on()
             if not self._lost and self._hung_up:
                 # Long enough to send the reply, which an abort at once would throw away.
-                self._expect(Wants.NOTHING, self._factory.seconds() + CUT_SECONDS)
+                self._expect(_NOTHING, self._factory.seconds() + CUT_SECONDS)
 
     # Beginning and end.
 
@@ -298,7 +308,7 @@ class SmtpServerProtocol(LineReceiver):
         self._stop_waiting()
         self._hung_up = self.paused = True
         self.clearLineBuffer()
-        self._expect(Wants.NOTHING, self._factory.seconds() + LINGER_SECONDS)
+        self._expect(_NOTHING, self._factory.seconds() + LINGER_SECONDS)
         self.transport.unregisterProducer()
         if not self._reading:
             self._reading = True
@@ -336,7 +346,7 @@ class SmtpServerProtocol(LineReceiver):
             return
         self._hung_up = self.paused = True
         self.transport.write(BROKEN.wire)
-        self._expect(Wants.NOTHING, self._factory.seconds() + LINGER_SECONDS)
+        self._expect(_NOTHING, self._factory.seconds() + LINGER_SECONDS)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
@@ -366,23 +376,18 @@ class SmtpServerProtocol(LineReceiver):
             self._look_ahead(dialogue)
             while self._buffer and not self.paused:
                 waiting = len(self._buffer)
-                super().dataReceived(b"")
+                _receive(self, b"")
                 if len(self._buffer) == waiting:
                     break  # the beginning of a line
         self._end_of_turn()
 
     def _end_of_turn(self) -> None:
         """Write what is due, and see what comes next and until when."""
+        if self._hung_up:
+            self._follow()
+            return
         dialogue, conversation = self._dialogue, self._conversation
         if dialogue is None or conversation is None:
-            return
-        if self._lost:
-            if conversation.over:
-                self._concluded()
-            else:
-                self._expect(Wants.ANSWER, conversation.deadline)
-            return
-        if self._hung_up:
             return
         self._began = 0.0
         if self._buffer and self.line_mode and not self.paused and has_lone_lf(self._buffer):
@@ -403,29 +408,41 @@ class SmtpServerProtocol(LineReceiver):
         if dialogue.finished is not None:
             self._hang_up(dialogue)
             return
-        if self._waits_for is dialogue.wants is Wants.LINE and not conversation.calls:
-            if self._lines != self._lines_before:
-                # Later than what the clock knows of: it will look again then.  Single octets of a
-                # line do not make it come in time.
-                self._lines_before = self._lines
-                deadline = self._factory.seconds() + self._factory.idle_seconds
-                self.deadline = deadline if deadline < self._session_end else self._session_end
-        else:
+        wants = dialogue.wants
+        if conversation.calls or wants is not _LINE or self._pace is not None:
             self._set_deadline(dialogue, conversation)
-        if dialogue.wants is Wants.HANDSHAKE and self._waits_for is not Wants.HANDSHAKE:
-            self._shake_hands()
+            if wants is _HANDSHAKE and self._waits_for is not _HANDSHAKE:
+                self._shake_hands()
+        elif self._lines != self._lines_before or self._waits_for is not _LINE:
+            # Single octets of a line do not make it come in time.
+            self._lines_before = self._lines
+            self._waits_for = _LINE
+            factory = self._factory
+            deadline = factory.seconds() + factory.idle_seconds
+            self.deadline = deadline if deadline < self._session_end else self._session_end
+            if self.deadline < factory.deadlines.due:
+                factory.deadlines.by(self.deadline)
         if self.paused or not self._reading:
             self._set_flow()
+
+    def _follow(self) -> None:
+        """Go on with a connection that is over for its client, until its handler has heard all."""
+        conversation = self._conversation
+        if self._lost and conversation is not None:
+            if conversation.over:
+                self._concluded()
+            else:
+                self._expect(_ANSWER, conversation.deadline)
 
     def _look_ahead(self, dialogue: ServerDialogue) -> None:
         """Set mode and pause by what the dialogue wants next."""
         wants = dialogue.wants
         if self._discarded is None:
-            self.line_mode = 0 if wants is Wants.CONTENT else 1
+            self.line_mode = 0 if wants is _CONTENT else 1
         if dialogue.late is not None and self._penalty is None and dialogue.finished is None:
             self._penalty = self._factory.reactor.callLater(PENALTY_SECONDS, self._absolve)
         self.paused = (
-            (wants is not Wants.LINE and wants is not Wants.CONTENT)
+            (wants is not _LINE and wants is not _CONTENT)
             or self._choked
             or self._hung_up
             or self._yielded
@@ -500,7 +517,7 @@ class SmtpServerProtocol(LineReceiver):
 
     def _shake_hands(self) -> None:
         seconds = self._factory.settings.limits.handshake_seconds
-        self._expect(Wants.HANDSHAKE, self._factory.seconds() + seconds)
+        self._expect(_HANDSHAKE, self._factory.seconds() + seconds)
         self.transport.startTLS(self._factory.tls)
         # If the client has been slow to take our replies, nobody else will say that it has.
         self._choked = False
@@ -508,11 +525,11 @@ class SmtpServerProtocol(LineReceiver):
     def _secured(self) -> None:
         information = tls.describe(self.transport.getHandle())
         conversation = self._conversation
-        self._waits_for = Wants.NOTHING
+        self._waits_for = _NOTHING
         if conversation is None:
             self.connection.tls = information
             self._begin()
-        elif conversation.dialogue.wants is Wants.HANDSHAKE:
+        elif conversation.dialogue.wants is _HANDSHAKE:
             conversation.release_login()
             if self._observer is not None:
                 self._observer.note(_described(information))
@@ -521,35 +538,45 @@ class SmtpServerProtocol(LineReceiver):
     # Time.
 
     def _set_deadline(self, dialogue: ServerDialogue, conversation: Conversation) -> None:
-        """See what would be late, and when."""
+        """See what would be late, and when: an answer, mail data, or a command behind them."""
         wants = dialogue.wants
         factory = self._factory
-        limits = factory.settings.limits
         now = factory.seconds()
         if conversation.calls:
+            if self._waits_for is _CONTENT:
+                self._pace_of(now).stop(now)
+            self._expect(_ANSWER, conversation.deadline)
+        elif wants is _CONTENT:
             if self._pace is not None:
-                self._pace.stop(now)
-            self._expect(Wants.ANSWER, conversation.deadline)
-        elif wants is Wants.CONTENT:
-            if self._pace is None:
-                self._pace = Pace(limits.content_octets_per_second)
-            self._expect(Wants.CONTENT, self._pace.go_on(now))
-        elif wants is not Wants.HANDSHAKE:
+                self._expect(_CONTENT, self._pace.go_on(now))
+            elif self._waits_for is not _CONTENT:
+                self._octets = 0
+                self._expect(_CONTENT, now + SECONDS)
+        elif wants is not _HANDSHAKE:
             self._lines_before = self._lines
             self._pace = None
-            self._expect(Wants.LINE, now + limits.idle_seconds)
+            self._expect(_LINE, now + factory.idle_seconds)
+
+    def _pace_of(self, now: float) -> Pace:
+        """Return what judges how fast mail data comes; there is none before it is needed."""
+        if self._pace is None:
+            rate = self._factory.settings.limits.content_octets_per_second
+            self._pace = Pace(rate, self.deadline)
+        return self._pace
 
     def _expect(self, what: Wants, deadline: float) -> None:
         self._waits_for = what
         if not self._hung_up and deadline > self._session_end:
             deadline = self._session_end
         self.deadline = deadline
-        self._factory.deadlines.by(deadline)
+        deadlines = self._factory.deadlines
+        if deadline < deadlines.due:
+            deadlines.by(deadline)
 
     def _late(self, now: float) -> None:
         conversation = self._conversation
         what = self._waits_for
-        if what is Wants.HANDSHAKE or conversation is None:
+        if what is _HANDSHAKE or conversation is None:
             self._abort()
         elif self._lost:
             conversation.expire(now)
@@ -562,10 +589,11 @@ class SmtpServerProtocol(LineReceiver):
                 self._set_deadline(conversation.dialogue, conversation)
             else:
                 self._close(replies.SESSION_TOO_LONG)
-        elif what is Wants.ANSWER:
+        elif what is _ANSWER:
             conversation.expire(now)
-        elif what is Wants.CONTENT:
-            if self._pace is not None and self._pace.is_too_slow(now):
+        elif what is _CONTENT:
+            pace = self._pace_of(now)
+            if pace.is_too_slow(self._octets):
                 self._close(replies.TOO_SLOW)
         else:
             lone_lf = self._discarded is not None or has_lone_lf(self._buffer)

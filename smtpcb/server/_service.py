@@ -26,8 +26,8 @@ class SmtpService(Service):
     """
     Listens while it runs; it composes with other services as any `IService` does.
 
-    It starts and stops what belongs to a server: a handler that is a service itself, transcripts, and
-    certificates, which are read again once a day and on SIGHUP.
+    It starts and stops what belongs to a server: a handler that is a service itself, transcripts,
+    and certificates, which are read again once a day and on SIGHUP.
 
     Ports are bound in `privilegedStartService`, where twistd still has the rights for port 25, or
     in `startService`.  One that cannot be bound raises there, and none is left bound.

@@ -29,6 +29,9 @@ from email.errors import (
     MissingHeaderBodySeparatorDefect,
 )
 
+# Of one section: twenty times what honest mail has.  A field can be four octets, and a hundred
+# times that in the memory of whoever keeps it.
+MOST_FIELDS = 10_000
 _FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
 # A field that goes on in the next line is folded there (RFC 5322 §2.2.3).
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -57,7 +60,7 @@ class HeaderReader:
     is told whole: for that moment it is in memory twice, and as text, up to 4 octets a character.
 
     :param most_octets: how much of the header section is looked at; a field that is not complete
-        then is where the section ends.
+        then is where the section ends, and so is one after `MOST_FIELDS`.
     :ivar done: whether the section has ended.
     :ivar body_at: where the body begins, counted in octets from the first; known once it is done.
     :ivar defects: what was wrong, each kind once.
@@ -67,6 +70,7 @@ class HeaderReader:
         "_bare",
         "_before",
         "_buffer",
+        "_fields_left",
         "_left",
         "_searched",
         "body_at",
@@ -80,6 +84,7 @@ class HeaderReader:
         # not looked at again, so that a field of a thousand lines costs each line once.
         self._searched = 0
         self._left = most_octets
+        self._fields_left = MOST_FIELDS
         self._bare: bool | None = None  # whether lines end in a bare LF; None: none has ended
         self._before = b""  # the octet before the next ones
         self.body_at = 0
@@ -125,6 +130,10 @@ class HeaderReader:
                 searched = end + 2
                 continue
             if _FIELD.match(buffer, start, end) and not _BARE.search(buffer, start, end):
+                if not self._fields_left:
+                    self._end_early()
+                    break
+                self._fields_left -= 1
                 sources.append(bytes(buffer[start:end]))
             elif not self._pass_over(start, end):
                 break
@@ -160,8 +169,7 @@ class HeaderReader:
         """Return whether reading goes on behind this line, which is no field."""
         line = _PASSED_OVER.match(self._buffer, start, end)
         if line is None or _BARE.search(self._buffer, start, end):
-            self._note(MissingHeaderBodySeparatorDefect)
-            self.done = True
+            self._end_early()
             return False
         self._note(_NO_FIELD[line[0]])
         return True
@@ -169,13 +177,16 @@ class HeaderReader:
     def _end_turn(self, start: int, searched: int) -> None:
         self.body_at += start
         if self._left <= 0 and not self.done:
-            self._note(MissingHeaderBodySeparatorDefect)
-            self.done = True
+            self._end_early()
         if self.done:
             self._buffer = bytearray()
         else:
             del self._buffer[:start]
             self._searched = searched - start
+
+    def _end_early(self) -> None:
+        self._note(MissingHeaderBodySeparatorDefect)
+        self.done = True
 
     def _note(self, defect: type[MessageDefect]) -> None:
         if defect not in self.defects:

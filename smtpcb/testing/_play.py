@@ -50,7 +50,7 @@ from smtpcb.handling._threaded import threaded
 from smtpcb.server._later import TwistedPlatform
 from smtpcb.smtp._reply import Reply
 from smtpcb.testing._reactor import PlayReactor
-from smtpcb.testing._script import Turn, fits, line_fits, masked, text_of, turns
+from smtpcb.testing._script import Turn, aligned, fits, masked, text_of, turns
 from smtpcb.transcript._replay import Line, read
 
 TLS = TlsInformation("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256)
@@ -272,7 +272,7 @@ class _Player:
         """
         conversation = self._driver.conversation
         while wanted is None or not fits(wanted, self._lines()):
-            if self._reactor.let_threads_come():
+            if self._reactor.let_threads_come(wait=bool(conversation.calls)):
                 self._advance()
             elif not conversation.calls:
                 break
@@ -301,12 +301,13 @@ class _Player:
 
     def _pass(self, seconds: float) -> None:
         """Let time pass, and see to whatever is due."""
+        driver = self._driver
         until = self._clock.seconds() + seconds
         while True:
-            driver = self._driver
             idle_at = self._quiet_since + self._idle_seconds
-            idle = not (driver.conversation.calls or driver.finished or driver.handshaking)
-            if self._reactor.let_threads_come():
+            waiting = bool(driver.conversation.calls)
+            idle = not (waiting or driver.finished or driver.handshaking)
+            if self._reactor.let_threads_come(wait=waiting):
                 self._advance()
             elif not self._go_on(min(until, idle_at) if idle else until):
                 if not (idle and idle_at <= until):
@@ -323,9 +324,7 @@ def _compare(parts: list[Turn], said: bytes, connection_id: str, cut: bool) -> N
     wanted = [masked(line, connection_id) for line in parts[-1].answer]
     if fits(wanted, lines) and not unended:
         return
-    got = [
-        want if line_fits(want, line) else line for want, line in zip(wanted, lines, strict=False)
-    ] + [*lines[len(wanted) :], *filter(None, [unended])]
+    got = [*aligned(wanted, lines), *filter(None, [unended])]
     difference = difflib.ndiff([f"S: {line}" for line in wanted], [f"S: {line}" for line in got])
     client = [f"  C: {line!r}"[:110] for part in parts for line in part.octets.split(b"\r\n")[:-1]]
     raise DialogueDiffers(

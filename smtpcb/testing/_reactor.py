@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +20,7 @@ THREAD_SECONDS = 60.0
 # How far ahead something may be due by the real clock, to be waited for.
 REAL_SECONDS = 10.0
 _STOP_SECONDS = 5.0
+_LOOK_SECONDS = 0.01
 _NAME = "twisted.internet.reactor"
 
 
@@ -74,18 +76,26 @@ class PlayReactor:
         """Forget it."""
         del self._triggers[trigger]
 
-    def let_threads_come(self) -> bool:
-        """Wait for the next thing that a thread has to say; return whether there was one."""
-        try:
-            call = self._calls.get(timeout=THREAD_SECONDS if self._is_busy() else 0)
-        except Empty:
-            return False
-        call()
-        return True
+    def let_threads_come(self, *, wait: bool) -> bool:
+        """
+        Do the next thing that a thread has asked for; return whether there was one.
+
+        :param wait: until one has, if any is at work.
+        """
+        until = time.monotonic() + THREAD_SECONDS
+        while True:
+            # A thread may also end without a word.
+            busy = wait and self._is_busy() and time.monotonic() < until
+            try:
+                call = self._calls.get(timeout=_LOOK_SECONDS if busy else 0)
+            except Empty:
+                if not busy:
+                    return False
+            else:
+                call()
+                return True
 
     def _is_busy(self) -> bool:
-        if not self._calls.empty():
-            return False
         pools = [self._pool, *(one for _, args in self._triggers.values() for one in args)]
         return any(isinstance(pool, ThreadPool) and pool.working for pool in pools)
 

@@ -93,6 +93,29 @@ def fits(wanted: Sequence[str], said: Sequence[str]) -> bool:
     return len(said) == len(wanted)
 
 
+def aligned(wanted: Sequence[str], said: Sequence[str]) -> list[str]:
+    """Return what was said in the written words where it fits, to show where it does not."""
+    shown: list[str] = []
+    at = 0
+    for place, want in enumerate(wanted):
+        rest = _REST.fullmatch(want)
+        if rest is None:
+            if at < len(said):
+                shown.append(want if line_fits(want, said[at]) else said[at])
+                at += 1
+            continue
+        until = at
+        while until < len(said) and said[until].startswith(f"{rest[1]}-"):
+            if rest[2] == "-" and fits(wanted[place + 1 : place + 2], said[until : until + 1]):
+                break
+            until += 1
+        if rest[2] == " ":
+            until += until < len(said) and said[until].startswith(f"{rest[1]} ")
+        shown += [want] if _is_elided(rest[1], rest[2] == " ", said[at:until]) else said[at:until]
+        at = until
+    return [*shown, *said[at:]]
+
+
 def line_fits(wanted: str, line: str) -> bool:
     """Whether a line is what was written, or begins with it and goes on with another word."""
     return line == wanted or (line.startswith(wanted) and line[len(wanted)] in " -")

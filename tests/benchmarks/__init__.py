@@ -18,8 +18,7 @@ Nothing here is a test: pytest does not collect it, and nothing fails for being 
 fail is a run in which a message got lost or a reply was not the expected one.
 
 A peer that is not installed is left out, and the report says so.  One is always there: ``canned``,
-a LineReceiver on our own transport that knows nothing but its replies.  Twisted cannot do it for
-less.
+a LineReceiver that knows nothing but its replies, on Twisted's transport or on ours.
 
 =============== ================================================================
 ``peers``       the servers: how each is started, what it can do, which version

@@ -156,6 +156,18 @@ def _python(name: str, distribution: str, script: str) -> Peer:
     )
 
 
+def _canned(name: str, transport: str, *options: str) -> Peer:
+    script = "tests.benchmarks.servers.canned_server"
+    return Peer(
+        name=name,
+        command=lambda demand: [sys.executable, "-m", script, str(demand.port), *options],
+        missing=lambda: None,
+        version=lambda: f"a LineReceiver with canned replies, on {transport}",
+        tls=False,
+        directory=CHECKOUT,
+    )
+
+
 def _node_package() -> Path:
     return NODE / "node_modules" / "smtp-server" / "package.json"
 
@@ -187,17 +199,8 @@ PEERS: tuple[Peer, ...] = (
     replace(_PLAIN, name="smtpcb-chunk", command=_smtpcb("Streaming")),
     _FAST,
     replace(_FAST, name="smtpcb-chunk-fast", command=_smtpcb("Streaming")),
-    Peer(
-        name="canned",
-        command=lambda demand: [
-            *(sys.executable, "-m", "tests.benchmarks.servers.canned_server"),
-            *demand.arguments,
-        ],
-        missing=lambda: None,
-        version=lambda: "a LineReceiver with canned replies on smtpcb's transport",
-        tls=False,
-        directory=CHECKOUT,
-    ),
+    _canned("canned", "Twisted's transport"),
+    _canned("canned-ours", "smtpcb's transport", "ours"),
     _python("aiosmtpd", "aiosmtpd", "aiosmtpd_server.py"),
     _python("twisted.mail", "twisted", "twisted_mail_server.py"),
     Peer(

@@ -38,7 +38,8 @@ _MAKES = """\
 `smtpcb-async` the same as coroutines; `smtpcb-transcripts` the first one with transcripts on;
 `smtpcb-chunk` takes the content piece by piece, so that none is kept, as most peers do here.
 Those two with `-fast` have the extra `smtpcb[fast]`, all others run without it. `canned` is a
-LineReceiver with canned replies on the transport of smtpcb: the least that Twisted can cost.
+LineReceiver with canned replies that sends at once, the least that Twisted can cost; `canned-ours`
+is the same on the transport of smtpcb.
 """
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import gc
 import io
 import os
 import random
@@ -12,7 +14,9 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.message import EmailMessage
 from pathlib import Path
@@ -262,6 +266,229 @@ class TestClosing:
         monkeypatch.undo()
         with pytest.raises(OSError, match="descriptor"):
             os.fstat(descriptor)
+
+
+class TestHowLongItLives:
+    @pytest.fixture(autouse=True)
+    def _nothing_is_left_open(self) -> Iterator[None]:
+        gc.collect()
+        before = open_descriptors()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            yield
+            gc.collect()
+        assert open_descriptors() == before
+
+    @pytest.mark.parametrize("memory_octets", LIMITS)
+    def test_content_lives_as_long_as_somebody_holds_it(self, memory_octets: int) -> None:
+        """A message that was put into a queue is there when it is taken out."""
+        content = MailData(memory_octets)
+        content.write(MESSAGE)
+        queue = [content]
+        del content
+        gc.collect()
+        assert queue.pop().bytes() == MESSAGE
+
+    def test_a_file_closes_itself(self, tmp_path: Path) -> None:
+        """Whoever forgets a message gives its file back, without a warning."""
+        before = open_descriptors()
+        content = MailData(10, tmp_path)
+        content.write(MESSAGE)
+        assert open_descriptors() == before + 1
+        del content
+        assert open_descriptors() == before
+
+    def test_a_file_in_a_cycle_closes_itself(self, tmp_path: Path) -> None:
+        """So does one that only the garbage collector finds."""
+
+        class Envelope:
+            pass
+
+        envelope: Any = Envelope()
+        envelope.content = MailData(10, tmp_path)
+        envelope.content.write(MESSAGE)
+        envelope.reader = envelope.content.open()
+        envelope.itself = envelope
+        gone = weakref.ref(envelope.content)
+        del envelope
+        gc.collect()
+        assert gone() is None
+
+    def test_a_reader_is_enough_to_hold_it(self, tmp_path: Path) -> None:
+        """Readers and iterators go on when nothing else knows of the message any more."""
+        content = MailData(10, tmp_path)
+        content.write(MESSAGE)
+        before = open_descriptors()
+        reader, pieces = content.open(), content.pieces(10)
+        assert open_descriptors() == before  # they cost none
+        del content
+        gc.collect()
+        assert reader.read() == MESSAGE
+        del reader
+        assert b"".join(pieces) == MESSAGE
+        with pytest.raises(StopIteration):
+            next(pieces)
+
+    def test_a_closed_reader_reads_nothing(self, tmp_path: Path) -> None:
+        """And is not mistaken for one at the end."""
+        content = MailData(10, tmp_path)
+        content.write(MESSAGE)
+        reader: Any = content.open()
+        raw = reader.raw
+        reader.close()
+        with pytest.raises(ValueError, match="closed"):
+            reader.read()
+        with pytest.raises(ValueError, match="closed"):
+            raw.readinto(bytearray(1))
+
+
+class TestSaving:
+    def test_it_is_saved_whole_and_private(self, content: MailData, tmp_path: Path) -> None:
+        """The file has every octet, nobody else may read it, and its path comes back."""
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        path = content.save(folder / "mail.eml")
+        assert path == folder / "mail.eml"
+        assert path.read_bytes() == MESSAGE
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert list(folder.iterdir()) == [path]
+
+    def test_it_is_on_disk_before_it_has_its_name(
+        self, content: MailData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A power cut leaves the whole message or none: file, name and folder are synchronised."""
+        steps: list[str] = []
+        fsync, rename = os.fsync, os.rename
+
+        def synchronise(descriptor: int) -> None:
+            steps.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+            fsync(descriptor)
+
+        def name(*arguments: Any, **keywords: Any) -> None:
+            steps.append("name")
+            rename(*arguments, **keywords)
+
+        monkeypatch.setattr(os, "fsync", synchronise)
+        monkeypatch.setattr(os, "rename", name)
+        content.save(str(tmp_path / "mail.eml"))
+        assert steps == ["file", "name", "folder"]
+
+    @pytest.mark.parametrize("kind", ["file", "folder", "link", "dangling link"])
+    def test_what_is_there_stays(self, content: MailData, tmp_path: Path, kind: str) -> None:
+        """No mail is written over: the error says which file there is."""
+        path, other = tmp_path / "mail.eml", tmp_path / "other"
+        if kind == "file":
+            path.write_bytes(b"old")
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            if kind == "link":
+                other.write_bytes(b"old")
+            path.symlink_to(other)
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(FileExistsError, match=r"mail\.eml"):
+            content.save(path)
+        assert sorted(tmp_path.iterdir()) == before
+        assert not other.exists() or other.read_bytes() == b"old"
+
+    def test_somebody_else_may_be_faster(
+        self, content: MailData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What appears while the message is being written stays, too."""
+        path = tmp_path / "mail.eml"
+        fsync = os.fsync
+
+        def meanwhile(descriptor: int) -> None:
+            fsync(descriptor)
+            path.write_bytes(b"theirs")
+
+        monkeypatch.setattr(os, "fsync", meanwhile)
+        with pytest.raises(FileExistsError):
+            content.save(path)
+        assert list(tmp_path.iterdir()) == [path]
+        assert path.read_bytes() == b"theirs"
+
+    @pytest.mark.parametrize("call", ["write", "fsync", "rename"])
+    def test_an_error_leaves_nothing_behind(
+        self, content: MailData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+    ) -> None:
+        """A message that could not be saved is not there in part."""
+
+        def fail(*_: Any, **__: Any) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        before = open_descriptors()
+        monkeypatch.setattr(os, call, fail)
+        with pytest.raises(OSError, match="No space"):
+            content.save(tmp_path / "mail.eml")
+        monkeypatch.undo()
+        assert list(tmp_path.iterdir()) == []
+        assert open_descriptors() == before
+        assert content.save(tmp_path / "mail.eml").read_bytes() == MESSAGE
+
+    def test_the_folder_must_be_there(self, content: MailData, tmp_path: Path) -> None:
+        """It is not made; and closed content cannot be saved."""
+        with pytest.raises(FileNotFoundError):
+            content.save(tmp_path / "missing" / "mail.eml")
+        content.close()
+        with pytest.raises(ValueError, match="closed"):
+            content.save(tmp_path / "mail.eml")
+        assert list(tmp_path.iterdir()) == []
+
+
+class Noting(MailData):
+    """Notes in which threads it is parsed."""
+
+    threads: list[threading.Thread]
+
+    def mime(self) -> EmailMessage:
+        self.threads = [threading.current_thread()]
+        return super().mime()
+
+
+class TestParsing:
+    def finish(self, coroutine: Any) -> Any:
+        """Run a coroutine without a loop."""
+        with pytest.raises(StopIteration) as stopped:
+            coroutine.send(None)
+        return stopped.value.value
+
+    def test_mime_reads_no_more_of_a_header_than_header_does(self) -> None:
+        """The limit of the server is that of the message."""
+        content = MailData(header_octets=20)
+        content.write(b"A: b\r\nLong: " + b"x" * 20 + b"\r\n\r\nbody")
+        assert content.mime().keys() == ["A"]
+
+    def test_in_a_thread_of_asyncio(self) -> None:
+        """In a task of asyncio the loop goes on meanwhile, whatever the server has for threads."""
+        content = Noting(in_thread=lambda _: pytest.fail("a Deferred cannot be awaited here"))
+        content.write(MESSAGE)
+        assert asyncio.run(content.parsed())["Subject"] == "Grüße"
+        assert content.threads != [threading.current_thread()]
+
+    def test_in_a_thread_of_the_server(self) -> None:
+        """Elsewhere the server knows how."""
+
+        class Now:
+            def __init__(self, result: Any) -> None:
+                self.result = result
+
+            def __await__(self) -> Iterator[Any]:
+                return self.result
+                yield
+
+        def in_thread(function: Callable[[], EmailMessage]) -> Now:
+            with ThreadPoolExecutor(1) as pool:
+                return Now(pool.submit(function).result())
+
+        content = Noting(in_thread=in_thread)
+        content.write(MESSAGE)
+        assert self.finish(content.parsed())["Subject"] == "Grüße"
+        assert content.threads != [threading.current_thread()]
+
+    def test_at_once(self, content: MailData) -> None:
+        """Where there is no loop, nobody is kept waiting."""
+        assert self.finish(content.parsed())["Subject"] == "Grüße"
 
 
 class TestDiskFull:

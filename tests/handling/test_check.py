@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 import types
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from twisted.application.service import Service
@@ -142,13 +144,22 @@ def test_data_is_no_misspelt_method() -> None:
 
 
 def test_a_helper_is_no_misspelt_method() -> None:
-    """One without an argument, one whose event is there, one whose name is a word of its own."""
+    """One that is used, without an argument, beside its event, or with a name of its own."""
 
     class Inbox:
-        def message(self, envelope: Any) -> None:
-            self.process_message(envelope)
+        def message(self, envelope: Any) -> Any:
+            for recipient in envelope.recipients:
+                self.validate_recipient(recipient)
+            return [lambda: self.login(envelope)]
 
-        def process_message(self, envelope: Any) -> None: ...
+        def validate_recipient(self, recipient: Any) -> None:
+            self.handle_RCPT(recipient)
+
+        def login(self, user: Any) -> None: ...
+
+        def handle_RCPT(self, recipient: Any) -> None: ...
+
+        def process_message(self, peer: Any, mailfrom: Any, rcpttos: Any, data: Any) -> None: ...
 
         def messages(self, limit: int) -> list[object]:
             return []
@@ -170,6 +181,22 @@ def test_a_helper_is_no_misspelt_method() -> None:
         def close(self) -> None: ...
 
     assert check(Inbox) == []
+
+
+def test_a_method_that_only_speaks_of_itself_is_not_used() -> None:
+    """Such as one that calls its base class's."""
+
+    class Base:
+        def recpt(self, recipient: Any, envelope: Any) -> None: ...
+
+    class Inbox(Base):
+        def recpt(self, recipient: Any, envelope: Any) -> None:
+            super().recpt(recipient, envelope)
+
+        def message(self, envelope: Any) -> None: ...
+
+    with pytest.raises(TypeError, match="recpt"):
+        check(Inbox)
 
 
 def test_what_a_base_class_brings_is_its_own() -> None:
@@ -208,6 +235,31 @@ def test_what_the_users_own_base_class_misspells() -> None:
 
     with pytest.raises(TypeError, match="recpt"):
         check(Inbox)
+
+
+def test_an_installed_handler_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own package is its user's; what else is installed is not, nor what came with Python."""
+
+    def module(name: str, file: str) -> None:
+        found = types.ModuleType(name)
+        found.__file__ = file
+        monkeypatch.setitem(sys.modules, name, found)
+
+    module("mymail.base", "/venv/lib/python3.11/site-packages/mymail/base.py")
+    module("mymail.inbox", "/venv/lib/python3.11/site-packages/mymail/inbox.py")
+    module("otherlib", "/venv/lib/python3.11/site-packages/otherlib.py")
+    mine = type("Base", (), {"recpt": anything, "__module__": "mymail.base"})
+    theirs = type("Base", (), {"recpt": anything, "__module__": "otherlib"})
+    with pytest.raises(TypeError, match="recpt"):
+        check(type("Inbox", (mine,), {"message": takes, "__module__": "mymail.inbox"}))
+    assert check(type("Inbox", (theirs,), {"message": takes, "__module__": "mymail.inbox"})) == []
+
+
+def test_a_mock_of_a_handler() -> None:
+    """Something that has any attribute is told what is wrong with it, or works."""
+    with pytest.raises(TypeError, match="is True or False, not Mock"):
+        check(Mock())
+    assert check(Mock(spec=["message"])) == []
 
 
 def test_functions_that_an_instance_was_given() -> None:
@@ -409,6 +461,15 @@ def test_a_promise_that_is_not_kept() -> None:
     assert check(type("Inbox", (SmtpEventHandler,), {"message": takes})) == []
 
 
+def test_a_misspelt_attribute_is_a_warning() -> None:
+    """It would never be looked at; it may also be something of one's own."""
+    (warning,) = check(handler(extension={"DSN"}))
+    assert "Inbox.extension would never be looked at: is extensions meant?" in warning
+    (warning,) = check(handler(concurrent_recipient=True))
+    assert "concurrent_recipients" in warning
+    assert check(handler(extensions={"DSN"}, concurrent_recipients=True, tension=3)) == []
+
+
 # Making it.
 
 
@@ -432,6 +493,12 @@ def test_a_handler_that_cannot_be_made() -> None:
         check(forgets)
     with pytest.raises(TypeError, match="neither message"):
         check(lambda: 42)
+
+    async def later() -> object:
+        return handler()()
+
+    with pytest.raises(TypeError, match="cannot return a coroutine"):
+        check(lambda: later())
     with pytest.raises(KeyboardInterrupt):
         check(lambda: (_ for _ in ()).throw(KeyboardInterrupt))
 

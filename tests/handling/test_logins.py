@@ -170,7 +170,8 @@ def test_it_goes_before_the_handlers_own() -> None:
     ("given", "complaint"),
     [
         (object(), "object has no method authenticate"),
-        (type("Class", (), {"authenticate": lambda self, credentials: True}), "has no method"),
+        (type("Class", (), {"authenticate": lambda self, credentials: True}), "Class is a class"),
+        (Realm, "Realm is a class"),
         (AllowAnonymousAccess(), "cannot check a name and a password"),
         (type("A", (), {"authenticate": lambda self: True})(), "cannot be called as authenticate"),
         (type("A", (), {"authenticate": 3})(), "has no method authenticate"),

@@ -76,6 +76,7 @@ class Client:
             settings = options.pop("settings", None) or Settings(
                 limits=limits or Limits(), allow_insecure_auth=True
             )
+            options.setdefault("log_messages", False)
             factory = SmtpServerFactory(handler, settings, reactor=self.clock, **options)
         self.factory = factory
         self.transport = Transport() if transport is None else transport

@@ -309,7 +309,7 @@ def test_no_answer_in_time_is_a_451(event: str, connect: Connect, log: list[str]
     assert client.replies() == []
     client.clock.advance(0.5)
     late, noop = client.replies()
-    assert sum(incident_of(late) in text for text in log) == 1
+    assert sum(f"incident {incident_of(late)} on" in text for text in log) == 1
     assert noop.startswith("250 ")
     assert seen == [CancelledError]
     if event == "hello":
@@ -366,7 +366,9 @@ def test_a_late_answer_is_never_taken_for_another_commands(
         def __init__(self) -> None:
             self.waiting: list[Deferred[Any]] = []
 
-        async def mail(self, path: Any, parameters: Any) -> Any:
+        discards_content = True
+
+        async def mail(self, envelope: Any) -> Any:
             await self._hang()
             return 550
 
@@ -419,13 +421,12 @@ def test_a_late_answer_is_never_taken_for_another_commands(
         (421, "421 4.3.0"),
     ],
 )
-@pytest.mark.parametrize("how", ["def", "async def", "suspended", "Deferred", "late", "future"])
+@pytest.mark.parametrize("how", ["def", "async def", "suspended", "Deferred", "late"])
 def test_every_kind_of_verdict_in_every_kind_of_function(
     how: str, verdict: Any, reply: str, connect: Connect
 ) -> None:
     """def, async def, Deferred and asyncio's future: the client cannot tell."""
     late: list[Deferred[Any]] = []
-    loop = asyncio.new_event_loop()
 
     async def coroutine() -> Any:
         return verdict
@@ -454,21 +455,15 @@ def test_every_kind_of_verdict_in_every_kind_of_function(
         if how == "late":
             late.append(Deferred())
             return late[0]
-        future = loop.create_future()
-        future.set_result(verdict)
-        return future
+        raise AssertionError(how)
 
     client = connect(Recorder(rcpt=answer))
     client.send(HELLO, MAIL)
     got = client.send(RCPT)
-    if how == "future":
-        loop.run_until_complete(asyncio.sleep(0))
-        got = client.replies()
     if late:
         assert got == []
         late[0].callback(verdict)
         got = client.replies()
-    loop.close()
     assert got[0].startswith(reply)
     closes = "Bye" in reply or reply.startswith("421")
     assert client.closing is closes

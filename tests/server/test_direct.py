@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -19,7 +20,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 from smtpcb.server import _direct as direct
-from smtpcb.server._direct import DirectReactor, at_once
+from smtpcb.server._direct import DirectReactor, SharingReactor, at_once
 from smtpcb.server._nest import NestedServer
 from smtpcb.server._port import DirectPort
 from smtpcb.server._transport import DirectServer
@@ -112,6 +113,27 @@ def test_without_epoll_each_connection_is_the_reactors(monkeypatch: pytest.Monke
     port: Any = DirectReactor(installed()).listenTCP(0, FACTORY, interface="127.0.0.1")
     assert port.transport is DirectServer
     port.stopListening()
+
+
+@pytest.mark.parametrize(
+    ("options", "transport"),
+    [
+        ({"direct": False}, tcp.Server),
+        ({"direct": True}, NestedServer),
+        ({"direct": True, "nested": False}, DirectServer),
+    ],
+)
+def test_a_shared_socket_works_at_once_too(options: Any, transport: type) -> None:
+    """One that another process has opened, and that is not shut down for others."""
+    with socket.create_server(("127.0.0.1", 0)) as shared:
+        shared.setblocking(False)
+        port: Any = SharingReactor(installed(), **options).adoptStreamPort(
+            shared.fileno(), shared.family, FACTORY
+        )
+        assert port.transport is transport
+        assert port.accepts == 1
+        assert port.getHost().port == shared.getsockname()[1]
+        port.stopListening()
 
 
 def test_what_is_not_listening_is_the_reactors() -> None:

@@ -281,7 +281,7 @@ def test_the_reactor_is_the_installed_one_by_default() -> None:
 
 def test_a_handler_that_is_none_is_refused_when_the_server_is_made() -> None:
     """And not by the first client."""
-    with pytest.raises(TypeError, match="none of the methods"):
+    with pytest.raises(TypeError, match="neither message"):
         SmtpServerFactory(object())
     with pytest.raises(TypeError, match="authenticate"):
         SmtpServerFactory(Recorder(), authenticator=object())
@@ -298,7 +298,7 @@ def test_what_instances_say_for_themselves_is_asked_of_each() -> None:
         def concurrent_recipients(self) -> bool:
             return self.port == 1
 
-        def rcpt(self, recipient: Any, envelope: Any) -> None: ...
+        def message(self, envelope: Any) -> None: ...
 
     class BySlot:
         __slots__ = ("extensions",)
@@ -306,22 +306,23 @@ def test_what_instances_say_for_themselves_is_asked_of_each() -> None:
         def __init__(self, connection: Connection) -> None:
             self.extensions = {"DSN"} if connection.peer_port == 1 else set()
 
-        def rcpt(self, recipient: Any, envelope: Any) -> None: ...
+        def message(self, envelope: Any) -> None: ...
 
     class ByAttribute:
         def __init__(self, connection: Connection) -> None:
             if connection.peer_port == 1:
-                self.message = lambda envelope: None
+                self.rcpt = lambda recipient, envelope: None
 
-        def rcpt(self, recipient: Any, envelope: Any) -> None: ...
+        def message(self, envelope: Any) -> None: ...
 
     for kind in (ByProperty, BySlot, ByAttribute):
         factory = SmtpServerFactory(kind, reactor=Clock())
         seen = []
         for port in (1, 2, 1, 2):
             handler = factory.handler_factory(Connection("x", peer_port=port))
-            methods, abilities = factory.understand(handler, tls=False)
-            seen.append((set(methods), abilities.concurrent_recipients, abilities.extensions))
+            found = factory._known.handler(handler, tls=False)
+            abilities = found.abilities
+            seen.append((set(found.methods), abilities.concurrent_recipients, abilities.extensions))
         assert seen[0] != seen[1], kind
         assert seen[:2] == seen[2:], kind
 
@@ -331,12 +332,12 @@ def test_classes_that_come_and_go_are_not_kept() -> None:
 
     def make(connection: Connection) -> object:
         class Inside:
-            def rcpt(self, recipient: Any, envelope: Any) -> None: ...
+            def message(self, envelope: Any) -> None: ...
 
         return Inside()
 
     factory = SmtpServerFactory(provider(ISmtpHandlerFactory)(make), reactor=Clock())
     for _ in range(10):
-        factory.understand(factory.handler_factory(Connection("x")), tls=False)
+        factory._known.handler(factory.handler_factory(Connection("x")), tls=False)
     gc.collect()
-    assert len(factory._known) == 0
+    assert len(factory._known._classes) == 0

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from OpenSSL.SSL import Error
+from OpenSSL.SSL import Error, WantReadError
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHandshakeListener, ISSLTransport
 from zope.interface import implementer
@@ -246,6 +246,57 @@ async def test_an_abort_says_nothing_more(server: Server, creator: ServerTls) ->
     await patiently(lambda: client.send(b"x"))
     await peer.gone
     peer.transport.write(b"to nobody")
+
+
+class Refusing:
+    """A connection of OpenSSL's that takes nothing, once."""
+
+    def __init__(self, layer: Any, error: Exception) -> None:
+        self._real = layer._tlsConnection
+        self._layer = layer
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def send(self, octets: bytes) -> int:
+        self._layer._tlsConnection = self._real
+        raise self._error
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_cannot_be_sent_yet_is_sent_later(server: Server, creator: ServerTls) -> None:
+    """TLS may have to read before it can write: nothing is lost by that."""
+    peer, client = await secured(server, creator)
+    layer = peer.transport.protocol
+
+    def answer(data: bytes) -> None:
+        if peer.received == data:
+            layer._tlsConnection = Refusing(layer, WantReadError())
+        peer.transport.write(data)
+
+    peer.then = answer
+    await patiently(lambda: client.send(b"one "))
+    await turns()
+    await patiently(lambda: client.send(b"two"))
+    assert await receive(client, 7) == b"one two"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_fault_in_writing_ends_the_connection(server: Server, creator: ServerTls) -> None:
+    """And the reason says what has happened."""
+    peer, client = await secured(server, creator)
+    layer = peer.transport.protocol
+
+    def answer(data: bytes) -> None:
+        layer._tlsConnection = Refusing(layer, Error([("SSL routines", "", "bad write")]))
+        peer.transport.write(data)
+
+    peer.then = answer
+    await patiently(lambda: client.send(b"x"))
+    reason = await peer.gone
+    assert isinstance(reason, Error)
+    assert reason.args[0][-1][2] == "bad write"
 
 
 @pytest_twisted.ensureDeferred

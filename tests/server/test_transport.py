@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import socket
 import weakref
 from typing import Any
@@ -16,12 +15,15 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.logger import LogEvent
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smtpcb.server import _nest
 from smtpcb.server._direct import DirectReactor
 from smtpcb.server._nest import NestedServer
 from smtpcb.server._transport import DirectServer
+
+DONE = Failure(ConnectionDone())
 
 
 class Peer(Protocol):
@@ -391,17 +393,35 @@ async def test_both_addresses_are_those_of_the_socket(nested: bool) -> None:
         await server.stop()
 
 
-@pytest.mark.parametrize("limit", ["events", "time"])
+@pytest_twisted.ensureDeferred
+async def test_a_reset_while_reading_is_a_loss(server: Server) -> None:
+    """A client that breaks off has not just closed."""
+    peer, client = await server.connect()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    client.close()
+    assert isinstance(await peer.gone, ConnectionLost)
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_connection_may_end_another(server: Server) -> None:
+    """What has happened to one that is gone by now does not matter any more."""
+    (one, first), (other, second) = [await server.connect() for _ in range(2)]
+    one.then = lambda data: other.transport.connectionLost(DONE)
+    other.then = lambda data: one.transport.connectionLost(DONE)
+    first.sendall(b"x")
+    second.sendall(b"y")
+    while not (one.gone.called or other.gone.called):
+        await turns()
+    await turns()
+    assert one.gone.called != other.gone.called
+
+
 @pytest_twisted.ensureDeferred
 async def test_many_are_served_by_turns(
-    server: Server, monkeypatch: pytest.MonkeyPatch, nested: bool, limit: str
+    server: Server, monkeypatch: pytest.MonkeyPatch, nested: bool
 ) -> None:
     """More connections than are seen to in one turn: all are, and nobody twice before others."""
-    if limit == "events":
-        monkeypatch.setattr(_nest, "EVENTS_A_TURN", 3)
-    else:
-        ticking = itertools.count(step=_nest.SECONDS_A_TURN)
-        monkeypatch.setattr(_nest, "monotonic", lambda: next(ticking))
+    monkeypatch.setattr(_nest, "EVENTS_A_TURN", 3)
     pairs = [await server.connect() for _ in range(10)]
     order: list[int] = []
     for number, (peer, client) in enumerate(pairs):
@@ -417,13 +437,10 @@ async def test_many_are_served_by_turns(
 @pytest_twisted.ensureDeferred
 async def test_the_end_of_the_reactor_is_the_end_of_all() -> None:
     """What the reactor lets go of lets go of the connections that it stands for."""
-    from twisted.internet.main import CONNECTION_LOST
-    from twisted.python.failure import Failure
-
     server = Server(True)
     pairs = [await server.connect() for _ in range(3)]
     assert server.port.nest.logPrefix() == "smtpcb"
-    server.port.nest.connectionLost(Failure(CONNECTION_LOST))
+    server.port.nest.connectionLost(Failure(ConnectionLost()))
     assert [type(await peer.gone) for peer, _ in pairs] == [ConnectionLost] * 3
     await server.stop()
 

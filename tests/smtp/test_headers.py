@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpcb.smtp._header import BareLineFeedDefect, HeaderReader
+from smtpcb.smtp._header import MOST_FIELDS, BareLineFeedDefect, HeaderReader
 from smtpcb.smtp._mime import read_message
 
 MESSAGE = (
@@ -203,6 +203,17 @@ def test_a_reader_keeps_one_field_and_nothing_else() -> None:
     reader.read(bytes(1_000_000))
     assert reader.done
     assert sys.getsizeof(reader._buffer) < 100
+
+
+def test_fields_are_counted() -> None:
+    """A quarter of a million fields of four octets are not told: the rest of them is body."""
+    reader = HeaderReader(1_000_000)
+    assert len(read_all(reader, b"a:\r\n" * (MOST_FIELDS + 5) + b"\r\n", 1000)) == MOST_FIELDS
+    assert reader.body_at == 4 * MOST_FIELDS
+    assert reader.defects == [MissingHeaderBodySeparatorDefect]
+    reader = HeaderReader(1_000_000)
+    assert len(read_all(reader, b"a:\r\n" * MOST_FIELDS + b"\r\n", 1000)) == MOST_FIELDS
+    assert not reader.defects
 
 
 def test_a_defect_is_noted_once() -> None:

@@ -100,6 +100,25 @@ def test_a_difference_is_shown(wrong: str) -> None:
         play(wrong)
 
 
+@pytest.mark.parametrize(
+    ("script", "minus", "plus"),
+    [
+        ("C: EHLO me\nC: NOOP\nS: 250 ...\nS: 251", ["S: 251"], ["S: 250 2.0.0 OK"]),
+        ("C: EHLO me\nS: 250-...\nS: 250 LAST", ["S: 250 LAST"], ["S: 250 HELP"]),
+        ("C: EHLO me\nS: 250-...\nS: 250-SIZE\nS: 250 ...\nS: 250 2.0.0", ["S: 250 2.0.0"], []),
+        ("C: NOOP\nS: 550 ...", ["S: 550 ..."], ["S: 250 2.0.0 OK"]),
+        ("C: NOOP\nS: 250-...\nS: 250-x", ["S: 250-x"], ["S: 250 2.0.0 OK"]),
+    ],
+)
+def test_only_the_difference_is_shown(script: str, minus: list[str], plus: list[str]) -> None:
+    """What was left out of the script fits, and has no sign before it."""
+    with pytest.raises(DialogueDiffers) as differs:
+        play(script)
+    lines = str(differs.value).splitlines()
+    assert [line[2:] for line in lines if line.startswith("- ")] == minus
+    assert [line[2:] for line in lines if line.startswith("+ ")] == plus
+
+
 def test_a_line_may_stop_behind_any_word() -> None:
     """Code, code and status, or all of it; in a reply of several lines too."""
     play("C: HELP\nS: 214\nS: 214 2.0.0")
@@ -201,6 +220,7 @@ def test_threads_are_waited_for() -> None:
     assert threading.current_thread().name not in seen
     assert seen.count("gone") == 2
     play(SCRIPT, Defers)
+    play(BEGIN + "*: 1 s pass\nS: 250", threaded(Blocks))
     play(SCRIPT, lambda connection: threaded(Blocks)(connection))
     assert not [one for one in threading.enumerate() if "smtpcb" in one.name]
 
@@ -342,7 +362,12 @@ def test_what_else_a_handler_may_ask_of_a_reactor() -> None:
     seen: list[object] = []
     reactor.callWhenRunning(seen.append, 1)
     reactor.callInThread(reactor.callFromThread, seen.append, 2)
-    assert reactor.let_threads_come()
+    assert reactor.let_threads_come(wait=True)
+    ended = threading.Event()
+    reactor.callInThread(ended.set)
+    assert not reactor.let_threads_come(wait=True)  # it has ended, and asked for nothing
+    assert ended.is_set()
+    assert not reactor.let_real_time_pass()
     trigger = reactor.addSystemEventTrigger("during", "shutdown", seen.append, 3)
     reactor.addSystemEventTrigger("during", "shutdown", seen.append, 4)
     reactor.removeSystemEventTrigger(trigger)

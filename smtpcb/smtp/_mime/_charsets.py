@@ -66,3 +66,21 @@ def from_base64(octets: bytes) -> tuple[bytes, bool]:
         data = data.replace(b"=", b"")
         data = data[: len(data) - (len(data) % 4 == 1)]
         return binascii.a2b_base64(data + b"=" * (-len(data) % 4)), False
+
+
+def from_uuencode(octets: bytes) -> bytes:
+    """Decode uuencoded octets, which begin with ``begin``; return them as they are if wrong."""
+    lines = iter(octets.splitlines())
+    if not any(line.startswith(b"begin ") for line in lines):
+        return octets
+    data: list[bytes] = []
+    for line in lines:
+        if line.strip() == b"end":
+            break
+        try:
+            # Some write more behind the length they give.
+            length = (line[0] - 32) & 63 if line else 0
+            data.append(binascii.a2b_uu(line[: 1 + (length + 2) // 3 * 4])[:length])
+        except binascii.Error:
+            return octets
+    return b"".join(data)

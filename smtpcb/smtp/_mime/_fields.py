@@ -52,10 +52,13 @@ class Told(str):
         return name, told
 
     def understood(self, name: str) -> Field:
-        """Return the header object of this field; it is made when somebody asks for it, once."""
-        if self._understood is None:
-            self._understood = _CLASSES.get(name.lower(), Field)(name, str(self))
-        return self._understood
+        """Return the header object of this field; one that takes work is made once."""
+        if self._understood is not None:
+            return self._understood
+        made = _CLASSES.get(name.lower(), Field)(name, str(self))
+        if type(made) is not Field:
+            self._understood = made
+        return made
 
 
 class Field(headerregistry.BaseHeader):
@@ -64,12 +67,10 @@ class Field(headerregistry.BaseHeader):
     @classmethod
     def parse(cls, value: str, kwds: dict[str, Any]) -> None:
         """Understand the value; this is how `email.headerregistry` asks for it."""
-        kwds["parse_tree"] = None
+        _keep_text(value, kwds)
         kwds["decoded"], well = decode_words(value)
-        if not well:
+        if not well or ("\ufffd" in kwds["decoded"] and not kwds["defects"]):
             _note(kwds, InvalidHeaderDefect("an encoded word that cannot be decoded"))
-        if "\ufffd" in kwds["decoded"]:
-            _note(kwds, InvalidHeaderDefect("octets that are no text"))
 
     def fold(self, *, policy: Policy) -> str:
         """Return the field as lines, for a message it was copied into; in ASCII."""
@@ -101,10 +102,10 @@ class AddressField(headerregistry.AddressHeader, Field):  # type: ignore[misc]
         for text in reader.defects:
             _note(kwds, InvalidHeaderDefect(text))
         kwds["groups"] = reader.groups
-        kwds["parse_tree"] = None
+        _keep_text(value, kwds)
         # Decoding before quoting would let a display name look like one more address.
-        decoded = "=?" in value and "what is no address" not in reader.defects
-        kwds["decoded"] = ", ".join(map(str, reader.groups)) if decoded else clean(value)
+        if "=?" in value and "what is no address" not in reader.defects:
+            kwds["decoded"] = ", ".join(map(str, reader.groups))
 
 
 class SingleAddressField(AddressField):
@@ -122,8 +123,7 @@ class DateField(headerregistry.DateHeader, Field):  # type: ignore[misc]
     @classmethod
     def parse(cls, value: Any, kwds: dict[str, Any]) -> None:
         """See `Field.parse`."""
-        kwds["decoded"] = clean(value)
-        kwds["parse_tree"] = None
+        _keep_text(value, kwds)
         kwds["datetime"] = _date(kwds["decoded"])
         if kwds["datetime"] is None:
             _note(kwds, InvalidDateDefect("no date"))
@@ -135,8 +135,7 @@ class MimeVersionField(headerregistry.MIMEVersionHeader, Field):  # type: ignore
     @classmethod
     def parse(cls, value: str, kwds: dict[str, Any]) -> None:
         """See `Field.parse`."""
-        kwds["decoded"] = clean(value)
-        kwds["parse_tree"] = None
+        _keep_text(value, kwds)
         match = _VERSION.fullmatch(_without_comments(value))
         if match is None:
             _note(kwds, InvalidHeaderDefect("no version"))
@@ -176,7 +175,7 @@ class ContentTransferEncodingField(headerregistry.ContentTransferEncodingHeader,
     @classmethod
     def parse(cls, value: str, kwds: dict[str, Any]) -> None:
         """See `Field.parse`."""
-        kwds["decoded"] = clean(value)
+        _keep_text(value, kwds)
         cte = _without_comments(kwds["decoded"]).lower()
         if not re.fullmatch(r"\S+", cte):
             _note(kwds, InvalidHeaderDefect("no transfer encoding"))
@@ -189,8 +188,7 @@ class MessageIdField(headerregistry.MessageIDHeader, Field):  # type: ignore[mis
     @classmethod
     def parse(cls, value: str, kwds: dict[str, Any]) -> None:
         """See `Field.parse`."""
-        kwds["decoded"] = clean(value)
-        kwds["parse_tree"] = None
+        _keep_text(value, kwds)
         if not re.fullmatch(r"<[^<>\s]+>", _without_comments(value)):
             _note(kwds, InvalidHeaderDefect("no message identifier"))
 
@@ -216,11 +214,18 @@ def _note(kwds: dict[str, Any], defect: HeaderDefect) -> None:
     kwds["defects"].append(defect)
 
 
+def _keep_text(value: str, kwds: dict[str, Any]) -> None:
+    kwds["parse_tree"] = None
+    kwds["decoded"] = clean(value)
+    if kwds["decoded"] != value:
+        _note(kwds, InvalidHeaderDefect("octets that are no text"))
+
+
 def _parameterized(value: str, kwds: dict[str, Any]) -> str:
     read = parameterized(value)
     for text in read.defects:
         _note(kwds, InvalidHeaderDefect(text))
-    kwds["decoded"] = clean(value)
+    _keep_text(value, kwds)
     kwds["params"] = read.parameters
     return read.value
 

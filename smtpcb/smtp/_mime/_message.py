@@ -15,7 +15,7 @@ from email.policy import EmailPolicy, Policy
 from io import BytesIO
 from typing import Any
 
-from smtpcb.smtp._mime._charsets import clean, codec_of, decode, from_base64
+from smtpcb.smtp._mime._charsets import clean, codec_of, decode, from_base64, from_uuencode
 from smtpcb.smtp._mime._fields import Told
 from smtpcb.smtp._mime._parameters import parameterized
 
@@ -169,11 +169,7 @@ class ReadMessage(EmailMessage):
                 self.note(InvalidBase64CharactersDefect())
             return data
         if cte in _UUENCODE:
-            try:
-                decoded: Any = super().get_payload(decode=True)
-            except ValueError:
-                return octets
-            return bytes(decoded)
+            return from_uuencode(octets)
         return octets
 
     def note(self, defect: MessageDefect) -> None:

@@ -163,7 +163,8 @@ class _Parts:
         needle = b"\r\n--" + boundary
         # The CRLF before the first one may be the one that ended the header section.
         at = max(start - 2, 0)
-        while (at := self._octets.find(needle, at, end)) >= 0:
+        # What is behind more of them than are read is not looked for.
+        while len(delimiters) <= MOST_PARTS and (at := self._octets.find(needle, at, end)) >= 0:
             match = _REST_OF_DELIMITER.match(self._octets, at + len(needle), end)
             if match is None:
                 at += 2

@@ -16,8 +16,8 @@ _TOKEN = re.compile(
     | "(?P<quoted>[^"\\]*(?:\\.[^"\\]*)*)"?
     | (?P<literal>\[[^][\\]*\])
     | (?P<comment>\()
-    | (?P<special>[][()<>@,;:\\"=])
-    | (?P<atom>[^][()<>@,;:\\"= \t]+)
+    | (?P<special>[<>@,;:=])
+    | (?P<atom>[^][()<>@,;:\\"= \t]+|[][)\\]+)
     """,
     re.DOTALL | re.VERBOSE,
 )
@@ -27,6 +27,8 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _ENCODED_WORD = re.compile(r"=\?([^?*\s]+)(?:\*[^?\s]*)?\?([bBqQ])\?([^?]*)\?=")
 
 
+# Ten for each address that is read.  What is behind them is one word, and fits nowhere.
+MOST_TOKENS = 100_000
 # What a token is.
 BLANK, QUOTED, LITERAL, SPECIAL, ATOM = "blank", "quoted", "literal", "special", "atom"
 
@@ -39,7 +41,9 @@ def tokens(value: str) -> Iterator[tuple[str, str]]:
     quotes and backslashes.
     """
     at = 0
-    while match := _TOKEN.match(value, at):
+    left = MOST_TOKENS
+    while left and (match := _TOKEN.match(value, at)):
+        left -= 1
         at = match.end()
         kind = match.lastgroup
         assert kind is not None
@@ -50,6 +54,8 @@ def tokens(value: str) -> Iterator[tuple[str, str]]:
         elif kind == QUOTED and "\\" in text:
             text = _ESCAPED.sub(r"\1", text)
         yield kind, text
+    if at < len(value):
+        yield ATOM, value[at:]
 
 
 def _end_of_comment(value: str, at: int) -> int:

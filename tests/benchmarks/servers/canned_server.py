@@ -1,12 +1,13 @@
 """
-The least that a server on Twisted can cost: canned replies, nothing parsed, our transport.
+The least that a server on Twisted can cost: canned replies, nothing parsed, sent at once.
 
-Arguments: PORT.
+Arguments: PORT [ours].  With ``ours`` it has smtpcb's transport, else Twisted's.
 """
 
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet import reactor as installed
@@ -25,6 +26,7 @@ REPLIES = {
     b"QUIT": b"221 2.0.0 Bye\r\n",
 }
 END = b"\r\n.\r\n"
+OURS = "ours" in sys.argv[2:]
 
 
 class Canned(LineReceiver):
@@ -34,11 +36,20 @@ class Canned(LineReceiver):
     _tail = b""
 
     def connectionMade(self) -> None:
-        self.transport.write(b"220 localhost ESMTP\r\n")
+        self.say = self.transport.write if OURS else self._say_at_once
+        self.say(b"220 localhost ESMTP\r\n")
+
+    def _say_at_once(self, octets: bytes) -> None:
+        transport = self.transport
+        if not transport.dataBuffer and not transport._tempDataBuffer:
+            with suppress(OSError):  # the transport finds out why
+                octets = octets[transport.socket.send(octets) :]
+        if octets:
+            transport.write(octets)
 
     def lineReceived(self, line: bytes) -> None:
         verb = line[:4].upper()
-        self.transport.write(REPLIES.get(verb, b"250 2.0.0 Ok\r\n"))
+        self.say(REPLIES.get(verb, b"250 2.0.0 Ok\r\n"))
         if verb == b"DATA":
             self._tail = b"\r\n"
             self.setRawMode()
@@ -51,7 +62,7 @@ class Canned(LineReceiver):
         if end < 0:
             self._tail = data[-4:]
             return
-        self.transport.write(b"250 2.0.0 Ok\r\n")
+        self.say(b"250 2.0.0 Ok\r\n")
         self.setLineMode(data[end + 5 :])
 
 
@@ -61,7 +72,8 @@ def main(port: int) -> None:
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
     factory = Factory.forProtocol(Canned)
     factory.noisy = False
-    DirectReactor(reactor).listenTCP(port, factory, backlog=511, interface="127.0.0.1")
+    listening = DirectReactor(reactor) if OURS else reactor
+    listening.listenTCP(port, factory, backlog=511, interface="127.0.0.1")
     reactor.run()
 
 

@@ -14,7 +14,7 @@ BURNT_NANOSECONDS = 200_000
 class Plain:
     """Two callbacks, and no more than that."""
 
-    def rcpt(self, forward_path: object, parameters: object) -> None:
+    def rcpt(self, recipient: object, envelope: object) -> None:
         """Accept."""
 
     def message(self, envelope: object) -> None:
@@ -24,7 +24,7 @@ class Plain:
 class Async:
     """The same as coroutines."""
 
-    async def rcpt(self, forward_path: object, parameters: object) -> None:
+    async def rcpt(self, recipient: object, envelope: object) -> None:
         """Accept."""
 
     async def message(self, envelope: object) -> None:
@@ -34,14 +34,14 @@ class Async:
 class Streaming(Plain):
     """Takes content as it comes, so that none is kept."""
 
-    def chunk(self, octets: bytes) -> None:
+    def chunk(self, octets: bytes, envelope: object) -> None:
         """Discard."""
 
 
 class Slow(Plain):
     """Every recipient is looked up somewhere, which takes 50 ms."""
 
-    def rcpt(self, forward_path: object, parameters: object) -> Deferred[None]:
+    def rcpt(self, recipient: object, envelope: object) -> Deferred[None]:
         """Accept, later."""
         return task.deferLater(reactor, DECISION_SECONDS)  # type: ignore[arg-type]
 

@@ -1,0 +1,80 @@
+"""Which names of a handler its user has written, and which came with a base class."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+
+from smtpcb.handling._calls import function_of
+
+# What is written with def, or made of it.  An object that happens to be callable is data.
+_FUNCTIONS = (
+    *(FunctionType, MethodType, BuiltinFunctionType, staticmethod, classmethod),
+    *(functools.partial, functools.partialmethod, type(functools.lru_cache(int))),
+)
+_OURS = frozenset({"smtpcb", "twisted", "zope"})
+_STANDARD = tuple(sysconfig.get_path(place) for place in ("stdlib", "platstdlib"))
+
+
+def functions_of(handler: object) -> Iterator[str]:
+    """Yield the names of the public methods."""
+    return (name for name, value in _names(handler) if isinstance(value, _FUNCTIONS))
+
+
+def is_used(handler: object, name: str) -> bool:
+    """Whether another of its methods speaks of that name, and so, most likely, calls it."""
+    codes = (
+        getattr(function_of(value), "__code__", None)
+        for other, value in _all_names(handler)
+        if other != name and isinstance(value, _FUNCTIONS)
+    )
+    return any(name in _names_in(code) for code in codes if code is not None)
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):  # a function within
+            yield from _names_in(constant)
+
+
+def data_of(handler: object) -> Iterator[str]:
+    """Yield the names of what is public and no method."""
+    return (name for name, value in _names(handler) if not isinstance(value, _FUNCTIONS))
+
+
+def _names(handler: object) -> Iterator[tuple[str, object]]:
+    return (item for item in _all_names(handler) if not item[0].startswith("_"))
+
+
+def _all_names(handler: object) -> Iterator[tuple[str, object]]:
+    if isinstance(handler, ModuleType):
+        for name, value in vars(handler).items():
+            if getattr(value, "__module__", None) == handler.__name__:
+                yield name, value
+        return
+    if not isinstance(handler, type):
+        yield from getattr(handler, "__dict__", {}).items()
+    kind = handler if isinstance(handler, type) else type(handler)
+    inherited: set[str] = set()
+    for base in reversed(kind.__mro__):
+        if _is_somebody_elses(base, kind):
+            inherited.update(vars(base))
+        else:
+            yield from (item for item in vars(base).items() if item[0] not in inherited)
+
+
+def _is_somebody_elses(base: type, kind: type) -> bool:
+    """Whether a base class of `kind` came with Python, with us, or with another library."""
+    root = base.__module__.partition(".")[0]
+    file = getattr(sys.modules.get(base.__module__), "__file__", None) or ""
+    installed = not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
+    if root in _OURS or root in sys.builtin_module_names:
+        return True
+    if not installed and file.startswith(_STANDARD):
+        return True
+    return installed and root != kind.__module__.partition(".")[0]
