@@ -136,7 +136,12 @@ def rcpt(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     if rest:
         extensions = dialogue.offer.extensions
         parameters = RcptParameters.read(rest, extensions.rcpt, utf8=extensions.utf8)
-    if not dialogue.room_for_recipients():
+    most = dialogue.offer.settings.limits.recipients
+    if (
+        most is not None
+        and (dialogue.open is not None or len(envelope.recipients) >= most)
+        and not dialogue.room_for_recipients()
+    ):
         return replies.TOO_MANY_RECIPIENTS
     recipient = Recipient(path, parameters)
     dialogue.ask(questions.RCPT, recipient, recipient, envelope)

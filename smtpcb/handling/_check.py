@@ -41,17 +41,17 @@ def check(
     if handler is None:
         return warnings
     examine(handler, blocking=blocking, own=own)
-    if needs_login and not understand(handler, own=frozenset(own)).abilities.authentication:
-        raise TypeError(
-            "require_auth needs who decides on logins: a handler with authenticate, or an "
-            "authenticator (--auth)"
-        )
     for name in data_of(handler):
         right = nearest(name, DECLARATIONS, 2) if name not in DECLARATIONS else None
         if right is not None:
             warnings.append(
                 f"{name_of(handler)}.{name} would never be looked at: is {right} meant?"
             )
+    if needs_login and not understand(handler, own=frozenset(own)).abilities.authentication:
+        raise TypeError(
+            "require_auth needs who decides on logins: a handler with authenticate, or an "
+            "authenticator (--auth)"
+        )
     if ISmtpEventHandler.providedBy(handler):
         try:
             verifyObject(ISmtpEventHandler, handler)

@@ -7,10 +7,9 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from smtpcb.engine import Connection, Envelope, Observer, Reason, Recipient
+from smtpcb.engine import Connection, Envelope, Observer, Reason, Recipient, replies
 from smtpcb.engine._intake import NEWLINES_REPAIRED
-from smtpcb.smtp import Reply, printable
-from smtpcb.smtp._address import Leniency
+from smtpcb.smtp import Leniency, Reply, printable
 from smtpcb.smtp.sasl import Credentials
 from smtpcb.transcript import Transcript, TranscriptFolder
 
@@ -182,7 +181,7 @@ class Logged(Observer):
     def __init__(self, connection: Connection, lines: Lines) -> None:
         self._connection = connection
         self._lines = lines
-        self._notes: dict[str, None] | None = None
+        self._notes: list[str] | None = None
 
     def decided(self, method: str, subject: object, reply: Reply, seconds: float) -> None:
         """Write what has been decided about mail."""
@@ -209,9 +208,9 @@ class Logged(Observer):
         self._notes = None
 
     def note(self, text: str) -> None:
-        """Remember what a strict server would have refused; the message's line says it."""
-        if text in _LENIENCIES:
-            self._notes = {**(self._notes or {}), text: None}
+        """Remember what a strict server would not have taken; the message's line says it."""
+        if text in _LENIENCIES and text not in (self._notes or ()):
+            self._notes = [*(self._notes or ()), text]
 
     def _line(self, text: str) -> None:
         connection = self._connection
@@ -219,18 +218,28 @@ class Logged(Observer):
 
     def _message(self, envelope: Envelope, reply: Reply, seconds: float) -> None:
         recipients = envelope.recipients
-        shown = ", ".join([f"<{one.forward_path}>" for one in recipients[:MOST_SHOWN]])
-        if len(recipients) > MOST_SHOWN:
-            shown += f" and {len(recipients) - MOST_SHOWN} more"
+        if len(recipients) == 1:
+            shown = f"<{recipients[0].forward_path}>"
+        else:
+            shown = ", ".join([f"<{one.forward_path}>" for one in recipients[:MOST_SHOWN]])
+            if len(recipients) > MOST_SHOWN:
+                shown += f" and {len(recipients) - MOST_SHOWN} more"
         text = f"from <{envelope.reverse_path}> to {shown}"
         if not text.isprintable():
             text = printable(text, 2000)
-        notes, self._notes = self._notes, None
-        also = f"; {printable('; '.join(notes), 500)}" if notes else ""
+        also = ""
+        if self._notes is not None:
+            notes, self._notes = self._notes, None
+            also = f"; {printable('; '.join(notes), 500)}"
+        connection = self._connection
         self._lines.write(
-            f"{envelope.id}: {text}, {envelope.size_octets} octets: {_said(reply)} "
-            f"({seconds:.3f} s, client {self._connection.peer_address or '-'}{also})"
+            f"{connection.id}-{envelope.number}: {text}, {envelope.size_octets} octets: "
+            f"{_ACCEPTED if reply is replies.MESSAGE_OK else _said(reply)} "
+            f"({seconds:.3f} s, client {connection.peer_address or '-'}){also}"
         )
+
+
+_ACCEPTED = replies.MESSAGE_OK.text
 
 
 def _said(reply: Reply) -> str:

@@ -65,8 +65,8 @@ def test_what_a_strict_server_would_not_have_taken() -> None:
         bare_newline="normalize",
         lenient_addresses=True,
     )
-    assert first.endswith(f"(client 192.0.2.1; {REMARK})")
-    assert second.endswith("(client 192.0.2.1; no brackets around the path)")
+    assert first.endswith(f"(client 192.0.2.1); {REMARK}")
+    assert second.endswith("(client 192.0.2.1); no brackets around the path")
     assert third.endswith("(client 192.0.2.1)")
 
 
@@ -85,4 +85,4 @@ def test_how_it_is_cut_does_not_matter(cut: int) -> None:
     for octets, remarked in ((good, False), (bad, True)):
         at = octets.index(b"DATA\r\n") + 5 + cut
         [line] = lines_for(octets[:at], octets[at:], bare_newline="normalize")
-        assert line.endswith(f"; {REMARK})") == remarked
+        assert line.endswith(f"; {REMARK}") == remarked
