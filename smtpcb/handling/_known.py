@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from types import FunctionType
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from smtpcb.engine import Abilities, Handler, Settings, understand
@@ -32,7 +33,7 @@ class Known:
         #: A handler that decides nothing.
         self.nobody = Handler({}, Abilities())
 
-    def handler(self, handler: object, *, tls: bool) -> Handler:
+    def handler(self, handler: Any, *, tls: bool) -> Handler:
         """
         Return what a dialogue wants to know of a handler.
 

@@ -76,7 +76,8 @@ class Waiting(Pending):
             came(outcome)
 
 
-_log = Logger(namespace="smtpcb.handler")
+# Its methods are those of `Log`, but for how they are declared.
+_log: Any = Logger(namespace="smtpcb.handler")
 
 
 class TwistedPlatform:
@@ -97,8 +98,7 @@ class TwistedPlatform:
         header_octets: int = Limits().header_octets,
     ) -> None:
         self._header_octets = header_octets
-        #: Twisted's, whose methods are those of `Log` but for how they are declared.
-        self.log: Any = _log
+        self.log = _log
         self._reactor = reactor
         #: Tells the time for deadlines.  The reactor's own follows the wall clock, which jumps.
         self.seconds: Callable[[], float] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -255,8 +256,9 @@ def test_a_login_is_let_go() -> None:
     clear = Settings(allow_insecure_auth=True)
     play(LOGIN + "S: 235\nC: STARTTLS\nS: 220\nC: NOOP\nS: 250", Vouches(), settings=clear)
     assert released == ["anne"] * 4
-    failing = Handler(authenticate=returns(Authenticated("anne", raises(ValueError())))) # type:
-    ignore play(LOGIN + "S: 235\nC: QUIT\nS: 221", failing, connection=SECURE)
+    release: Any = raises(ValueError())
+    failing = Handler(authenticate=returns(Authenticated("anne", release)))
+    play(LOGIN + "S: 235\nC: QUIT\nS: 221", failing, connection=SECURE)
 
 
 def test_an_authenticator_that_fails_logs_no_password(caplog: pytest.LogCaptureFixture) -> None:

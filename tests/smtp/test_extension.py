@@ -28,12 +28,12 @@ def test_an_extension_of_ones_own_is_offered_with_all_it_brings() -> None:
         "xticket", "v1 v2", mail={"xticket": TICKET}, rcpt={"XFOR": TICKET}, verbs={"xlist": act}
     )
     check_own((own,))
-    offered = offered(situation(), (own,))
-    assert offered.reply.lines[-1] == "XTICKET v1 v2"
-    assert "XTICKET" in offered.keywords
-    assert MailParameters.read(" XTICKET=a+20b", offered.mail)["XTICKET"] == "a b"
-    assert RcptParameters.read(" xfor=c", offered.rcpt)["XFOR"] == "c"
-    assert offered.verbs == {b"XLIST": act}
+    found = offered(situation(), (own,))
+    assert found.reply.lines[-1] == "XTICKET v1 v2"
+    assert "XTICKET" in found.keywords
+    assert MailParameters.read(" XTICKET=a+20b", found.mail)["XTICKET"] == "a b"
+    assert RcptParameters.read(" xfor=c", found.rcpt)["XFOR"] == "c"
+    assert found.verbs == {b"XLIST": act}
     assert offered(situation()).verbs == {}
 
 
@@ -90,7 +90,7 @@ def test_a_record_that_cannot_be_said_in_smtp_is_a_mistake(arguments: dict[str, 
 def test_what_a_function_offers_must_fit_into_its_line(said: str) -> None:
     """It would become another keyword, which nobody offers."""
     with pytest.raises(ValueError, match="EHLO"):
-        offer(situation(), (Extension("X", lambda _: said),))
+        offered(situation(), (Extension("X", lambda _: said),))
 
 
 @pytest.mark.parametrize(
