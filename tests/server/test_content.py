@@ -27,7 +27,7 @@ def test_mime_has_the_fields_that_header_was_told(connect: Connect) -> None:
     queue: list[Any] = []
 
     class Filter(Recorder):
-        def header(self, name: str, value: str) -> None:
+        def header(self, name: str, value: str, envelope: Any) -> None:
             told.append((name, value))
 
     client = connect(Filter(message=queue.append))
