@@ -61,8 +61,12 @@ def refuse_bdat(dialogue: ServerDialogue, verb: Verb, argument: bytes) -> Reply 
     state = dialogue.state
     # Why the first chunk was refused stands for the later ones too: a sender that was told to try
     # again later must not be told the contrary by the next reply.
-    reply = dialogue.why if state in (State.CHUNKS_FAILED, State.INSECURE) else None
-    return discard(dialogue, argument, reply or dialogue.offer.why_not(state, verb))
+    if state is State.CHUNKS_FAILED or state is State.INSECURE:
+        reply = dialogue.why
+        assert reply is not None
+    else:
+        reply = dialogue.offer.why_not(state, verb)
+    return discard(dialogue, argument, reply)
 
 
 def spoil(dialogue: ServerDialogue, argument: bytes, reply: Reply) -> Reply | None:

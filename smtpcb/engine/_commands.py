@@ -46,7 +46,7 @@ Act = Callable[["ServerDialogue", bytes], Reply | None]
 def _text_of(argument: bytes, *, tabs: bool = False) -> tuple[str, Reply | None]:
     """Return what stands behind a verb as text, or the reply to what is none."""
     try:
-        return read_text(argument, tabs=tabs).strip(" \t"), None
+        return read_text(argument, tabs=tabs).rstrip(" \t"), None
     except ValueError:
         return "", replies.LINES_END_IN_CRLF if b"\n" in argument else replies.LINE_NOT_TEXT
 
@@ -182,6 +182,7 @@ def _about(dialogue: ServerDialogue, kind: questions.Kind, argument: bytes) -> R
     text, refusal = _text_of(argument)
     if refusal is not None:
         return refusal
+    text = text.lstrip(" \t")
     query = Query(text, smtputf8=False) if kind is questions.ETRN else read_query(text)
     if not query.text:
         return replies.SYNTAX_OF_VRFY
@@ -212,8 +213,8 @@ def help_(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """HELP."""
     text, refusal = _text_of(argument)
     if refusal is None:
-        query = Query(text, smtputf8=False)
-        dialogue.ask(questions.HELP, query, text, dialogue.connection)
+        query = Query(text.lstrip(" \t"), smtputf8=False)
+        dialogue.ask(questions.HELP, query, query.text, dialogue.connection)
     return refusal
 
 
@@ -231,14 +232,18 @@ def starttls(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 def extension_verb(verb: str, answer: Callable[..., object]) -> Act:
     """Return what asks a user's own function, called with the argument and the connection."""
     kind = questions.Kind(
-        verb, replies.OK, replies.COMMAND_UNAVAILABLE, questions.settle_query, call=answer
+        verb,
+        replies.OK,
+        replies.COMMAND_UNAVAILABLE,
+        questions.settle_query(Verb.UNKNOWN),
+        call=answer,
     )
 
     def act(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         text, refusal = _text_of(argument)
         if refusal is None:
-            query = Query(text, smtputf8=False)
-            dialogue.ask(kind, query, text, dialogue.connection)
+            query = Query(text.lstrip(" \t"), smtputf8=False)
+            dialogue.ask(kind, query, query.text, dialogue.connection)
         return refusal
 
     return act
@@ -253,9 +258,7 @@ def refuse(dialogue: ServerDialogue, verb: Verb, argument: bytes) -> Reply | Non
     if refusal is not None and verb is not Verb.EHLO and verb is not Verb.HELO:
         return refusal
     state = dialogue.state
-    if state is State.INSECURE and dialogue.why is not None:
-        return dialogue.why
-    return dialogue.offer.why_not(state, verb)
+    return dialogue.why if state is State.INSECURE else dialogue.offer.why_not(state, verb)
 
 
 # A line of HTTP, which a browser can be made to send to any port.

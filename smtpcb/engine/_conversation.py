@@ -236,6 +236,11 @@ class Conversation:
 
     # What who has the connection wants.
 
+    def part(self) -> None:
+        """Forget who has the connection: nothing more will happen, and all are freed at once."""
+        self.dialogue.release()
+        del self.host
+
     def farewell(self, reason: Reason) -> None:
         """The connection is gone: tell the handler, once all else has been told."""
         self.dialogue.end(reason)
@@ -280,7 +285,7 @@ class Conversation:
         """Take a method's first word."""
         kind = question.kind
         if type(answer) not in ANSWERS:
-            answer = self._later(answer)
+            answer = self._later(kind.method, answer)
         if isinstance(answer, Pending):
             self.dialogue.put(question)
             limits = self.dialogue.settings.limits
@@ -322,19 +327,28 @@ class Conversation:
             reply = reply_of(kind, question.accept, answer)
         except Exception as error:
             return self.incident(kind, kind.method, error)
+        finally:
+            if isinstance(answer, Failed):
+                answer.forget()
         if kind is AUTHENTICATE and isinstance(answer, Authenticated):
+            self.release_login()  # of one whose mechanism gave up after the verdict
             self.dialogue.connection.identity = answer.identity
             self.release = answer.release
         return reply
 
-    def _later(self, answer: object) -> object:
-        """Find out whether an answer needs time."""
+    def _later(self, name: str, answer: object) -> object:
+        """Find out whether an answer needs time; a coroutine runs as far as it goes."""
+        began = perf_counter()
         try:
-            return self.platform.later(answer)
+            answer = self.platform.later(answer)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            return Failed(error)
+            answer = Failed(error)
+        seconds = perf_counter() - began
+        if seconds > SLOW_SECONDS:
+            self._slow(name, seconds)
+        return answer
 
     def call(self, name: str, arguments: tuple[object, ...]) -> object:
         """Call what is no question: a piece of content, or something to know."""
@@ -348,7 +362,7 @@ class Conversation:
         seconds = perf_counter() - began
         if seconds > SLOW_SECONDS:
             self._slow(name, seconds)
-        return answer if answer is None or type(answer) in ANSWERS else self._later(answer)
+        return answer if answer is None or type(answer) in ANSWERS else self._later(name, answer)
 
     def wait(
         self,
@@ -380,25 +394,32 @@ class Conversation:
 
     def _note_late(self, name: str, outcome: object) -> None:
         """Say what became of an answer that nobody waits for any more."""
-        how = "answered too late: dropped"
+        how, what = "answered", "dropped"
         if isinstance(outcome, Failed):
             kind = type(outcome.error).__name__  # not its text, which may quote a password
             if kind == "CancelledError":
                 return
-            how = f"failed too late: {kind}"
+            how, what = "failed", kind
         self.platform.log.info(
-            "{name} {how} on {id}", name=name, how=how, id=self.dialogue.connection.id
+            "{name} {how} too late on {id}: {what}",
+            name=name,
+            how=how,
+            id=self.dialogue.connection.id,
+            what=what,
         )
 
     def _forget(self, call: Call) -> None:
+        call.pending = None  # which knows the call
         calls = [one for one in self.calls if one is not call]
         self.calls = calls or ()
         self._look()
 
     def _cancel(self, call: Call) -> None:
         if call in self.calls:  # cancelling another one may have made it answer
+            pending = call.pending
             self._forget(call)
-            call.pending.cancel()
+            assert pending is not None
+            pending.cancel()
 
     def _look(self) -> None:
         """See what is waited for, and until when."""
@@ -443,6 +464,7 @@ class Conversation:
     def _expect_nothing(self, name: str, answer: object) -> None:
         if isinstance(answer, Failed):
             self.incident(None, name, answer.error)
+            answer.forget()
         elif answer is not None:
             kind = type(answer).__name__
             self.incident(None, name, TypeError(f"{name} answers nothing, and not {kind}"))

@@ -93,6 +93,9 @@ class Feed:
         except BaseException as error:
             reply = self._conversation.incident(kind, kind.method, error)
             reason = Reason.FAILED
+        finally:
+            if isinstance(answer, Failed):
+                answer.forget()
         if not reply.positive:
             self._conversation.dialogue.refuse_content(reply, reason)
         return reply.positive

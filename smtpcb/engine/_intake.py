@@ -108,4 +108,5 @@ def read_on(dialogue: ServerDialogue) -> None:
     dialogue.look_ahead()
     intake = dialogue.intake
     if intake is not None and isinstance(intake.reader, ChunkReader) and not intake.reader.left:
-        dialogue.content(b"")
+        intake.ended = True
+        dialogue.resume()

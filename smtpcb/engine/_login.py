@@ -9,24 +9,39 @@ from smtpcb.engine import _questions as questions
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._table import State, Step
 from smtpcb.smtp import sasl
+from smtpcb.smtp._command import Verb
 from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError
 from smtpcb.smtp._reply import Reply
-from smtpcb.smtp.sasl import Challenge, Credentials, Decide, Request, ServerExchange
+from smtpcb.smtp.sasl import Challenge, Credentials, Decide, ServerExchange
 
 if TYPE_CHECKING:
     from smtpcb.engine._server import ServerDialogue
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Login:
     """
     Somebody who wants to log in, and the exchange that may have a last word.
 
-    :ivar credentials: what the mechanism has gathered.
+    :ivar credentials: what the mechanism has gathered; ``None`` until it asks for the verdict.
+    :ivar identity: who that is, once the verdict was yes; nobody is logged in before the exchange
+        has come to its end.
+    :ivar yes: what the client will hear then.
     """
 
-    credentials: Credentials
     exchange: ServerExchange
+    credentials: Credentials | None = None
+    identity: object | None = None
+    yes: Reply | None = None
+
+    def go_on_after_yes(self, dialogue: ServerDialogue, reply: Reply) -> None:
+        """Give the mechanism the word once more, as SCRAM needs it; most are at their end."""
+        connection = dialogue.connection
+        self.yes = reply
+        self.identity, connection.identity = connection.identity, None
+        if self.identity is None and self.credentials is not None:
+            self.identity = self.credentials.username
+        _go_on(dialogue, self, None)
 
 
 def auth(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
@@ -47,23 +62,24 @@ def auth(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         return replies.AUTH_MECHANISM_UNKNOWN
     if mechanism.name not in offer.mechanisms:
         return replies.AUTH_NEEDS_TLS
-    exchange = mechanism.server(command.initial_response())
-    return _go_on(dialogue, exchange, next(exchange))
+    _go_on(dialogue, Login(mechanism.server(command.initial_response())), None)
+    return None
 
 
 def respond(dialogue: ServerDialogue, line: bytes) -> Reply | None:
     """Take a response line."""
-    exchange = dialogue.login
-    assert exchange is not None
+    login = dialogue.login
+    assert login is not None
     give_up(dialogue)
     if line == b"*":
         return replies.AUTH_CANCELLED
     if len(line) + 2 > dialogue.offer.settings.limits.auth_octets:
         return replies.AUTH_TOO_LONG
     try:
-        return _advance(dialogue, exchange, sasl.decode(line))
+        _go_on(dialogue, login, sasl.decode(line))
     except PeerProtocolError as error:
         return error.reply
+    return None
 
 
 def give_up(dialogue: ServerDialogue) -> None:
@@ -73,22 +89,33 @@ def give_up(dialogue: ServerDialogue) -> None:
         dialogue.move(Step.RESPONDED)
 
 
-def _advance(dialogue: ServerDialogue, exchange: ServerExchange, response: bytes) -> Reply | None:
-    return _go_on(dialogue, exchange, exchange.send(response))
+def _go_on(dialogue: ServerDialogue, login: Login, response: bytes | None) -> None:
+    """
+    Give an exchange what it waits for, and do what it wants next.
 
-
-def _go_on(dialogue: ServerDialogue, exchange: ServerExchange, request: Request) -> Reply | None:
-    if isinstance(request, Decide):
-        login = Login(request.credentials, exchange)
+    :raises PeerProtocolError: the response is wrong.
+    :raises LocalProtocolError: the mechanism is.
+    """
+    try:
+        request = login.exchange.send(response)
+    except StopIteration:
+        _complete(dialogue, login)
+        return
+    if isinstance(request, Challenge):
+        dialogue.login = login
+        dialogue.move(Step.CHALLENGED)
+        dialogue.out.append(sasl.challenge_line(request.octets))
+    elif isinstance(request, Decide) and login.credentials is None:
+        login.credentials = request.credentials
         dialogue.ask(questions.AUTHENTICATE, login, request.credentials, dialogue.connection)
     else:
-        _challenge(dialogue, exchange, request)
-    return None
+        raise LocalProtocolError(f"a mechanism wants {type(request).__name__}, which nobody has")
 
 
-def _challenge(dialogue: ServerDialogue, exchange: ServerExchange, request: Request) -> None:
-    if not isinstance(request, Challenge):
-        raise LocalProtocolError(f"a mechanism wants {request}, which nobody has")
-    dialogue.login = exchange
-    dialogue.move(Step.CHALLENGED)
-    dialogue.out.append(sasl.challenge_line(request.octets))
+def _complete(dialogue: ServerDialogue, login: Login) -> None:
+    if login.yes is None:
+        raise LocalProtocolError("a mechanism came to its end without a verdict")
+    dialogue.connection.identity = login.identity
+    dialogue.look_round()
+    dialogue.move(Verb.AUTH)
+    dialogue.send(login.yes)

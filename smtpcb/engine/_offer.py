@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from functools import lru_cache
 
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._commands import COMMANDS, Row, extension_verb
 from smtpcb.engine._extensions import Situation, mechanisms, offered
 from smtpcb.engine._settings import Abilities, Settings
-from smtpcb.engine._table import RESTRICTED, TRANSITIONS, WHY, Moves, State
+from smtpcb.engine._table import RESTRICTED, TRANSITIONS, WHY, State, Step
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._reply import Reply
 
@@ -22,7 +22,7 @@ class Offer:
 
     :ivar mask: the commands that somebody wants to see; ``None``: nobody does.
     :ivar commands: what is done about each, by verb.
-    :ivar rows: the moves that are legal.
+    :ivar rows: what is legal.
     :ivar first: what must be done before all others: the reply that says so (RFC 3207 §4, RFC 4954
         §6), or ``None``.
     :ivar extensions: those in force, with their parameters.
@@ -76,13 +76,14 @@ class Offer:
             self.first = replies.TLS_FIRST
         elif settings.require_auth and not authenticated:
             self.first = replies.AUTH_FIRST
-        self.rows: Mapping[State, Moves] = TRANSITIONS if self.first is None else RESTRICTED
+        self.rows: Mapping[State, Container[Verb | Step]] = (
+            TRANSITIONS if self.first is None else RESTRICTED
+        )
 
     def why_not(self, state: State, verb: Verb) -> Reply:
         """Return what a command is told that is not legal."""
-        reply = WHY[state].get(verb, replies.BAD_SEQUENCE)
         if self.first is None or (state is State.CONNECTED and verb in WHY[state]):
-            return reply
+            return WHY[state][verb]
         return self.first
 
 

@@ -61,7 +61,7 @@ class Call:
         self, name: str, pending: Pending, done: Callable[[object], None], deadline: float
     ) -> None:
         self.name = name
-        self.pending = pending
+        self.pending: Pending | None = pending
         self.done = done
         self.deadline = deadline
         self.limit = 0.0

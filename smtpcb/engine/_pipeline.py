@@ -48,15 +48,25 @@ def may_overlap(entries: list[Question | Reply]) -> bool:
 
 def join(dialogue: ServerDialogue, line: bytes) -> bool:
     """Whether a line can be acted on while recipients are decided; if not, it is held."""
+    if line[:5].upper() == b"RCPT " and dialogue.room_for_recipients():
+        return True
+    _of(dialogue).held = line
+    dialogue.look_ahead()
+    return False
+
+
+def wait_behind(dialogue: ServerDialogue, entry: Question | Reply) -> None:
+    """Let something wait behind what is open."""
+    _of(dialogue).entries.append(entry)
+    dialogue.look_ahead()
+
+
+def _of(dialogue: ServerDialogue) -> Pipeline:
     waiting = dialogue.open
     if not isinstance(waiting, Pipeline):
         assert waiting is not None
         waiting = dialogue.open = Pipeline(waiting)
-    if line[:5].upper() == b"RCPT " and dialogue.room_for_recipients():
-        return True
-    waiting.held = line
-    dialogue.look_ahead()
-    return False
+    return waiting
 
 
 def drain(dialogue: ServerDialogue, pipeline: Pipeline) -> None:
@@ -74,6 +84,6 @@ def drain(dialogue: ServerDialogue, pipeline: Pipeline) -> None:
         else:
             assert first.reply is not None
             dialogue.settle(first, first.reply)
-    if pipeline.held is not None and dialogue.finished is None:
+    if not entries and pipeline.held is not None and dialogue.finished is None:
         dialogue.look_ahead()
         dialogue.line(pipeline.held)

@@ -132,6 +132,7 @@ class Driver:
         self._searched = 0
         self._discarded: Discarded | None = None
         self._running = False
+        self._parted = False
 
     @property
     def finished(self) -> bool:
@@ -180,6 +181,7 @@ class Driver:
     def disconnect(self, reason: Reason = Reason.DISCONNECTED) -> None:
         """Take note that the client is gone, or that everything has been sent."""
         self.conversation.farewell(reason)
+        self._part_if_over()
 
     def advance(self) -> bytes:
         """Take what has been received as far as it goes, and return what to send."""
@@ -190,16 +192,23 @@ class Driver:
             self._go_on()
         finally:
             self._running = False
+        self._part_if_over()
         return self._dialogue.take_output()
 
     def changed(self) -> None:
         """Take a late answer; the conversation calls it."""
         if self._changed is not None and not self._running:
             self._changed()
+        self._part_if_over()
 
     def start_tls(self) -> Reply:
         """Answer STARTTLS; the conversation calls it."""
         return replies.DATA_BEHIND_STARTTLS if self._waiting else replies.READY_FOR_TLS
+
+    def _part_if_over(self) -> None:
+        if self.conversation.over and not self._parted:
+            self._parted = True
+            self.conversation.part()
 
     def _go_on(self) -> None:
         dialogue = self._dialogue
@@ -229,7 +238,8 @@ class Driver:
         # A CR that is last may belong to the CRLF.
         length = end if end >= 0 else len(waiting) - waiting.endswith(b"\r")
         if length > self._most_octets or (end < 0 and has_lone_lf(waiting)):
-            lone_lf = length <= self._most_octets
+            # What is said of it does not depend on how the network has cut it.
+            lone_lf = 0 <= waiting.find(b"\n") < min(length, self._most_octets)
             self._discarded = Discarded(dialogue, bytes(waiting[:64]), lone_lf=lone_lf)
             return True
         if end < 0:

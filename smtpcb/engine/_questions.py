@@ -126,6 +126,7 @@ def _settle_hello(dialogue: ServerDialogue, introduction: Introduction, reply: R
     extended = introduction.verb is _EHLO
     dialogue.abort(Reason.HELLO)
     dialogue.move(introduction.verb)
+    dialogue.look_ahead()  # somebody may be being told of the end of a transaction
     connection.hello = introduction.name
     connection.extended = extended
     offer = dialogue.offer
@@ -190,21 +191,25 @@ def _settle_message(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) 
 
 
 def _settle_authenticate(dialogue: ServerDialogue, login: Login, reply: Reply) -> None:
-    connection = dialogue.connection
     if reply.positive:
-        if connection.identity is None:
-            connection.identity = login.credentials.username
-        dialogue.look_round()
-    elif reply.code >= 500:
-        connection.budget.auth_failures += 1
-        dialogue.penalize()
+        login.go_on_after_yes(dialogue, reply)
+        return
     login.exchange.close()
+    if reply.code >= 500:
+        dialogue.connection.budget.auth_failures += 1
+        dialogue.penalize()
     dialogue.send(reply)
 
 
-def settle_query(dialogue: ServerDialogue, query: Query, reply: Reply) -> None:
-    """Say it, and nothing else."""
-    dialogue.send(reply, utf8=query.smtputf8)
+def settle_query(verb: Verb) -> Settle:
+    """Return what says it, and nothing else."""
+
+    def settle(dialogue: ServerDialogue, query: Query, reply: Reply) -> None:
+        if reply.positive:
+            dialogue.move(verb)
+        dialogue.send(reply, utf8=query.smtputf8)
+
+    return settle
 
 
 def _settle_piece(dialogue: ServerDialogue, subject: object, reply: Reply) -> None:
@@ -248,10 +253,10 @@ BDAT = Kind(
 HEADER = Kind("header", replies.OK, replies.MESSAGE_REFUSED, _settle_piece, frozenset({0}))
 CHUNK = Kind("chunk", replies.OK, replies.MESSAGE_REFUSED, _settle_piece, frozenset({0}))
 MESSAGE = Kind("message", replies.MESSAGE_OK, replies.MESSAGE_REFUSED, _settle_message)
-VERIFY = Kind("verify", replies.CANNOT_VERIFY, replies.MAILBOX_UNKNOWN, settle_query)
-EXPAND = Kind("expand", replies.OK, replies.MAILBOX_UNKNOWN, settle_query)
-HELP = Kind("help", replies.HELP, replies.NO_HELP, settle_query)
-ETRN = Kind("etrn", replies.QUEUING_STARTED, replies.NOTHING_QUEUED, settle_query)
+VERIFY = Kind("verify", replies.CANNOT_VERIFY, replies.MAILBOX_UNKNOWN, settle_query(Verb.VRFY))
+EXPAND = Kind("expand", replies.OK, replies.MAILBOX_UNKNOWN, settle_query(Verb.EXPN))
+HELP = Kind("help", replies.HELP, replies.NO_HELP, settle_query(Verb.HELP))
+ETRN = Kind("etrn", replies.QUEUING_STARTED, replies.NOTHING_QUEUED, settle_query(Verb.ETRN))
 
 KINDS = (
     *(CONNECTED, SECURED, SECURED_FIRST, COMMAND, HELLO, AUTHENTICATE, MAIL, RCPT, DATA, BDAT),

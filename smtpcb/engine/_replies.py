@@ -72,7 +72,6 @@ MAIL_FIRST = Reply(503, "Send MAIL first", status="5.5.1")
 RECIPIENT_FIRST = Reply(503, "No valid recipient yet", status="5.5.1")
 MAIL_TWICE = Reply(503, "Sender already given", status="5.5.1")
 CHUNKS_BEGUN = Reply(503, "Go on with BDAT or send RSET", status="5.5.1")  # RFC 3030 §2
-BAD_SEQUENCE = Reply(503, "Bad sequence of commands", status="5.5.1")
 NOT_IN_TRANSACTION = Reply(503, "Not within a mail transaction", status="5.5.1")  # RFC 4954 §4
 
 # STARTTLS: RFC 3207.

@@ -10,9 +10,9 @@ from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._ending import finish
 from smtpcb.engine._envelope import Envelope
 from smtpcb.engine._intake import SLACK_OCTETS, Intake, refuse_content
-from smtpcb.engine._login import give_up, respond
+from smtpcb.engine._login import Login, give_up, respond
 from smtpcb.engine._offer import Offer, offer_for
-from smtpcb.engine._pipeline import Pipeline, drain, join
+from smtpcb.engine._pipeline import Pipeline, drain, join, wait_behind
 from smtpcb.engine._questions import (
     COMMAND,
     CONNECTED,
@@ -29,7 +29,6 @@ from smtpcb.smtp._command import Verb
 from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._secret import is_auth, shown, shown_response
-from smtpcb.smtp.sasl import ServerExchange
 
 # A member of an enum is looked up in its class for the price of three calls before Python 3.12.
 _LINE = Wants.LINE
@@ -139,11 +138,11 @@ class ServerDialogue:
             settings, abilities, connection.tls is not None, connection.identity is not None
         )
         self.state = State.ARRIVED
-        self.wants = _ANSWER
+        self.wants = WANTS[self.state]
         self.envelope: Envelope | None = None
         self.open: Question | Pipeline | None = None
         self.intake: Intake | None = None
-        self.login: ServerExchange | None = None
+        self.login: Login | None = None
         self.out: list[bytes] = []
         self.late: list[bytes] | None = None
         self.stopping = False
@@ -207,6 +206,8 @@ class ServerDialogue:
         if reply is not None:
             if reply.code < 400:
                 self.move(verb)
+                if self.owner.busy:  # RSET: somebody is being told
+                    self.look_ahead()
             self.reply(reply)
 
     def broken_line(self, start: bytes, reply: Reply = replies.LINE_TOO_LONG) -> None:
@@ -285,18 +286,13 @@ class ServerDialogue:
 
     def put(self, question: Question) -> None:
         """Take a question that was not settled at once; it may have its answer already."""
-        waiting = self.open
-        if waiting is None:
-            if question.reply is None:
-                self.open = question
-                self.look_ahead()
-            else:
-                self.settle(question, question.reply)
-        else:
-            if not isinstance(waiting, Pipeline):
-                waiting = self.open = Pipeline(waiting)
-            waiting.entries.append(question)
+        if self.open is not None:
+            wait_behind(self, question)
+        elif question.reply is None:
+            self.open = question
             self.look_ahead()
+        else:
+            self.settle(question, question.reply)
 
     def answer(self, question: Question, reply: Reply) -> None:
         """
@@ -396,8 +392,7 @@ class ServerDialogue:
         if self.open is None:
             self.send(reply, own=True)
         else:
-            assert isinstance(self.open, Pipeline)
-            self.open.entries.append(reply)
+            wait_behind(self, reply)
 
     def send(self, reply: Reply, *, own: bool = False, utf8: bool = False) -> None:
         """Let a reply leave; a negative one is charged, and may be the last."""
@@ -408,7 +403,7 @@ class ServerDialogue:
         wire = reply.encoded(utf8=True) if utf8 else reply.wire
         (self.out if self.late is None else self.late).append(wire)
         if reply.closes:
-            self.end(_ending(reply, own=own))
+            self.end(self._ending(reply, own=own))
 
     def penalize(self) -> None:
         """Hold back what is said from now on, until `absolve`."""
@@ -530,17 +525,18 @@ class ServerDialogue:
 
     def _stop_if_idle(self) -> None:
         if (
-            self.open is None
+            self.finished is None
+            and self.open is None
             and not self.owner.busy
             and not self.in_transaction
             and self.state not in (State.HANDSHAKE, _RESPONSE)
         ):
             self.close(replies.SHUTTING_DOWN, Reason.SHUTDOWN)
 
-
-def _ending(reply: Reply, *, own: bool) -> Reason:
-    if reply is replies.BYE:
-        return Reason.QUIT
-    if reply is replies.DATA_BEHIND_STARTTLS:
-        return Reason.INJECTED
-    return Reason.LIMIT if own else Reason.REFUSED
+    def _ending(self, reply: Reply, *, own: bool) -> Reason:
+        """Return why a reply is the last one."""
+        if self.state is State.OVER:  # a command of the client has led there
+            return Reason.QUIT
+        if reply is replies.DATA_BEHIND_STARTTLS:
+            return Reason.INJECTED
+        return Reason.LIMIT if own else Reason.REFUSED

@@ -62,7 +62,7 @@ class Step(enum.Enum):
 
     GREETED = "the greeting was sent"
     CHALLENGED = "AUTH goes on"
-    RESPONDED = "AUTH has what it needs, or was given up"
+    RESPONDED = "a response has come, or AUTH was given up"
     SECURED = "the handshake succeeded"
     TOO_WEAK = "the handshake succeeded, and was not good enough"
     CHUNK_TAKEN = "a chunk was taken, and is not the last"
@@ -144,8 +144,7 @@ TRANSITIONS: Mapping[State, Moves] = {
         Step.ENDED: State.OVER,
     },
     State.RESPONSE: {
-        Step.CHALLENGED: State.RESPONSE,
-        Step.RESPONDED: State.READY,
+        Step.RESPONDED: State.READY,  # AUTH goes on from there
         Step.ENDED: State.OVER,
     },
     State.HANDSHAKE: {
@@ -159,11 +158,10 @@ TRANSITIONS: Mapping[State, Moves] = {
 
 # Where a policy wants TLS or a login first: what is taken until then (RFC 3207 §4, RFC 4954 §6).
 _UNRESTRICTED = frozenset(
-    {Verb.EHLO, Verb.HELO, Verb.NOOP, Verb.RSET, Verb.QUIT, Verb.STARTTLS, Verb.AUTH, *Step}
+    {Verb.EHLO, Verb.HELO, Verb.NOOP, Verb.RSET, Verb.QUIT, Verb.STARTTLS, Verb.AUTH}
 )
-RESTRICTED: Mapping[State, Moves] = {
-    state: {key: target for key, target in moves.items() if key in _UNRESTRICTED}
-    for state, moves in TRANSITIONS.items()
+RESTRICTED: Mapping[State, frozenset[Verb | Step]] = {
+    state: _UNRESTRICTED.intersection(moves) for state, moves in TRANSITIONS.items()
 }
 
 WANTS: Mapping[State, Wants] = {
@@ -178,14 +176,12 @@ IN_TRANSACTION = frozenset({State.REVERSE_PATH, State.FORWARD_PATH, State.CHUNKS
 """A server that stops lets these go on (RFC 5321 §3.8)."""
 
 _WHY: Mapping[State, Reply] = {
-    **dict.fromkeys(State, replies.BAD_SEQUENCE),
     State.CONNECTED: replies.HELLO_FIRST,
     State.READY: replies.MAIL_FIRST,
     State.REVERSE_PATH: replies.RECIPIENT_FIRST,
     State.FORWARD_PATH: replies.RECIPIENT_FIRST,
     State.CHUNKS: replies.CHUNKS_BEGUN,
     State.CHUNKS_FAILED: replies.CHUNKS_BEGUN,
-    State.INSECURE: replies.TLS_REFUSED,
 }
 _WITHIN: Mapping[Verb, Reply] = {
     Verb.MAIL: replies.MAIL_TWICE,
@@ -199,8 +195,13 @@ WHY: Mapping[State, Mapping[Verb, Reply]] = {
     state: {
         verb: (_WITHIN.get(verb, why) if state in _BEGUN else why)
         for verb in Verb
-        if verb not in TRANSITIONS[state]
+        if verb not in TRANSITIONS[state] and (state, verb) != (State.CHUNKS_FAILED, Verb.BDAT)
     }
     for state, why in _WHY.items()
 }
-"""What a command is told that may not come in that state (RFC 5321 §4.1.4, §4.2.4: 503)."""
+"""
+What a command is told that may not come in that state (RFC 5321 §4.1.4, §4.2.4: 503).
+
+Where somebody has said why, that is said again (`ServerDialogue.why`): to all that comes when
+INSECURE, and to each BDAT when CHUNKS_FAILED.  In a state that has no row no command is read.
+"""

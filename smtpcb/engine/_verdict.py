@@ -28,6 +28,14 @@ class Failed:
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
+    def forget(self) -> None:
+        """Let go of the frames it came through: they hold all of a connection, and us."""
+        self.error.__traceback__ = None
+
+
+class CannotWaitError(TypeError):
+    """What was given as an answer is nothing that can be waited for here; the words are ours."""
+
 
 class TimedOut(Exception):  # noqa: N818 - it is what became of an answer
     """No answer has come in time."""
@@ -152,7 +160,8 @@ def _place(error: BaseException) -> tuple[str, int]:
 def _outline(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = "; ".join(f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
-    return f"{type(error).__qualname__} at {where}"
+    why = f" ({error})" if isinstance(error, CannotWaitError) else ""
+    return f"{type(error).__qualname__}{why} at {where}"
 
 
 def _in_full(error: BaseException) -> str:

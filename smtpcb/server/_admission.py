@@ -50,15 +50,9 @@ class Admission:
         :param address: the client's, as text; ``""`` for a UNIX socket.
         :return: a ticket, or what the client is told.
         """
-        limits = self._limits
-        if limits.connections is not None and self.count >= limits.connections:
+        if self.is_full() or self.has_its_share(address):
             return replies.TOO_MANY_CONNECTIONS
         shares = shares_of(address)
-        for share, most in zip(
-            shares, (limits.connections_per_address, limits.connections_per_network), strict=False
-        ):
-            if most is not None and self._by_share[share] >= most:
-                return replies.TOO_MANY_CONNECTIONS
         self.count += 1
         for share in shares:
             self._by_share[share] += 1
@@ -68,6 +62,15 @@ class Admission:
         """Whether there is no place for anybody."""
         most = self._limits.connections
         return most is not None and self.count >= most
+
+    def has_its_share(self, address: str) -> bool:
+        """Whether an address, or its network, has all the places that it may have."""
+        limits = self._limits
+        most = (limits.connections_per_address, limits.connections_per_network)
+        return any(
+            most_of is not None and self._by_share[share] >= most_of
+            for share, most_of in zip(shares_of(address), most, strict=False)
+        )
 
     def returned(self, shares: tuple[str, ...]) -> None:
         """Take a place back; its ticket says so."""

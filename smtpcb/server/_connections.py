@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -54,17 +55,33 @@ class Doorway(Factory):
             gone.callback(None)
             return gone
         self._all_gone.append(gone)
-        reactor: Any = self.server.reactor
-        cut = reactor.callLater(self.server.settings.limits.grace_seconds, self.cut)
-
-        def in_time(result: None) -> None:
-            if cut.active():
-                cut.cancel()
-
-        gone.addCallback(in_time)
+        gone.addCallback(self._cut_after(self.server.settings.limits.grace_seconds))
         for protocol in list(self.protocols):
             protocol.shut_down()
         return gone
+
+    def _cut_after(self, grace_seconds: float) -> Callable[[object], None]:
+        """Cut what is still there when the time is over; return what stops that."""
+        reactor: Any = self.server.reactor
+        end = self.server.seconds() + grace_seconds
+        timer: Any = None
+
+        def look() -> None:
+            nonlocal timer
+            # The reactor's timers follow the wall clock, which jumps.
+            left = end - self.server.seconds()
+            if left > 0:
+                timer = reactor.callLater(left, look)
+            else:
+                timer = None
+                self.cut()
+
+        def stop(_: object) -> None:
+            if timer is not None:
+                timer.cancel()
+
+        timer = reactor.callLater(grace_seconds, look)
+        return stop
 
     def cut(self) -> None:
         """End all connections now."""

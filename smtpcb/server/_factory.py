@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from twisted.application.service import IService
@@ -30,6 +31,8 @@ from smtpcb.engine import (
     Settings,
     replies,
 )
+from smtpcb.engine._conversation import SLOW_SECONDS
+from smtpcb.engine._handler import name_of
 from smtpcb.engine._questions import CONNECTED
 from smtpcb.engine._verdict import reply_to_incident
 from smtpcb.handling import check
@@ -104,6 +107,12 @@ class SmtpServerFactory(Doorway):
             raise TypeError(f"tls makes TLS connections, as ServerTls does; {_kind(tls)} does not")
         if not IReactorTime.providedBy(reactor) and not hasattr(reactor, "callLater"):
             raise TypeError(f"reactor is a reactor, not {_kind(reactor)}")
+        for observer in observers:
+            if not callable(observer):
+                raise TypeError(f"an observer is made by a callable; {_kind(observer)} is none")
+        _require(memory_octets, int, "memory_octets")
+        if spool_folder is not None:
+            _require(spool_folder, Path, "spool_folder")
         self.reactor = reactor
         self._handler: Any = handler
         self._users = 0
@@ -182,7 +191,9 @@ class SmtpServerFactory(Doorway):
         if doorway.stopping:
             return TurnedAway(replies.SHUTTING_DOWN, self.reactor)
         ticket = self.admission.admit(host)
-        if isinstance(ticket, Reply) and self.admission.is_full() and self._make_room():
+        # Nobody goes for one who would not be let in either.
+        if isinstance(ticket, Reply) and not self.admission.has_its_share(host):
+            self._make_room()
             ticket = self.admission.admit(host)
         if isinstance(ticket, Reply):
             return TurnedAway(ticket, self.reactor)
@@ -206,16 +217,14 @@ class SmtpServerFactory(Doorway):
         doorway.protocols[protocol] = None
         return protocol
 
-    def _make_room(self) -> bool:
-        """Send away the one who has been idle for longest; return whether there was one."""
-        idle_seconds = self.settings.limits.idle_seconds
-        now = self.seconds()
-        for protocol in self.everybody:
-            since = idle_seconds - (protocol.deadline - now)
-            if protocol.idle and since >= min(IDLE_SECONDS, idle_seconds):
-                protocol.send_away(replies.TOO_MANY_CONNECTIONS)
-                return True
-        return False
+    def _make_room(self) -> None:
+        """Send away the one who has been idle for longest, if anybody is idle."""
+        idle = [protocol for protocol in self.everybody if protocol.idle]
+        if idle:
+            longest = min(idle, key=lambda protocol: protocol.patience)
+            since = longest.patience - self.idle_seconds
+            if self.seconds() - since >= min(IDLE_SECONDS, self.idle_seconds):
+                longest.send_away(replies.TOO_MANY_CONNECTIONS)
 
     def left(self, protocol: SmtpServerProtocol) -> None:
         """Forget a connection.  Its protocol says so when its handler has heard all."""
@@ -232,15 +241,25 @@ class SmtpServerFactory(Doorway):
 
         :param tls: whether STARTTLS is possible on it.
         """
+        began = perf_counter()
         try:
             return self._known.handler(self.handler_factory(connection), tls=tls), None
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # sys.exit() in a constructor is a fault, no more
             number = self.platform.incidents.report(
-                "the handler factory", type(self.handler_factory).__name__, error, connection.id
+                "the handler factory", name_of(self._handler), error, connection.id
             )
             return self._known.nobody, reply_to_incident(CONNECTED, number)
+        finally:
+            seconds = perf_counter() - began
+            if seconds > SLOW_SECONDS:
+                self.platform.log.warn(
+                    "making {handler} kept everybody waiting for {seconds:.1f} s on {id}",
+                    handler=name_of(self._handler),
+                    seconds=seconds,
+                    id=connection.id,
+                )
 
     def observe(self, connection: Connection) -> Observer | None:
         """Return who sees a connection."""

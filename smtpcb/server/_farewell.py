@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+
 # How long a client that has been told to go may take to go; and in a hurry.
 LINGER_SECONDS = 5.0
 CUT_SECONDS = 1.0
@@ -21,10 +23,22 @@ def close_gently(transport: Any, *, unread: bool, tls: bool) -> None:
     :param unread: some input has been read by us, and not been acted on.
     """
     half_close = getattr(transport, "loseWriteConnection", None)
-    if half_close is None or tls or not (unread or _has_unread(transport)):
+    unread = unread or _has_unread(transport)
+    if half_close is None or tls or not unread:
         transport.loseConnection()
+        if tls and not unread:
+            _close_beneath(transport)
     else:
         half_close()
+
+
+def _close_beneath(transport: Any) -> None:
+    """Close without the client's close_notify, which need not be waited for (RFC 8446 §6.1)."""
+    layer = transport
+    if not isinstance(layer, TLSMemoryBIOProtocol):  # since STARTTLS, it is the connection's
+        layer = getattr(transport, "protocol", None)
+    if isinstance(layer, TLSMemoryBIOProtocol) and layer.transport is not None:
+        layer.transport.loseConnection()
 
 
 def _has_unread(transport: Any) -> bool:

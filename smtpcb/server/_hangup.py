@@ -30,6 +30,8 @@ class _Listeners:
         self.came = not self.all
         for reactor, act in list(self.all):
             reactor.callFromThread(act)
+        if callable(self.before):  # an application may have its own use of it
+            self.before(number, frame)
 
 
 def remember() -> None:

@@ -19,10 +19,11 @@ from twisted.logger import Logger
 from twisted.python import runtime
 from twisted.python.failure import Failure
 
+from smtpcb.engine._conversation import SLOW_SECONDS
 from smtpcb.engine._envelope import Content
 from smtpcb.engine._keeping import MailData
 from smtpcb.engine._pending import Pending
-from smtpcb.engine._verdict import Failed, Incidents
+from smtpcb.engine._verdict import CannotWaitError, Failed, Incidents, Log
 from smtpcb.smtp import Limits, Reply
 
 _UNSET = object()
@@ -76,7 +77,7 @@ class Waiting(Pending):
             came(outcome)
 
 
-# Its methods are those of `Log`, but for how they are declared.
+# Twisted's, whose methods are those of `Log` but for how they are declared.
 _log: Any = Logger(namespace="smtpcb.handler")
 
 
@@ -98,7 +99,7 @@ class TwistedPlatform:
         header_octets: int = Limits().header_octets,
     ) -> None:
         self._header_octets = header_octets
-        self.log = _log
+        self.log: Log = _log
         self._reactor = reactor
         #: Tells the time for deadlines.  The reactor's own follows the wall clock, which jumps.
         self.seconds: Callable[[], float] = (
@@ -106,10 +107,11 @@ class TwistedPlatform:
             if getattr(reactor, "seconds", None) in (runtime.seconds, time.time)
             else reactor.seconds
         )
-        self.incidents = Incidents(self.log, self.seconds)
         self._memory_octets = memory_octets
         self._spool_folder = spool_folder
         self._asyncio = isinstance(reactor, AsyncioSelectorReactor)
+        kind = Incidents if self._asyncio else _IncidentsWithAdvice
+        self.incidents = kind(self.log, self.seconds)
 
     def later(self, result: Any) -> object:
         """See `smtpcb.engine.Platform`."""
@@ -160,14 +162,42 @@ class TwistedPlatform:
         return Deferred.fromFuture(future)
 
 
-def _stranger(awaited: object) -> TypeError:
+_NEEDS_ASYNCIO = (
+    "this handler waits for asyncio, whose loop does not run: start with twistd --reactor=asyncio"
+)
+
+
+class _IncidentsWithAdvice(Incidents):
+    """Incidents where asyncio's loop does not run: what asks for that loop is told the cure."""
+
+    __slots__ = ()
+
+    def report(self, method: str, handler: str, error: BaseException, connection_id: str) -> str:
+        """See `Incidents.report`."""
+        if isinstance(error, RuntimeError) and "running event loop" in str(error):
+            error = CannotWaitError(_NEEDS_ASYNCIO).with_traceback(error.__traceback__)
+        return super().report(method, handler, error, connection_id)
+
+
+def _stranger(awaited: object) -> CannotWaitError:
     """Return the fault of waiting for what nobody here brings: it would be waited for for ever."""
     if asyncio.isfuture(awaited) or awaited is None:
-        return TypeError(
-            "this handler waits for asyncio, whose loop does not run: start with "
-            "twistd --reactor=asyncio"
-        )
-    return TypeError(f"a handler can await Deferreds, not {type(awaited).__name__}")
+        return CannotWaitError(_NEEDS_ASYNCIO)
+    return CannotWaitError(f"a handler can await Deferreds, not {type(awaited).__name__}")
+
+
+def _step(coroutine: Coroutine[Any, Any, Any], step: Callable[[Any], Any], value: Any) -> Any:
+    """Let a coroutine go on; one that keeps everybody waiting meanwhile is named in the log."""
+    began = time.perf_counter()
+    try:
+        return step(value)
+    finally:
+        seconds = time.perf_counter() - began
+        if seconds > SLOW_SECONDS:
+            name = getattr(coroutine, "__qualname__", type(coroutine).__name__)
+            _log.warn(
+                "{name} kept everybody waiting for {seconds:.1f} s", name=name, seconds=seconds
+            )
 
 
 @types.coroutine
@@ -183,9 +213,9 @@ def _rest(coroutine: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, A
                 coroutine.close()
                 raise
             except BaseException as error:
-                awaited = coroutine.throw(error)
+                awaited = _step(coroutine, coroutine.throw, error)
             else:
-                awaited = coroutine.send(value)
+                awaited = _step(coroutine, coroutine.send, value)
     except StopIteration as end:
         return end.value
 
@@ -213,7 +243,7 @@ def _steps(
     value: Any = None
     while True:
         try:
-            awaited = step(value)
+            awaited = _step(coroutine, step, value)
         except StopIteration as end:
             return end.value
         step = coroutine.send

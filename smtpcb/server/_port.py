@@ -62,7 +62,9 @@ class PatientPort(tcp.Port):
                 return
             try:
                 self._take(accepted, address)
-            except Exception:
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # the port goes on, whatever has failed
                 _log.failure("a connection failed at its start")
                 accepted.close()
 
@@ -90,7 +92,7 @@ class PatientPort(tcp.Port):
         transport = self.transport(accepted, protocol, address, self, number, self.reactor)
         try:
             protocol.makeConnection(transport)
-        except Exception:
+        except BaseException:
             transport.abortConnection()
             raise
 

@@ -71,6 +71,7 @@ class SmtpServerProtocol(LineReceiver):
     to its deadlines.
 
     :ivar deadline: when something about this connection is late; see `late`.
+    :ivar patience: until when it may be idle, were there no end to its session.
     """
 
     delimiter = b"\r\n"
@@ -96,6 +97,8 @@ class SmtpServerProtocol(LineReceiver):
         self._dialogue: ServerDialogue | None = None
         self._recorder: Observer | None = None  # the observer, if it sees octets
         self.deadline = _NEVER
+        #: Until when it may be idle.
+        self.patience = _NEVER
         # Why we do not read, each for itself.
         self._choked = self._yielded = False
         self._reading = True
@@ -141,7 +144,9 @@ class SmtpServerProtocol(LineReceiver):
                 self._read_on()
             elif not self._busyReceiving:
                 self._end_of_turn()
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # sys.exit() in an observer ends its connection, no more
             self._break()
 
     def lineReceived(self, line: bytes) -> None:
@@ -152,10 +157,10 @@ class SmtpServerProtocol(LineReceiver):
             self._recorder.client(dialogue.shown(line) + b"\r\n")
         dialogue.line(line)
         lines = self._lines = self._lines + 1
+        if not lines % LINES_A_LOOK and self._buffer:
+            self._let_others(dialogue)
         if dialogue.wants is not _LINE or dialogue.late is not None:
             self._look_ahead(dialogue)
-        elif not lines % LINES_A_LOOK and self._buffer:
-            self._let_others(dialogue)
 
     def rawDataReceived(self, data: bytes) -> None:
         """Take mail data, or more of a line that is thrown away."""
@@ -176,7 +181,8 @@ class SmtpServerProtocol(LineReceiver):
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Throw away a line without taking it for commands (RFC 5321 §4.5.3.1.9)."""
-        self._throw_away(line, lone_lf=False)
+        # What is said of it does not depend on how the network has cut it.
+        self._throw_away(line, lone_lf=b"\n" in line[: self.MAX_LENGTH])
 
     def pauseProducing(self) -> None:
         """Stop reading: the client does not take our replies.  The transport calls it."""
@@ -258,7 +264,8 @@ class SmtpServerProtocol(LineReceiver):
         )
 
     def send_away(self, reply: Reply) -> None:
-        """End an idle connection: its place is needed."""
+        """End an idle connection: its place is needed, now and not when the client has gone."""
+        self._ticket.give_back()
         if self._dialogue is not None:
             self._dialogue.close(reply, Reason.LIMIT)
             self._go_on()
@@ -326,16 +333,19 @@ class SmtpServerProtocol(LineReceiver):
     def _concluded(self) -> None:
         """Nothing more will happen."""
         self.deadline = _NEVER
-        dialogue = self._dialogue
-        if self._observer is not None and dialogue is not None and dialogue.finished is not None:
-            self._observer.ended(dialogue.finished)
-        if dialogue is not None:
-            # They know each other and us; apart, they are freed at once.
-            dialogue.release()
+        dialogue, observer = self._dialogue, self._observer
+        conversation = self._conversation
         self._dialogue = self._conversation = self._pace = None
         self._observer = self._recorder = None
-        self._ticket.give_back()
-        self._factory.left(self)
+        try:
+            if observer is not None and dialogue is not None and dialogue.finished is not None:
+                observer.ended(dialogue.finished)
+        finally:  # an observer is users' code as well
+            if conversation is not None:
+                # They know each other and us; apart, they are freed at once.
+                conversation.part()
+            self._ticket.give_back()
+            self._factory.left(self)
 
     def _break(self) -> None:
         """End a connection on which we have failed: no handler has, those are caught."""
@@ -357,14 +367,18 @@ class SmtpServerProtocol(LineReceiver):
         try:
             step(*arguments)
             self._read_on()
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # sys.exit() in an observer ends its connection, no more
             self._break()
 
     def _go_on(self) -> None:
         """Go on from outside `dataReceived`: the handler has answered, or we may read again."""
         try:
             self._read_on()
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # sys.exit() in an observer ends its connection, no more
             self._break()
 
     def _read_on(self) -> None:
@@ -418,7 +432,7 @@ class SmtpServerProtocol(LineReceiver):
             self._lines_before = self._lines
             self._waits_for = _LINE
             factory = self._factory
-            deadline = factory.seconds() + factory.idle_seconds
+            deadline = self.patience = factory.seconds() + factory.idle_seconds
             self.deadline = deadline if deadline < self._session_end else self._session_end
             if self.deadline < factory.deadlines.due:
                 factory.deadlines.by(self.deadline)
@@ -555,7 +569,8 @@ class SmtpServerProtocol(LineReceiver):
         elif wants is not _HANDSHAKE:
             self._lines_before = self._lines
             self._pace = None
-            self._expect(_LINE, now + factory.idle_seconds)
+            self.patience = now + factory.idle_seconds
+            self._expect(_LINE, self.patience)
 
     def _pace_of(self, now: float) -> Pace:
         """Return what judges how fast mail data comes; there is none before it is needed."""

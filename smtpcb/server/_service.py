@@ -16,6 +16,7 @@ from smtpcb.server._certificates import Reloads
 from smtpcb.server._connections import Doorway
 from smtpcb.server._direct import at_once
 from smtpcb.server._factory import SmtpServerFactory
+from smtpcb.server._tls_layer import close_halves
 
 _log = Logger(namespace="smtpcb.server")
 
@@ -50,7 +51,7 @@ class SmtpService(Service):
     ) -> None:
         if not isinstance(factory, SmtpServerFactory):
             raise TypeError(f"factory is a SmtpServerFactory, not {type(factory).__name__}")
-        several = isinstance(endpoints, Sequence) and not isinstance(endpoints, str)
+        several = isinstance(endpoints, Sequence) and not isinstance(endpoints, (str, bytes))
         self._endpoints = [
             _endpoint(one, factory.reactor, direct=direct)
             for one in (endpoints if several else [endpoints])  # type: ignore[union-attr]
@@ -77,6 +78,7 @@ class SmtpService(Service):
         if self.running:
             return
         self.doorway.resume()
+        # Nobody is let in before the reactor has its turn.
         self._bind()
         try:
             self.factory.begin()
@@ -146,6 +148,7 @@ class SmtpService(Service):
         return [maybeDeferred(port.stopListening) for port in ports]
 
     def _opened(self, port: IListeningPort) -> None:
+        close_halves(port)
         self.ports.append(port)
 
     def _failed(self, failure: Failure) -> None:

@@ -12,8 +12,8 @@ def test_a_new_connection_may_go_on() -> None:
 
 
 def test_each_count_has_its_limit_and_its_words() -> None:
-    """Errors and failed logins end it when reached, idle commands when passed (P15, P29)."""
-    limits = Limits(errors=2, auth_failures=2, idle_commands=2)
+    """Errors, failed logins and refusals end it when reached, idle commands when passed."""
+    limits = Limits(errors=2, auth_failures=2, idle_commands=2, refusals=2)
     budget = Budget(limits)
     budget.charge_error()
     assert budget.exhausted is None
@@ -23,9 +23,20 @@ def test_each_count_has_its_limit_and_its_words() -> None:
     assert Budget(limits, auth_failures=2).exhausted == "Too many failed logins"
     assert Budget(limits, commands=2).exhausted is None
     assert Budget(limits, commands=3).exhausted == "Too many commands without a message"
+    assert Budget(limits, refusals=1).exhausted is None
+    assert Budget(limits, refusals=2).exhausted == "Too many refusals"
 
 
 def test_none_is_no_limit() -> None:
     """A trusted network may be let alone."""
-    limits = Limits(errors=None, auth_failures=None, idle_commands=None)
-    assert Budget(limits, commands=10**6, errors=10**6, auth_failures=10**6).exhausted is None
+    limits = Limits(errors=None, auth_failures=None, idle_commands=None, refusals=None)
+    many = Budget(limits, commands=10**6, errors=10**6, auth_failures=10**6, refusals=10**6)
+    assert many.exhausted is None
+
+
+def test_a_message_pays_back_all_but_failed_logins() -> None:
+    """Whoever has found a password may not go on guessing others."""
+    budget = Budget(commands=5, errors=5, refusals=5, auth_failures=3, messages=2, logins=4)
+    budget.forgive()
+    assert (budget.commands, budget.errors, budget.refusals) == (0, 0, 0)
+    assert (budget.auth_failures, budget.messages, budget.logins) == (3, 2, 4)

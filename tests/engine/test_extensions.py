@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from smtpcb.engine._connection import Connection
-from smtpcb.engine._extensions import (
-    EXTENSIONS,
-    HANDLER_EXTENSIONS,
-    Situation,
-    offer,
-)
+from smtpcb.engine._extensions import EXTENSIONS, HANDLER_EXTENSIONS, Situation, offered
+from smtpcb.engine._offer import offer_for
 from smtpcb.engine._settings import Abilities, Settings
+from smtpcb.smtp._extension import Extension, Parameter
 from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import MAXIMUM_LINE_OCTETS
-from smtpcb.testing import play
-from smtpcb.testing._play import TLS
+
+from .scripts import Does, Server, returns
 
 ALL = Abilities(
-    tls=True, authentication=True, extensions=frozenset({"DSN"}), expand=True, turn=True
+    tls=True, authentication=True, extensions=frozenset({"DSN"}), expand=True, etrn=True
 )
 
 
-def keywords(**changes: object) -> set[str]:
+def keywords(**changes: Any) -> set[str]:
     """Return what is offered in a situation."""
-    given: dict[str, object] = {"secure": False, "authenticated": False, "abilities": Abilities()}
+    given: dict[str, Any] = {"secure": False, "authenticated": False, "abilities": Abilities()}
     given |= {"settings": Settings()} | changes
-    situation = Situation(**given)  # type: ignore[arg-type]
-    offered = offer(situation)
-    lines = offered.reply.lines[1:]
-    assert {line.partition(" ")[0] for line in lines} <= offered.keywords
+    situation = Situation(**given)
+    found = offered(situation, given["settings"].extensions)
+    lines = found.reply.lines[1:]
+    assert {line.partition(" ")[0] for line in lines} <= found.keywords
     return set(lines)
 
 
@@ -65,8 +63,8 @@ def test_passwords_are_asked_for_inside_tls_only() -> None:
 def test_auth_is_not_offered_to_whoever_has_logged_in() -> None:
     """RFC 4954 §4: but AUTH= goes on being understood."""
     situation = Situation(Settings(), ALL, secure=True, authenticated=True)
-    assert not any(line.startswith("AUTH") for line in offer(situation).reply.lines)
-    assert "AUTH" in offer(situation).mail
+    assert not any(line.startswith("AUTH") for line in offered(situation).reply.lines)
+    assert "AUTH" in offered(situation).mail
 
 
 def test_a_size_of_nought_is_no_limit() -> None:
@@ -78,7 +76,7 @@ def test_a_size_of_nought_is_no_limit() -> None:
 def test_no_line_passes_512_octets() -> None:
     """RFC 5321 §4.5.3.1.5, with the longest name (P18)."""
     name = ".".join(["x" * 50] * 5)
-    reply = offer(Situation(Settings(hostname=name), ALL, False, False)).reply
+    reply = offered(Situation(Settings(hostname=name), ALL, False, False)).reply
     assert max(map(len, reply.wire.splitlines(keepends=True))) <= MAXIMUM_LINE_OCTETS
 
 
@@ -87,32 +85,60 @@ def test_what_is_left_to_handlers_is_a_row_like_any_other() -> None:
     assert {row.keyword for row in EXTENSIONS} >= HANDLER_EXTENSIONS
 
 
+def test_an_extension_of_ones_own_is_a_row_like_any_other() -> None:
+    """Offered in its situation, with its words; or only if the handler says that it honours it."""
+    settings = Settings(
+        extensions=(
+            Extension("XONE"),
+            Extension("XTWO", "three four"),
+            Extension("XSAFE", lambda situation: "" if situation.secure else None),
+            Extension("XMUST", handler_must_honour=True),
+        )
+    )
+    assert keywords(settings=settings) == ALWAYS | {"XONE", "XTWO three four"}
+    able = Abilities(extensions=frozenset({"XMUST"}))
+    assert keywords(settings=settings, secure=True, abilities=able) == ALWAYS | {
+        *("XONE", "XTWO three four", "XSAFE", "XMUST")
+    }
+
+
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("extensions", "complaint"),
     [
-        (None, b"250-localhost\r\n"),
-        ((250, "pleased to meet you"), b"250-localhost pleased to meet you\r\n"),
-        ((250, ("one", "two")), b"250-localhost one two\r\n"),
-        ((250, "x" * 500), b"250-localhost " + b"x" * 496 + b"\r\n"),
+        ((Extension("DSN"),), "DSN is a keyword already"),
+        ((Extension("xone"), Extension("XONE")), "XONE is a keyword already"),
+        ((Extension("XONE", mail={"SIZE": Parameter(str)}),), "SIZE is a parameter of MAIL"),
+        ((Extension("XONE", rcpt={"NOTIFY": Parameter(str)}),), "NOTIFY is a parameter of RCPT"),
+        ((Extension("XONE", verbs={"noop": print}),), "NOOP is a verb already"),
     ],
 )
-def test_a_handler_may_word_the_welcome(answer: object, said: bytes) -> None:
-    """The name stays first, the offer stays whole, and it stays within its line (§4.1.1.1)."""
-
-    class Polite:
-        def hello(self, introduction: object) -> object:
-            return answer
-
-    played = play("C: EHLO me\n" + "S: 250\n" * 9, Polite(), abilities=Abilities())
-    assert played.said.startswith(said)
-    assert played.said.endswith(b"250 HELP\r\n")
-    assert played.dialogue.connection.extended
+def test_what_is_taken_cannot_be_taken_again(
+    extensions: tuple[Extension, ...], complaint: str
+) -> None:
+    """It would be found out when a client uses it."""
+    with pytest.raises(ValueError, match=complaint):
+        Settings(extensions=extensions)
 
 
-def test_helo_offers_nothing() -> None:
-    """It is for clients that know no extensions (§4.1.1.1)."""
-    played = play(
-        "C: HELO me\nS: 250 localhost", abilities=ALL, connection=Connection("x", tls=TLS)
+def test_what_is_the_same_for_all_is_made_once() -> None:
+    """A situation that has been met before costs nothing."""
+    settings, abilities = Settings(), Abilities()
+    assert offer_for(settings, abilities, True, False) is offer_for(
+        settings, abilities, True, False
     )
-    assert played.dialogue.connection.hello == "me"
-    assert not played.dialogue.connection.extended
+    assert offer_for(settings, abilities, True, False) is not offer_for(
+        settings, abilities, False, False
+    )
+
+
+def test_what_is_offered_follows_the_session() -> None:
+    """AUTH goes with the login."""
+    server = Server(Does(authenticate=returns(True)), Settings(allow_insecure_auth=True))
+    server.send(b"EHLO me\r\n")
+    assert b"250-AUTH PLAIN LOGIN\r\n" in server.said
+    server.send(b"AUTH PLAIN AGEAYg==\r\n")
+    server.said = b""
+    server.send(b"EHLO me\r\n")
+    assert b"AUTH" not in server.said
+    server.send(b"MAIL FROM:<> AUTH=<>\r\n")
+    assert server.codes[-1] == "250"

@@ -7,10 +7,11 @@ from itertools import product
 import pytest
 
 from smtpcb.engine._connection import Connection
+from smtpcb.engine._envelope import Envelope
 from smtpcb.engine._plain import Driver
-from smtpcb.engine._questions import Aborted, Event, Message
-from smtpcb.engine._server import ServerDialogue
 from smtpcb.engine._settings import Settings
+
+from .scripts import Noting
 
 BEGIN = b"HELO me\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\n"
 SMUGGLED = b"MAIL FROM:<evil@example.org>\r\nRCPT TO:<c@d>\r\nDATA\r\nhello\r\n"
@@ -24,26 +25,20 @@ FALSE = [
 ] + [b"\n.\n.\n", b"\r\n.\0\r\n", b"\r\n\0.\r\n", b"\r\n. \r\n", b"\r\n.\t\r\n", b"\r\n.\x0b\r\n"]
 
 
-class Noting(ServerDialogue):
-    """Remembers its events."""
+class Inbox:
+    """Takes every message."""
 
-    __slots__ = ("seen",)
-
-    def next_event(self) -> Event | None:
-        event = super().next_event()
-        if event is not None:
-            self.seen.append(event)
-        return event
+    def message(self, envelope: Envelope) -> None:
+        """Take it."""
 
 
-def talk(pieces: list[bytes], settings: Settings) -> tuple[bytes, list[Event]]:
-    """Send pieces to a new server; return what it said, and its events."""
-    dialogue = Noting(Connection("x"), settings)
-    dialogue.seen = []
-    driver = Driver(dialogue, None)
+def talk(pieces: list[bytes], settings: Settings) -> tuple[bytes, Noting]:
+    """Send pieces to a new server; return what it said, and what it decided."""
+    observer = Noting()
+    driver = Driver(Inbox(), settings, Connection("x"), observer=observer)
     driver.start()
     said = b"".join(map(driver.receive, pieces))
-    return said, dialogue.seen
+    return said, observer
 
 
 @pytest.mark.parametrize("mode", ["refuse", "normalize"])
@@ -61,13 +56,12 @@ def test_a_false_end_ends_nothing(false_end: bytes, mode: str) -> None:
         *([whole[:cut], whole[cut:]] for cut in cuts),
         [whole[at : at + 1] for at in range(len(whole))],
     ]:
-        said, events = talk(pieces, settings)
+        said, seen = talk(pieces, settings)
         codes = [line[:3] for line in said.splitlines()]
         assert codes[:4] == [b"250", b"250", b"250", b"354"]
         assert codes[5:] == [b"221"]
-        ends = [event for event in events if isinstance(event, (Message, Aborted))]
-        assert len(ends) == 1
-        kept = [end.envelope.content.bytes() for end in ends if isinstance(end, Message)]
+        assert len(seen.envelopes) + len(seen.ends) == 1
+        kept = [envelope.content.bytes() for envelope in seen.envelopes]
         if mode == "refuse":
             bare = b"\r" in text.replace(b"\r\n", b"") or b"\n" in text.replace(b"\r\n", b"")
             assert codes[4] == (b"550" if bare else b"250")

@@ -82,7 +82,7 @@ class Told(Recorder):
         self.over: Deferred[None] = Deferred()
 
     def disconnected(self, reason: Any, connection: Any) -> None:
-        super().disconnected(reason)
+        super().disconnected(reason, connection)
         self.over.callback(None)
 
 
@@ -276,7 +276,9 @@ async def test_replies_waiting_when_tls_begins(serve: Open) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_one_too_many_on_a_port_of_its_own(serve: Open) -> None:
-    """421 inside TLS, and the connection is closed (P32)."""
-    wire = await serve(Recorder(), implicit=True, limits=Limits(connections=0))
-    await wire.until(b"421 ")
+    """Nothing can be said before a handshake, so none is waited for: it is cut off (P32)."""
+    handler = Recorder()
+    wire = await serve(handler, implicit=True, plain=True, limits=Limits(connections=0))
     await wire.lost
+    assert wire.heard == b""
+    assert handler.names() == []

@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 
 import pytest
 
 from smtpcb.engine._connection import Connection
-from smtpcb.engine._questions import CommandSeen, Decision, Reason
-from smtpcb.engine._server import ServerDialogue, Wants
+from smtpcb.engine._handler import Handler
+from smtpcb.engine._reason import Reason
 from smtpcb.engine._settings import Abilities, Settings
+from smtpcb.smtp import sasl
 from smtpcb.smtp._command import Verb
-from smtpcb.smtp._limits import Limits
+from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._secret import observed
-from smtpcb.smtp.sasl import Authenticated, Credentials
+from smtpcb.smtp.sasl import (
+    Authenticated,
+    Challenge,
+    Credentials,
+    Decide,
+    Mechanism,
+    ServerExchange,
+    StoredSecret,
+)
 from smtpcb.testing import Played, play
 from smtpcb.testing._play import TLS
 
-from .scripts import HELO, RCPT, SECURE
+from .scripts import HELO, RCPT, SECURE, Does, Later, Noting, Server, limited, returns
 
 
 class Doorman:
     """Lets anne in."""
 
-    def authenticate(self, credentials: Credentials) -> object:
+    discards_content = True
+
+    def authenticate(self, credentials: Credentials, connection: Connection) -> object:
         """Compare name and password."""
         return (credentials.username, credentials.password) == ("anne", "secret")
 
@@ -94,7 +106,7 @@ def test_auth_has_its_place() -> None:
     play("C: AUTH PLAIN\nS: 503 5.5.1 Send EHLO", Doorman(), connection=SECURE)
     play(RCPT + "C: AUTH PLAIN\nS: 503", Doorman(), connection=SECURE)
     auth(f"C: AUTH PLAIN {GOOD}\nS: 235\nC: AUTH PLAIN {GOOD}\nS: 503 5.5.1 Already")
-    auth("C: AUTH PLAIN\nS: 502 5.5.1", handler=None)
+    auth("C: AUTH PLAIN\nS: 502 5.5.1", handler=Does())
 
 
 def test_what_was_asked_for_in_advance_is_no_command() -> None:
@@ -111,7 +123,7 @@ def test_a_response_may_have_12288_octets() -> None:
         auth(f"C: AUTH PLAIN\nS: 334 \nC: {'A' * octets}\nS: 500 5.5.6\nC: NOOP\nS: 250")
         auth(f"C: AUTH PLAIN {'A' * octets}\nS: 500 5.5.6\nC: NOOP\nS: 250")
     # Where a command line may be longer, a response may not.
-    long = Settings(limits=Limits(command_octets=20_000))
+    long = limited(command_octets=20_000)
     auth(f"C: AUTH PLAIN {'A' * 12280}\nS: 500 5.5.6", settings=long)
     auth(f"C: AUTH PLAIN\nS: 334 \nC: {'A' * 12288}\nS: 500 5.5.6", settings=long)
 
@@ -120,8 +132,14 @@ def test_five_wrong_passwords_end_the_connection() -> None:
     """421, and each answer is held back a while (P15)."""
     wrong = f"C: AUTH PLAIN {BAD}\n"
     played = auth(f"{wrong}S: 535\n" * 4 + f"{wrong}S: 421 4.7.0 Too many failed")
-    assert played.dialogue.ended is Reason.LIMIT
-    assert played.dialogue.penalized
+    assert played.dialogue.finished is Reason.LIMIT
+    dialogue = Server(Doorman(), Settings(allow_insecure_auth=True)).dialogue
+    dialogue.line(b"HELO me")
+    dialogue.take_output()
+    dialogue.line(f"AUTH PLAIN {BAD}".encode())
+    assert dialogue.take_output() == b""
+    dialogue.absolve()
+    assert dialogue.take_output().startswith(b"535")
 
 
 @pytest.mark.parametrize(
@@ -141,17 +159,144 @@ def test_five_wrong_passwords_end_the_connection() -> None:
 def test_only_a_yes_lets_somebody_in(answer: object, code: int, identity: object) -> None:
     """A forgotten ``return`` opens no door; nor does a reply that is no 235."""
 
-    class Says:
-        def authenticate(self, credentials: Credentials) -> object:
-            return answer
-
-    played = auth(f"C: AUTH PLAIN {GOOD}\nS: {code}", handler=Says)
+    played = auth(f"C: AUTH PLAIN {GOOD}\nS: {code}", handler=Does(authenticate=returns(answer)))
     assert played.dialogue.connection.identity == identity
 
 
 def test_somebody_who_knows_nobody_lets_nobody_in() -> None:
-    """AUTH was offered by mistake: the driver has nobody to ask."""
-    auth(f"C: AUTH PLAIN {GOOD}\nS: 535", handler=None, abilities=Abilities(authentication=True))
+    """AUTH was offered by mistake: there is nobody to ask."""
+    auth(f"C: AUTH PLAIN {GOOD}\nS: 535", handler=Handler({}, Abilities(authentication=True)))
+
+
+def test_an_authenticator_that_fails_logs_no_password() -> None:
+    """Its exception may quote it: its kind and place are logged, not its text (P14)."""
+
+    def fails(credentials: Credentials, connection: Connection) -> None:
+        raise KeyError(credentials.password)
+
+    server = Server(Does(authenticate=fails), connection=Connection("x", tls=TLS))
+    assert server.send(f"HELO me\r\nAUTH PLAIN {GOOD}\r\n".encode()) == ["250", "451"]
+    assert "KeyError at" in server.log[0]
+    assert "secret" not in server.log[0]
+
+
+def test_a_login_may_take_its_time() -> None:
+    """The client waits, and what it has pipelined behind it too."""
+    handler = Later("authenticate")
+    server = Server(handler, connection=Connection("x", tls=TLS))
+    assert server.send(f"HELO me\r\nAUTH PLAIN {GOOD}\r\nNOOP\r\n".encode()) == ["250"]
+    handler.last.give(Authenticated("Anne"))
+    assert server.codes == ["250", "235", "250"]
+    assert server.dialogue.connection.identity == "Anne"
+
+
+# A mechanism that has a last word, as SCRAM does.
+
+
+def last_word(initial: bytes | None) -> ServerExchange:
+    """Ask for the verdict, and then have the client see a proof."""
+    yield Decide(Credentials("X-PROOF", "anne", "secret"))
+    response = yield Challenge(b"proof")
+    if response != b"seen":
+        raise PeerProtocolError(sasl.MALFORMED)
+
+
+def _no_client(credentials: Credentials) -> sasl.ClientExchange:
+    yield None
+
+
+@pytest.fixture
+def proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offer it."""
+    monkeypatch.setitem(  # type: ignore[misc]
+        sasl.MECHANISMS, "X-PROOF", Mechanism("X-PROOF", last_word, _no_client, plaintext=False)
+    )
+
+
+PROOF = f"C: AUTH X-PROOF\nS: 334 {base64.b64encode(b'proof').decode()}\n"
+SEEN = base64.b64encode(b"seen").decode()
+
+
+@pytest.mark.usefixtures("proof")
+def test_a_mechanism_may_speak_after_the_verdict() -> None:
+    """The client is logged in when the exchange is at its end, and hears the handler's yes."""
+    for answer, who in ((Authenticated(7), 7), ((235, "Hello"), "anne"), (True, "anne")):
+        said = "235 2.7.0 Hello" if isinstance(answer, tuple) else "235 2.7.0"
+        played = play(
+            f"{HELO}{PROOF}C: {SEEN}\nS: {said}\nC: AUTH PLAIN\nS: 503 5.5.1 Already",
+            Does(authenticate=returns(answer)),
+        )
+        assert played.dialogue.connection.identity == who
+
+
+@pytest.mark.usefixtures("proof")
+@pytest.mark.parametrize(
+    ("response", "code"),
+    [("*", 501), ("!", 501), ("d3Jvbmc=", 501), ("A" * 13000, 500), ("x" * 12287, 500)],
+)
+def test_whoever_does_not_accept_the_last_word_is_not_logged_in(response: str, code: int) -> None:
+    """Whatever the verdict was; who vouched is told that it is over when another one comes."""
+    released: list[str] = []
+    vouched = iter("abcd")
+
+    class Vouches:
+        discards_content = True
+
+        def authenticate(self, credentials: Credentials, connection: Connection) -> Authenticated:
+            name = next(vouched)
+            return Authenticated(name, lambda: released.append(name))
+
+    server = Server(Vouches(), Settings(require_auth=True))
+    server.send(b"HELO me\r\nAUTH X-PROOF\r\n")
+    assert server.dialogue.connection.identity is None
+    assert server.send(response.encode() + b"\r\nMAIL FROM:<>\r\n") == [str(code), "530"]
+    assert server.dialogue.connection.identity is None
+    assert released == []
+    server.send(f"AUTH X-PROOF\r\n{SEEN}\r\n".encode())
+    assert server.dialogue.connection.identity == "b"
+    assert released == ["a"]
+    server.send(b"QUIT\r\n")
+    server.driver.disconnect()
+    assert released == ["a", "b"]
+
+
+@pytest.mark.usefixtures("proof")
+def test_a_no_is_no_whatever_the_mechanism_would_say() -> None:
+    """It is not asked any more."""
+    play(f"{HELO}C: AUTH X-PROOF\nS: 535\nC: NOOP\nS: 250", Does(authenticate=returns(False)))
+
+
+def _silent(initial: bytes | None) -> ServerExchange:
+    yield from ()
+
+
+def _twice(initial: bytes | None) -> ServerExchange:
+    yield Decide(Credentials("X-PROOF", "anne", "secret"))
+    yield Decide(Credentials("X-PROOF", "tim", "secret"))
+
+
+def _stored(initial: bytes | None) -> ServerExchange:
+    yield StoredSecret("X-PROOF", "anne")
+
+
+@pytest.mark.parametrize(
+    ("exchange", "complaint"),
+    [(_silent, "without a verdict"), (_twice, "wants Decide"), (_stored, "wants StoredSecret")],
+)
+def test_a_mechanism_that_is_wrong_logs_nobody_in(
+    exchange: Callable[[bytes | None], ServerExchange],
+    complaint: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It ends without having asked, asks twice, or wants what nobody has: that is a bug of ours."""
+    monkeypatch.setitem(  # type: ignore[misc]
+        sasl.MECHANISMS, "X-PROOF", Mechanism("X-PROOF", exchange, _no_client, plaintext=False)
+    )
+    server = Server(Does(authenticate=returns(True)))
+    server.send(b"HELO me\r\n")
+    with pytest.raises(LocalProtocolError, match=complaint):
+        server.send(b"AUTH X-PROOF\r\n")
+    assert server.dialogue.connection.identity is None
 
 
 MARKER = b"Tr0ub4dor&3/swordfish"
@@ -196,28 +341,22 @@ SPELLED = [
 def test_no_octet_of_a_secret_is_shown(lines: list[bytes], secure: bool) -> None:
     """Spelled oddly, refused, out of step or too long: neither observers nor files see it (P14)."""
     for look in (True, False):
-        dialogue = ServerDialogue(
-            Connection("x", tls=TLS if secure else None),
-            Settings(),
-            Abilities(authentication=True, command_mask=Verb(0)),
+        commands: list[object] = []
+        handler = Does(
+            command=lambda command, connection, commands=commands: commands.append(command),
+            authenticate=returns(False),
+            command_mask=Verb(0),
         )
-        dialogue.greet()
+        observer = Noting()
+        connection = Connection("x", tls=TLS if secure else None)
+        server = Server(handler, connection=connection, observer=observer)
         seen = b""
         for line in [b"EHLO me", *lines, LINE, base64.b64encode(MARKER)]:
-            while (event := dialogue.next_event()) is not None:
-                if isinstance(event, CommandSeen):
-                    seen += repr(event.command).encode()
-                if isinstance(event, Decision):
-                    seen += repr([str(event.arguments()), event.accept]).encode()
-                    dialogue.answer(event, event.method != "authenticate")
-            assert dialogue.wants is Wants.LINE
             if look:
-                seen += dialogue.shown(line)
-            dialogue.receive_line(line)
-            seen += dialogue.take_output()
-        while (event := dialogue.next_event()) is not None:
-            seen += repr(getattr(event, "command", None)).encode()
-        seen += dialogue.take_output()
+                seen += server.dialogue.shown(line)
+            server.send(line + b"\r\n")
+        seen += repr([commands, observer.decisions, observer.notes, server.log]).encode()
+        seen += server.said
         assert b"EHLO" in seen
         for secret in SECRETS:
             assert secret not in seen
@@ -234,7 +373,7 @@ def test_an_asterisk_is_shown() -> None:
 def test_looking_for_secrets_takes_each_octet_once(piece: bytes) -> None:
     """A line of blanks must not cost its length squared (P25): this one would take minutes."""
     line = (piece * 400_000)[:400_000]
-    dialogue = ServerDialogue(Connection("x"))
+    dialogue = Server().dialogue
     dialogue.shown(line)
     observed(line)
 
@@ -249,7 +388,7 @@ def test_looking_for_secrets_takes_each_octet_once(piece: bytes) -> None:
 )
 def test_a_login_written_in_a_strange_way_is_not_shown(line: bytes) -> None:
     """IMAP's habits, quotations and pasted logs hold real passwords (P14)."""
-    dialogue = ServerDialogue(Connection("x"))
+    dialogue = Server().dialogue
     assert dialogue.shown(line) == f"<{len(line)} octets hidden>".encode()
     assert "AGF" not in repr(observed(line))
     assert dialogue.shown(b"AGFubmUAb3BlbiBzZXNhbWU=") == b"<24 octets hidden>"
