@@ -51,8 +51,11 @@ def test_what_was_left_behind_is_removed(path: Path, kind: str) -> None:
 
 def test_one_that_runs(path: Path) -> None:
     """It keeps its file, and whoever starts a second one is told in one line."""
-    command = [sys.executable, "-c", "input()", "twistd"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as running:
+    command = [sys.executable, "-c", "print(flush=True); input()", "twistd"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as running:
+        assert running.stdout is not None
+        running.stdout.readline()  # by now it has its name
         path.write_text(str(running.pid))
         with pytest.raises(ConfigurationError) as caught:
             clear(path)
