@@ -62,6 +62,7 @@ def test_a_refused_recipient_leaves_the_transaction_open() -> None:
         ("NOOP \\xc2\\x85", "500 5.5.2 A command is printable"),
         ("NOOP \\xe2\\x80\\xa8", "500 5.5.2 A command is printable"),
         ("NOOP \\xed\\xa0\\x80", "500 5.5.2 A command is printable"),
+        ("DATA \\xff", "500 5.5.2 A command is printable"),
         ("VRFY \\xff", "500 5.5.2 A command is printable"),
         ("HELP \\xff", "500 5.5.2 A command is printable"),
         ("MAIL FROM:<\\xff@b>", "500 5.5.2 A command is printable"),
