@@ -183,7 +183,7 @@ def test_a_line_that_is_not_kept_is_answered_before_the_end() -> None:
 @pytest.mark.parametrize("names", [("message",), ("chunk", "message"), ("header", "message")])
 def test_a_message_that_is_complete_is_kept(names: tuple[str, ...]) -> None:
     """The client left between the dot and the reply: its content is all there (P46)."""
-    handler = Later(
+    handler: Later = Later(
         *names,
         aborted=lambda *arguments: handler.heard.append("aborted"),
         disconnected=lambda *arguments: handler.heard.append("disconnected"),
@@ -287,7 +287,7 @@ def test_the_next_command_waits_until_the_handler_knows_of_the_end(
     begin: bytes, octets: bytes, said: list[str]
 ) -> None:
     """A transaction that is being cleared away is over before another one begins."""
-    handler = Later("aborted", mail=lambda envelope: handler.heard.append("mail"))
+    handler: Later = Later("aborted", mail=lambda envelope: handler.heard.append("mail"))
     server = Server(handler)
     server.send(begin)
     before = len(server.codes)
@@ -326,7 +326,9 @@ def test_whatever_fails_where_nobody_waits_is_logged_only() -> None:
 
 def test_cutting_a_connection_cancels_all() -> None:
     """A complete message included; the handler hears why."""
-    handler = Later("message", disconnected=lambda reason, _: handler.heard.append(reason.name))
+    handler: Later = Later(
+        "message", disconnected=lambda reason, _: handler.heard.append(reason.name)
+    )
     server = Server(handler, observer=Noting())
     server.send(TO_DATA + b"hello\r\n.\r\n")
     server.conversation.cut()

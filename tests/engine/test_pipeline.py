@@ -60,7 +60,7 @@ def test_another_command_waits_for_the_recipients() -> None:
     """It is held, and nothing behind it is read (P35)."""
     handler, server = concurrent()
     server.send(b"RCPT TO:<a@b>\r\nDATA\r\nRCPT TO:<c@d>\r\n")
-    dialogue = server.dialogue
+    dialogue: Any = server.dialogue
     assert dialogue.wants is Wants.ANSWER
     with pytest.raises(LocalProtocolError, match="a line, where the answer"):
         dialogue.line(b"RCPT TO:<a@b>")
