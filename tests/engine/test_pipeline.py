@@ -69,7 +69,7 @@ def test_another_command_waits_for_the_recipients() -> None:
     handler.last.give()
     assert server.codes == ["250", "354"]
     assert len(handler.answers) == 1
-    assert dialogue.wants is Wants.CONTENT
+    assert server.dialogue.wants is Wants.CONTENT
 
 
 def test_what_is_known_at_once_waits_for_what_is_not() -> None:
