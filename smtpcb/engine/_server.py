@@ -297,6 +297,8 @@ class ServerDialogue:
                 self._settle(question, reply)
             else:
                 self._drain(waiting)
+        elif self.finished is not None and question.kind is MESSAGE:
+            self._settle(question, reply)
         if self.stopping:
             self._stop_if_idle()
         self.look_ahead()

@@ -247,8 +247,8 @@ def test_a_mail_that_is_answered_too_late_begins_nothing() -> None:
     server = Server(handler := Later("mail"))
     server.send(b"HELO me\r\nMAIL FROM:<>\r\n")
     server.driver.disconnect()
-    handler.last.fail(ValueError("secret"))
-    assert not any("secret" in line for line in server.log)
+    handler.last.fail(ValueError())
+    assert server.log == []
 
 
 # What the handler is told at the end.
