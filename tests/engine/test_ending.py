@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from typing import Any
@@ -249,6 +250,16 @@ def test_a_mail_that_is_answered_too_late_begins_nothing() -> None:
     server.driver.disconnect()
     handler.last.fail(ValueError())
     assert server.log == []
+
+
+def test_an_answer_that_was_only_cancelled_is_no_news() -> None:
+    """Whoever is cancelled says so, and that is as it should be."""
+    server = Server(handler := Later("mail"))
+    server.send(b"HELO me\r\nMAIL FROM:<>\r\n")
+    server.driver.disconnect()
+    handler.last.fail(asyncio.CancelledError())
+    assert server.log == []
+    assert server.conversation.over
 
 
 # What the handler is told at the end.
