@@ -329,6 +329,19 @@ def test_a_handler_that_keeps_everybody_waiting_is_named(monkeypatch: pytest.Mon
     ]
 
 
+def test_a_coroutine_that_blocks_is_named_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs when it is looked at, and not when it is called; whoever waits sees no difference."""
+    now = [0.0]
+    monkeypatch.setattr(_conversation, "perf_counter", lambda: now[0])
+
+    async def rcpt(recipient: object, envelope: Envelope) -> None:
+        now[0] += 2.0
+
+    server = Server(Does(rcpt=rcpt))
+    server.send(TO_RCPT)
+    assert server.log == ["rcpt of Does kept everybody waiting for 2.0 s on x"]
+
+
 # Time.
 
 
