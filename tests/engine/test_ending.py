@@ -22,6 +22,7 @@ from smtpcb.engine._server import ServerDialogue
 from smtpcb.engine._settings import Settings
 from smtpcb.engine._table import Wants
 from smtpcb.smtp._errors import Refusal
+from smtpcb.smtp._reply import Reply
 from smtpcb.smtp.sasl import Authenticated
 from smtpcb.testing import play
 from smtpcb.testing._play import TLS
@@ -176,6 +177,44 @@ def test_a_line_that_is_not_kept_is_answered_before_the_end() -> None:
     server.dialogue.shut_down()
     server.dialogue.broken_line(b"A" * 64)
     assert server.dialogue.finished is Reason.SHUTDOWN
+
+
+@pytest.mark.parametrize(
+    ("name", "octets", "said", "ends"),
+    [
+        ("hello", b"HELO me\r\n", "250 localhost Bye", []),
+        ("mail", b"HELO me\r\nMAIL FROM:<>\r\n", "250 2.0.0 Bye", [Reason.REFUSED]),
+        ("message", TO_DATA + b".\r\n", "250 2.0.0 Bye", []),
+        ("verify", b"VRFY x\r\n", "250 2.0.0 Bye", []),
+    ],
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_a_yes_may_close_the_connection(
+    name: str, octets: bytes, said: str, ends: list[Reason], late: bool
+) -> None:
+    """What was accepted is accepted; what is under way is not, and nothing behind it is read."""
+    answer = Reply(250, "Bye", status="2.0.0").closing()
+    handler = Later(name) if late else Does(**{name: returns(answer)})
+    server = Server(handler, observer=(observer := Noting()))
+    server.send(octets + b"NOOP\r\n")
+    if isinstance(handler, Later):
+        handler.last.give(answer)
+    assert server.said.decode().endswith(f"{said}\r\n")
+    assert server.driver.finished
+    assert (server.dialogue.finished, observer.ends) == (Reason.REFUSED, ends)
+
+
+def test_a_client_may_be_sent_away_late() -> None:
+    """Its greeting is the refusal, and what it has sent already is not read."""
+    for answer, code in ((False, "554"), (421, "421"), (ValueError(), "421")):
+        server = Server(handler := Later("connected"))
+        server.send(b"HELO me\r\n")
+        if isinstance(answer, Exception):
+            handler.last.fail(answer)
+        else:
+            handler.last.give(answer)
+        assert server.codes == [code]
+        assert server.dialogue.finished is Reason.REFUSED
 
 
 # A message that is complete.
