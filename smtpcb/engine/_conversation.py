@@ -141,15 +141,15 @@ class Conversation:
         elif not kind.silence_accepts:
             self._answered(Question(kind, subject, accept), False, 0.0)
             return
+        observer = self.observer
+        if observer is not None and (kind is MESSAGE or observer.sees_plain_answers):
+            observer.decided(kind.method, subject, accept, seconds)
         if dialogue.open is not None and kind is not COMMAND:
             question = Question(kind, subject, accept)
             question.reply = accept
             dialogue.put(question)
         elif dialogue.finished is None or kind is MESSAGE:
             kind.settle(dialogue, subject, accept)
-        observer = self.observer
-        if observer is not None and (kind is MESSAGE or observer.sees_plain_answers):
-            observer.decided(kind.method, subject, accept, seconds)
 
     def take(self, envelope: Envelope, octets: bytes) -> None:
         """Keep a piece of content, or pass it on."""
@@ -298,12 +298,12 @@ class Conversation:
             self.wait(kind.method, answer, came, limit, question)
             return
         question.reply = reply = self._reply_of(question, answer)
+        if self.observer is not None:
+            self.observer.decided(kind.method, question.subject, reply, seconds)
         if kind is COMMAND and self.dialogue.open is not None:
             kind.settle(self.dialogue, question.subject, reply)
         else:
             self.dialogue.put(question)
-        if self.observer is not None:
-            self.observer.decided(kind.method, question.subject, reply, seconds)
 
     def _decided(self, question: Question, outcome: object, seconds: float) -> None:
         """Take a method's late answer."""

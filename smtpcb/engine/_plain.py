@@ -128,6 +128,7 @@ class Driver:
         limits = settings.limits
         self._most_octets = max(limits.command_octets, limits.auth_octets) - 2  # without CRLF
         self._observer = observer
+        self._recorder = observer if observer is not None and observer.sees_octets else None
         self._waiting = bytearray()
         self._searched = 0
         self._discarded: Discarded | None = None
@@ -193,7 +194,10 @@ class Driver:
         finally:
             self._running = False
         self._part_if_over()
-        return self._dialogue.take_output()
+        out = self._dialogue.take_output()
+        if out and self._recorder is not None:
+            self._recorder.server(out)
+        return out
 
     def changed(self) -> None:
         """Take a late answer; the conversation calls it."""
@@ -209,6 +213,9 @@ class Driver:
         if self.conversation.over and not self._parted:
             self._parted = True
             self.conversation.part()
+            reason = self._dialogue.finished
+            if self._observer is not None and reason is not None:
+                self._observer.ended(reason)
 
     def _go_on(self) -> None:
         dialogue = self._dialogue
@@ -220,10 +227,10 @@ class Driver:
             elif dialogue.wants is Wants.CONTENT:
                 octets, self._waiting = bytes(self._waiting), bytearray()
                 rest = dialogue.content(octets)
-                if self._observer is not None:
-                    self._observer.content(octets[: len(octets) - len(rest)])
+                if self._recorder is not None:
+                    self._recorder.content(octets[: len(octets) - len(rest)])
                     if dialogue.intake is None:
-                        self._observer.end_of_content()
+                        self._recorder.end_of_content()
                 self._waiting += rest
             elif dialogue.wants is not Wants.LINE or not self._take_line():
                 break
@@ -248,6 +255,8 @@ class Driver:
         line = bytes(waiting[:end])
         del waiting[: end + 2]
         self._searched = 0
+        if self._recorder is not None:
+            self._recorder.client(dialogue.shown(line) + b"\r\n")
         dialogue.line(line)
         return True
 

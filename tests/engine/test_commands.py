@@ -62,6 +62,7 @@ def test_a_refused_recipient_leaves_the_transaction_open() -> None:
         ("NOOP \\xc2\\x85", "500 5.5.2 A command is printable"),
         ("NOOP \\xe2\\x80\\xa8", "500 5.5.2 A command is printable"),
         ("NOOP \\xed\\xa0\\x80", "500 5.5.2 A command is printable"),
+        ("DATA \\xff", "500 5.5.2 A command is printable"),
         ("VRFY \\xff", "500 5.5.2 A command is printable"),
         ("HELP \\xff", "500 5.5.2 A command is printable"),
         ("MAIL FROM:<\\xff@b>", "500 5.5.2 A command is printable"),
@@ -515,4 +516,24 @@ def test_where_a_login_is_required_mail_comes_after_it() -> None:
         """,
         Does(authenticate=lambda credentials, connection: True),
         settings=policy,
+    )
+
+
+def test_a_login_in_the_clear_does_not_count_after_starttls() -> None:
+    """The policy asks for another one (RFC 3207 §4.2)."""
+    play(
+        """
+        C: EHLO me
+        S: 250 ...
+        C: AUTH PLAIN AGEAYg==
+        S: 235
+        C: STARTTLS
+        S: 220
+        C: EHLO me
+        S: 250 ...
+        C: MAIL FROM:<>
+        S: 530 5.7.0 Authentication required
+        """,
+        Does(authenticate=lambda credentials, connection: True),
+        settings=Settings(require_auth=True, allow_insecure_auth=True),
     )

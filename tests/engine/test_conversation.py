@@ -329,6 +329,19 @@ def test_a_handler_that_keeps_everybody_waiting_is_named(monkeypatch: pytest.Mon
     ]
 
 
+def test_a_coroutine_that_blocks_is_named_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs when it is looked at, and not when it is called; whoever waits sees no difference."""
+    now = [0.0]
+    monkeypatch.setattr(_conversation, "perf_counter", lambda: now[0])
+
+    async def rcpt(recipient: object, envelope: Envelope) -> None:
+        now[0] += 2.0
+
+    server = Server(Does(rcpt=rcpt))
+    server.send(TO_RCPT)
+    assert server.log == ["rcpt of Does kept everybody waiting for 2.0 s on x"]
+
+
 # Time.
 
 
@@ -434,6 +447,53 @@ def test_an_observer_may_leave_out_what_is_plain() -> None:
     server = Server(Does(verify=returns(False)), observer=(observer := Sparing()))
     server.send(TO_DATA + b".\r\nVRFY x\r\n")
     assert [name for name, _ in observer.decisions] == ["message", "verify"]
+
+
+class Recording(Noting):
+    """Writes down what is said, by whom."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.script: list[str] = []
+
+    def client(self, octets: bytes) -> None:
+        self.script.append(f"C: {octets.decode()}")
+
+    def server(self, octets: bytes) -> None:
+        self.script += [f"S: {line.decode()[:4]}" for line in octets.splitlines()]
+
+    def content(self, octets: bytes) -> None:
+        self.script.append(f"C: {octets!r}")
+
+    def ended(self, reason: Reason) -> None:
+        self.script.append(reason.name)
+
+
+def test_an_observer_sees_octets_both_ways_and_the_end() -> None:
+    """Lines without their secrets, replies when they leave, and once why it is over."""
+    observer = Recording()
+    server = Server(Does(authenticate=returns(True)), CLEAR, observer=observer)
+    for octets in (b"HELO me\r\nNOOP\r\n", b"AUTH PLAIN AGEAYg==\r\n", b"QU", b"IT\r\n"):
+        server.send(octets)
+    server.driver.disconnect()
+    server.driver.disconnect()
+    assert observer.script == [
+        *("S: 220 ", "C: HELO me\r\n", "C: NOOP\r\n", "S: 250 ", "S: 250 "),
+        *("C: AUTH PLAIN <8 octets hidden>\r\n", "S: 235 ", "C: QUIT\r\n", "S: 221 ", "QUIT"),
+    ]
+
+
+def test_an_observer_that_does_not_look_at_octets_is_shown_none() -> None:
+    """It hears of decisions and of the end."""
+
+    class Deaf(Recording):
+        sees_octets = False
+
+    server = Server(observer=(observer := Deaf()))
+    server.send(TO_DATA + b"x\r\n.\r\nQUIT\r\n")
+    server.driver.disconnect()
+    assert observer.script == ["QUIT"]
+    assert observer.decisions[-1][0] == "message"
 
 
 def test_an_observer_need_not_look() -> None:

@@ -52,10 +52,12 @@ def test_what_goes_wrong_is_in_the_log_of_python(caplog: pytest.LogCaptureFixtur
 
 def test_content_past_a_limit_is_no_matter_of_memory() -> None:
     """Each platform says how much of a message is kept there."""
-    content = PlainPlatform(memory_octets=10).make_content()
+    platform = PlainPlatform(memory_octets=10)
+    content = platform.make_content()
     content.write(b"x" * 100)  # type: ignore[attr-defined]
     assert content.bytes() == b"x" * 100
     assert content._memory == b""  # type: ignore[attr-defined]
+    assert platform.seconds() <= platform.seconds()
 
 
 def test_no_more_of_a_header_is_parsed_than_settings_say() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from typing import Any
@@ -21,6 +22,7 @@ from smtpcb.engine._server import ServerDialogue
 from smtpcb.engine._settings import Settings
 from smtpcb.engine._table import Wants
 from smtpcb.smtp._errors import Refusal
+from smtpcb.smtp._reply import Reply
 from smtpcb.smtp.sasl import Authenticated
 from smtpcb.testing import play
 from smtpcb.testing._play import TLS
@@ -146,6 +148,16 @@ def test_what_is_being_decided_is_decided_before_the_end() -> None:
     assert not server.conversation.completing
 
 
+@pytest.mark.parametrize(("answer", "code"), [(None, "250"), (550, "550")])
+def test_the_last_piece_may_be_taken_slowly_before_the_end(answer: object, code: str) -> None:
+    """Whoever takes it decides, the client hears it, and then it is 421."""
+    server = Server(handler := Later("chunk"))
+    server.send(TO_DATA + b"x\r\n.\r\n")
+    assert server.driver.shut_down() == b""
+    handler.last.give(answer)
+    assert server.codes[-2:] == [code, "421"]
+
+
 @pytest.mark.parametrize("last", [b"*", b"A" * 13000])
 def test_a_login_may_come_to_its_end(last: bytes) -> None:
     """Or to its failure."""
@@ -167,13 +179,51 @@ def test_a_line_that_is_not_kept_is_answered_before_the_end() -> None:
     assert server.dialogue.finished is Reason.SHUTDOWN
 
 
+@pytest.mark.parametrize(
+    ("name", "octets", "said", "ends"),
+    [
+        ("hello", b"HELO me\r\n", "250 localhost Bye", []),
+        ("mail", b"HELO me\r\nMAIL FROM:<>\r\n", "250 2.0.0 Bye", [Reason.REFUSED]),
+        ("message", TO_DATA + b".\r\n", "250 2.0.0 Bye", []),
+        ("verify", b"VRFY x\r\n", "250 2.0.0 Bye", []),
+    ],
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_a_yes_may_close_the_connection(
+    name: str, octets: bytes, said: str, ends: list[Reason], late: bool
+) -> None:
+    """What was accepted is accepted; what is under way is not, and nothing behind it is read."""
+    answer = Reply(250, "Bye", status="2.0.0").closing()
+    handler = Later(name) if late else Does(**{name: returns(answer)})
+    server = Server(handler, observer=(observer := Noting()))
+    server.send(octets + b"NOOP\r\n")
+    if isinstance(handler, Later):
+        handler.last.give(answer)
+    assert server.said.decode().endswith(f"{said}\r\n")
+    assert server.driver.finished
+    assert (server.dialogue.finished, observer.ends) == (Reason.REFUSED, ends)
+
+
+def test_a_client_may_be_sent_away_late() -> None:
+    """Its greeting is the refusal, and what it has sent already is not read."""
+    for answer, code in ((False, "554"), (421, "421"), (ValueError(), "421")):
+        server = Server(handler := Later("connected"))
+        server.send(b"HELO me\r\n")
+        if isinstance(answer, Exception):
+            handler.last.fail(answer)
+        else:
+            handler.last.give(answer)
+        assert server.codes == [code]
+        assert server.dialogue.finished is Reason.REFUSED
+
+
 # A message that is complete.
 
 
 @pytest.mark.parametrize("names", [("message",), ("chunk", "message"), ("header", "message")])
 def test_a_message_that_is_complete_is_kept(names: tuple[str, ...]) -> None:
     """The client left between the dot and the reply: its content is all there (P46)."""
-    handler = Later(
+    handler: Later = Later(
         *names,
         aborted=lambda *arguments: handler.heard.append("aborted"),
         disconnected=lambda *arguments: handler.heard.append("disconnected"),
@@ -241,6 +291,16 @@ def test_a_mail_that_is_answered_too_late_begins_nothing() -> None:
     assert server.log == ["mail failed too late on x: ValueError"]
 
 
+def test_an_answer_that_was_only_cancelled_is_no_news() -> None:
+    """Whoever is cancelled says so, and that is as it should be."""
+    server = Server(handler := Later("mail"))
+    server.send(b"HELO me\r\nMAIL FROM:<>\r\n")
+    server.driver.disconnect()
+    handler.last.fail(asyncio.CancelledError())
+    assert server.log == []
+    assert server.conversation.over
+
+
 # What the handler is told at the end.
 
 
@@ -277,7 +337,7 @@ def test_the_next_command_waits_until_the_handler_knows_of_the_end(
     begin: bytes, octets: bytes, said: list[str]
 ) -> None:
     """A transaction that is being cleared away is over before another one begins."""
-    handler = Later("aborted", mail=lambda envelope: handler.heard.append("mail"))
+    handler: Later = Later("aborted", mail=lambda envelope: handler.heard.append("mail"))
     server = Server(handler)
     server.send(begin)
     before = len(server.codes)
@@ -316,7 +376,9 @@ def test_whatever_fails_where_nobody_waits_is_logged_only() -> None:
 
 def test_cutting_a_connection_cancels_all() -> None:
     """A complete message included; the handler hears why."""
-    handler = Later("message", disconnected=lambda reason, _: handler.heard.append(reason.name))
+    handler: Later = Later(
+        "message", disconnected=lambda reason, _: handler.heard.append(reason.name)
+    )
     server = Server(handler, observer=Noting())
     server.send(TO_DATA + b"hello\r\n.\r\n")
     server.conversation.cut()

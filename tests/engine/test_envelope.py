@@ -8,6 +8,7 @@ from smtpcb.engine._connection import Connection
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.engine._keeping import MailData
 from smtpcb.smtp._address import ForwardPath, ReversePath
+from smtpcb.smtp._dsn import OriginalRecipient
 from smtpcb.smtp._parameter import NO_RCPT_PARAMETERS, RcptParameters
 
 ANNE = ForwardPath("anne", "example.org")
@@ -42,7 +43,7 @@ def test_a_recipient_is_an_address_with_parameters() -> None:
     assert recipient == Recipient(ForwardPath("anne", "example.org"))
     assert hash(recipient) == hash(Recipient(ForwardPath("anne", "example.org")))
     assert recipient != Recipient(ForwardPath("tim", "example.org"))
-    assert recipient != Recipient(ANNE, RcptParameters(orcpt="rfc822;anne@example.org"))
+    assert recipient != Recipient(ANNE, RcptParameters(orcpt=OriginalRecipient("rfc822", "anne")))
     assert recipient != ANNE
 
 

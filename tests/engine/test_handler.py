@@ -29,7 +29,7 @@ def test_what_a_handler_has_methods_for_can_be_offered() -> None:
 
     able = understand(Able(), tls=True).abilities
     assert (able.tls, able.authentication, able.expand, able.etrn) == (True, True, True, True)
-    assert (able.extensions, able.command_mask) == ({"DSN"}, Verb.MAIL)
+    assert (able.extensions, able.command_mask) == (frozenset({"DSN"}), Verb.MAIL)
     assert able.concurrent_recipients
     unable = understand(Does()).abilities
     assert (unable.tls, unable.authentication, unable.expand, unable.etrn) == (False,) * 4

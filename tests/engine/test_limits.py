@@ -119,7 +119,7 @@ def test_a_message_that_was_accepted_pays_for_refusals() -> None:
         discards_content = True
 
         def rcpt(self, recipient: Any, envelope: Envelope) -> bool:
-            return recipient.domain == "b"
+            return bool(recipient.domain == "b")
 
     server = Server(Knows(), limited(refusals=4))
     server.send(b"HELO me\r\n")

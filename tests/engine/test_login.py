@@ -208,7 +208,7 @@ def _no_client(credentials: Credentials) -> sasl.ClientExchange:
 @pytest.fixture
 def proof(monkeypatch: pytest.MonkeyPatch) -> None:
     """Offer it."""
-    monkeypatch.setitem(  # type: ignore[misc]
+    monkeypatch.setitem(
         sasl.MECHANISMS, "X-PROOF", Mechanism("X-PROOF", last_word, _no_client, plaintext=False)
     )
 
@@ -289,7 +289,7 @@ def test_a_mechanism_that_is_wrong_logs_nobody_in(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It ends without having asked, asks twice, or wants what nobody has: that is a bug of ours."""
-    monkeypatch.setitem(  # type: ignore[misc]
+    monkeypatch.setitem(
         sasl.MECHANISMS, "X-PROOF", Mechanism("X-PROOF", exchange, _no_client, plaintext=False)
     )
     server = Server(Does(authenticate=returns(True)))

@@ -60,7 +60,7 @@ def test_another_command_waits_for_the_recipients() -> None:
     """It is held, and nothing behind it is read (P35)."""
     handler, server = concurrent()
     server.send(b"RCPT TO:<a@b>\r\nDATA\r\nRCPT TO:<c@d>\r\n")
-    dialogue = server.dialogue
+    dialogue: Any = server.dialogue
     assert dialogue.wants is Wants.ANSWER
     with pytest.raises(LocalProtocolError, match="a line, where the answer"):
         dialogue.line(b"RCPT TO:<a@b>")
@@ -69,7 +69,7 @@ def test_another_command_waits_for_the_recipients() -> None:
     handler.last.give()
     assert server.codes == ["250", "354"]
     assert len(handler.answers) == 1
-    assert dialogue.wants is Wants.CONTENT
+    assert server.dialogue.wants is Wants.CONTENT
 
 
 def test_what_is_known_at_once_waits_for_what_is_not() -> None:

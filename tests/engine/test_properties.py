@@ -159,7 +159,8 @@ def small(mode: Any = "refuse") -> Settings:
 
 def pieces(octets: bytes, sizes: list[int]) -> list[bytes]:
     """Cut."""
-    cut, at = [], 0
+    cut: list[bytes] = []
+    at = 0
     while at < len(octets):
         cut.append(octets[at : at + sizes[len(cut) % len(sizes)]])
         at += len(cut[-1])

@@ -140,3 +140,13 @@ def test_a_client_that_leaves_while_its_handshake_is_looked_at() -> None:
     server.driver.disconnect()
     assert handler.last.cancelled
     assert server.dialogue.state is State.OVER
+
+
+def test_a_handshake_that_succeeds_too_late_begins_nothing() -> None:
+    """Its time was up; nobody is listened to any more."""
+    server = Server()
+    server.send(b"HELO me\r\nSTARTTLS\r\n")
+    server.driver.time_out()
+    assert server.driver.secure(TLS) == b""
+    assert server.dialogue.state is State.OVER
+    assert server.send(b"HELO me\r\n") == []
