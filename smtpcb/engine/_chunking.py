@@ -39,7 +39,11 @@ def bdat(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         return replies.SYNTAX_OF_BDAT.closing()
     size = int(match["size"])
     if not size:
-        dialogue.connection.budget.commands += 1
+        budget = dialogue.connection.budget
+        budget.commands += 1
+        if budget.commands > dialogue.offer.most_commands and match["last"] is None:
+            dialogue.close(replies.exhausted(budget.exhausted or ""), Reason.LIMIT)
+            return None
     intake = Intake(ChunkReader(size), last=match["last"] is not None)
     dialogue.intake = intake
     if match["rest"]:

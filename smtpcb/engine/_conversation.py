@@ -321,15 +321,13 @@ class Conversation:
             return kind.accept
         try:
             if isinstance(answer, Failed):
-                if not isinstance(answer.error, Refusal):
-                    return self.incident(kind, kind.method, answer.error)
-                return reply_of_refusal(kind, answer.error)
+                error = answer.take()
+                if not isinstance(error, Refusal):
+                    return self.incident(kind, kind.method, error)
+                return reply_of_refusal(kind, error)
             reply = reply_of(kind, question.accept, answer)
         except Exception as error:
             return self.incident(kind, kind.method, error)
-        finally:
-            if isinstance(answer, Failed):
-                answer.forget()
         if kind is AUTHENTICATE and isinstance(answer, Authenticated):
             self.release_login()  # of one whose mechanism gave up after the verdict
             self.dialogue.connection.identity = answer.identity
@@ -396,7 +394,7 @@ class Conversation:
         """Say what became of an answer that nobody waits for any more."""
         how, what = "answered", "dropped"
         if isinstance(outcome, Failed):
-            kind = type(outcome.error).__name__  # not its text, which may quote a password
+            kind = type(outcome.take()).__name__  # not its text, which may quote a password
             if kind == "CancelledError":
                 return
             how, what = "failed", kind
@@ -463,8 +461,7 @@ class Conversation:
 
     def _expect_nothing(self, name: str, answer: object) -> None:
         if isinstance(answer, Failed):
-            self.incident(None, name, answer.error)
-            answer.forget()
+            self.incident(None, name, answer.take())
         elif answer is not None:
             kind = type(answer).__name__
             self.incident(None, name, TypeError(f"{name} answers nothing, and not {kind}"))

@@ -86,16 +86,13 @@ class Feed:
         try:
             if not isinstance(answer, Failed):
                 reply = reply_of(kind, kind.accept, answer)
-            elif isinstance(answer.error, Refusal):
-                reply = reply_of_refusal(kind, answer.error)
+            elif isinstance(error := answer.take(), Refusal):
+                reply = reply_of_refusal(kind, error)
             else:
-                raise answer.error
+                raise error
         except BaseException as error:
             reply = self._conversation.incident(kind, kind.method, error)
             reason = Reason.FAILED
-        finally:
-            if isinstance(answer, Failed):
-                answer.forget()
         if not reply.positive:
             self._conversation.dialogue.refuse_content(reply, reason)
         return reply.positive

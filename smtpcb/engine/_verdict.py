@@ -21,16 +21,23 @@ _MOST_TEXT = 20_000
 
 
 class Failed:
-    """What was raised in place of an answer."""
+    """What was raised in place of an answer; to be taken once."""
 
-    __slots__ = ("error",)
+    __slots__ = ("_error",)
 
     def __init__(self, error: BaseException) -> None:
-        self.error = error
+        self._error: BaseException | None = error
 
-    def forget(self) -> None:
-        """Let go of the frames it came through: they hold all of a connection, and us."""
-        self.error.__traceback__ = None
+    def take(self) -> BaseException:
+        """
+        Return it and forget it.
+
+        Its traceback knows who has caught it, and that one knows us: kept, both would be freed by
+        a garbage collection only.
+        """
+        error, self._error = self._error, None
+        assert error is not None
+        return error
 
 
 class CannotWaitError(TypeError):

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_twisted
+from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IStreamServerEndpoint
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent
 from zope.interface import implementer
 
 from smtpcb.server._factory import SmtpServerFactory
-from smtpcb.server._service import SmtpService
+from smtpcb.server._port import DirectPort
+from smtpcb.server._service import RELOAD_SECONDS, SmtpService
+from smtpcb.transcript import TranscriptFolder, TranscriptSettings
+from tests.server.client import HELLO, MAIL, Client, Recorder
+
+
+@pytest.fixture(autouse=True)
+def own_sighup() -> Iterator[None]:
+    """Services that a test has not stopped leave the signal theirs."""
+    kept = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGHUP, kept)
 
 
 class Port:
@@ -158,3 +174,283 @@ def test_a_port_that_fails_to_close() -> None:
     service.stopService().addErrback(failures.append)
     endpoint.port.closing.errback(CancelledError())
     assert len(failures) == 1
+
+
+# What a service brings along.
+
+
+class Both(Recorder, Service):
+    """A handler that is a service as well: it has a database to open and to close."""
+
+    def __init__(self, **answers: Any) -> None:
+        super().__init__(**answers)
+        self.said_to: list[str] = []
+        self.stopping: Deferred[None] | None = None
+        self.fault: Exception | None = None
+
+    def startService(self) -> None:
+        self.said_to.append("start")
+        if self.fault is not None:
+            raise self.fault
+        Service.startService(self)
+
+    def stopService(self) -> Any:
+        self.said_to.append("stop")
+        Service.stopService(self)
+        return self.stopping
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class Keys:
+    """Reads its keys again."""
+
+    def __init__(self) -> None:
+        self.reloads = 0
+        self.fault: Exception | None = None
+
+    def reload(self) -> None:
+        self.reloads += 1
+        if self.fault is not None:
+            raise self.fault
+
+    def serverConnectionForTLS(self, protocol: object) -> Any:
+        raise NotImplementedError
+
+
+class AtOnce(Clock):
+    """A clock with threads that are none."""
+
+    def getThreadPool(self) -> Any:
+        return self
+
+    def callInThreadWithCallback(self, done: Any, work: Any, *a: Any, **k: Any) -> None:
+        from twisted.python.failure import Failure
+
+        try:
+            done(True, work(*a, **k))
+        except Exception:
+            done(False, Failure())
+
+    def callFromThread(self, call: Any, *arguments: Any) -> None:
+        call(*arguments)
+
+
+def factory_with(handler: Any, **options: Any) -> SmtpServerFactory:
+    options.setdefault("reactor", AtOnce())
+    options.setdefault("log_messages", False)
+    return SmtpServerFactory(handler, **options)
+
+
+def started(factory: SmtpServerFactory) -> SmtpService:
+    endpoint = opening()
+    endpoint.port.closing.callback(None)
+    service = SmtpService(endpoint, factory)
+    service.startService()
+    return service
+
+
+def stop(service: SmtpService) -> list[Any]:
+    done: list[Any] = []
+    service.stopService().addBoth(done.append)
+    return done
+
+
+def arrive(service: SmtpService) -> Client:
+    client = Client.__new__(Client)
+    factory: Any = service.doorway
+    Client.__init__(client, factory=factory, clock=service.factory.reactor)
+    client.factory = service.factory
+    return client
+
+
+def test_two_services_share_a_server() -> None:
+    """One is stopped; the other one's clients are served on, and new ones come in."""
+    handler = Both()
+    factory = factory_with(handler)
+    first, second = started(factory), started(factory)
+    one, other = arrive(first), arrive(second)
+    assert (one.codes(), other.codes()) == ([220], [220])
+    other.send(HELLO + MAIL)
+    done = stop(first)
+    assert one.codes() == [421]
+    one.leave()
+    assert done == [None]
+    assert arrive(first).codes() == [421]
+    assert other.codes(b"RSET\r\nNOOP\r\n") == [250, 250]
+    third = arrive(second)
+    assert third.codes() == [220]
+    assert handler.said_to == ["start"]
+    done = stop(second)
+    other.leave()
+    third.leave()
+    assert done == [None]
+    assert handler.said_to == ["start", "stop"]
+    first.startService()
+    assert arrive(first).codes() == [220]
+    assert handler.said_to == ["start", "stop", "start"]
+    stop(first)
+
+
+def test_cutting_one_service_leaves_the_other() -> None:
+    """Stopped twice, one's connections are cut; nobody else's."""
+    factory = factory_with(Both())
+    first, second = started(factory), started(factory)
+    one, other = arrive(first), arrive(second)
+    one.send(HELLO + MAIL)
+    other.send(HELLO + MAIL)
+    stop(first)
+    stop(first)
+    assert one.codes() == [421]
+    assert other.codes(b"NOOP\r\n") == [250]
+    one.leave()
+    stop(second)
+    other.leave()
+
+
+def test_the_handler_stops_when_its_last_connection_is_gone() -> None:
+    """A database is not closed under a message; and who stops us waits for it to be closed."""
+    handler = Both()
+    handler.stopping = Deferred()
+    service = started(factory_with(handler))
+    client = arrive(service)
+    client.send(HELLO + MAIL)
+    done = stop(service)
+    assert handler.said_to == ["start"]
+    client.leave()
+    assert handler.said_to == ["start", "stop"]
+    assert done == []
+    handler.stopping.callback(None)
+    assert done == [None]
+
+
+def test_a_handler_that_does_not_start_stops_the_start() -> None:
+    """No port is left bound, and the next try is a first one."""
+    handler = Both()
+    handler.fault = OSError("no database")
+    endpoint = opening()
+    endpoint.port.closing.callback(None)
+    service = SmtpService(endpoint, factory_with(handler))
+    with pytest.raises(OSError, match="no database"):
+        service.startService()
+    assert endpoint.port.closed
+    assert service.ports == []
+    assert not service.running
+    handler.fault = None
+    service.startService()
+    assert stop(service) == [None]
+    assert handler.said_to == ["start", "start", "stop"]
+
+
+def test_a_port_that_is_taken_does_not_start_the_handler() -> None:
+    """And a later start and stop are one start and one stop."""
+    handler = Both()
+    endpoint = failing()
+    service = SmtpService(endpoint, factory_with(handler))
+    with pytest.raises(OSError, match="taken"):
+        service.startService()
+    assert handler.said_to == []
+    endpoint.port.closing.callback(None)
+    endpoint.result = lambda: succeed(endpoint.port)
+    service.startService()
+    stop(service)
+    assert handler.said_to == ["start", "stop"]
+
+
+def test_a_class_is_no_service_to_start() -> None:
+    """Each connection has its own handler, which lives as long as that."""
+
+    class PerConnection(Both):
+        def __init__(self, connection: Any) -> None:
+            super().__init__()
+
+    service = started(factory_with(PerConnection))
+    assert arrive(service).codes() == [220]
+    stop(service)
+    service.cut()
+
+
+def test_transcripts_are_begun_and_closed(tmp_path: Path) -> None:
+    """When the service has stopped everything that was said is in its file."""
+    clock = AtOnce()
+    folder = TranscriptFolder(TranscriptSettings(tmp_path, sessions="all"), clock)
+    service = started(factory_with(Both(), transcripts=folder, reactor=clock))
+    client = arrive(service)
+    client.send(HELLO)
+    stop(service)
+    client.leave()
+    folder.close()
+    assert folder.flush()
+    (path,) = tmp_path.rglob("*.txt")
+    text = path.read_text()
+    assert "EHLO client.example" in text
+    assert "421 4.3.2" in text
+
+
+def test_keys_are_read_again_daily_and_by_sighup(log: list[str]) -> None:
+    """In a composed application as under twistd."""
+    keys = Keys()
+    before = signal.getsignal(signal.SIGHUP)
+    factory = factory_with(Both(), tls=keys)
+    service = started(factory)
+    clock: Any = factory.reactor
+    assert keys.reloads == 0
+    clock.advance(RELOAD_SECONDS)
+    clock.advance(RELOAD_SECONDS)
+    assert keys.reloads == 2
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert keys.reloads == 3
+    assert sum("certificates reloaded" in line for line in log) == 3
+    stop(service)
+    assert signal.getsignal(signal.SIGHUP) is before
+    assert clock.getDelayedCalls() == []
+
+
+def test_keys_that_cannot_be_read_are_said_and_not_used(
+    log: list[str], failures: list[LogEvent]
+) -> None:
+    """The old ones stay in force; a fault that nobody thought of comes with its traceback."""
+    keys = Keys()
+    service = started(factory_with(Both(), tls=keys))
+    keys.fault = ValueError("key.pem: no key")
+    service.reload()
+    assert any("certificates not reloaded: key.pem: no key" in line for line in log)
+    assert failures == []
+    keys.fault = ArithmeticError()
+    service.reload()
+    assert len(failures) == 1
+    stop(service)
+
+
+def test_sighup_without_tls_ends_nobody() -> None:
+    """Who sends it to every server of a machine does not mean to end this one."""
+    service = started(factory_with(Both()))
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert service.running
+    assert service.reload().called
+    stop(service)
+
+
+@pytest_twisted.ensureDeferred
+async def test_descriptions_are_endpoints_that_write_at_once() -> None:
+    """A composed application has the transport that twistd has; and may do without."""
+    from twisted.internet import reactor
+
+    for direct in (True, False):
+        factory = factory_with(Both(), reactor=reactor)
+        described = ["tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1"]
+        service = SmtpService(described, factory, direct=direct)
+        service.startService()
+        assert [isinstance(port, DirectPort) for port in service.ports] == [direct] * 2
+        await service.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_description_needs_no_list() -> None:
+    """The shortest way to a server."""
+    from twisted.internet import reactor
+
+    service = SmtpService("tcp:0:interface=127.0.0.1", factory_with(Both(), reactor=reactor))
+    service.startService()
+    host: Any = service.ports[0].getHost()
+    assert host.port
+    await service.stopService()

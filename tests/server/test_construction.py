@@ -1,0 +1,148 @@
+"""What a server is made of is looked at when it is made, and not by its first client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+
+from smtpcb.engine import Settings
+from smtpcb.server import SmtpServerFactory, SmtpService
+from smtpcb.smtp import Limits
+from smtpcb.transcript import TranscriptFolder, TranscriptSettings
+from tests.server.client import Client, Recorder, Secure
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"settings": {"hostname": "x"}}, "settings is a Settings, not dict"),
+        ({"settings": Limits()}, "settings is a Settings, not Limits"),
+        ({"settings": 42}, "settings is a Settings, not int"),
+        ({"tls": "cert.pem"}, "tls makes TLS connections, as ServerTls does; str does not"),
+        ({"tls": Secure}, "tls makes TLS connections"),
+        ({"tls": True}, "tls makes TLS connections"),
+        ({"transcripts": "folder"}, "transcripts is a TranscriptFolder, not str"),
+        (
+            {"transcripts": TranscriptSettings(Path("folder"))},
+            "transcripts is a TranscriptFolder, not TranscriptSettings",
+        ),
+        ({"reactor": 42}, "reactor is a reactor, not int"),
+        ({"reactor": "epoll"}, "reactor is a reactor, not str"),
+        ({"observers": [42]}, "an observer is made by a callable; int is none"),
+        ({"observers": [None]}, "an observer is made by a callable; NoneType is none"),
+        ({"observers": "several"}, "an observer is made by a callable; str is none"),
+        ({"memory_octets": "1M"}, "memory_octets is a int, not str"),
+        ({"memory_octets": 1.5}, "memory_octets is a int, not float"),
+        ({"spool_folder": "/var/spool"}, "spool_folder is a Path, not str|Path, not str"),
+        ({"authenticator": object()}, "authenticat"),
+        ({"authenticator": "anne:secret"}, "authenticat"),
+    ],
+)
+def test_what_is_none_is_refused_with_a_sentence(wrong: dict[str, Any], sentence: str) -> None:
+    """A program does not start, and says why."""
+    options: dict[str, Any] = {"reactor": Clock(), **wrong}
+    with pytest.raises(TypeError, match=sentence):
+        SmtpServerFactory(Recorder(), **options)
+
+
+@pytest.mark.parametrize("handler", [42, None, "python:inbox", object(), Settings(), {}])
+def test_what_is_no_handler_is_refused(handler: Any) -> None:
+    """Nobody finds out by losing mail."""
+    with pytest.raises(TypeError, match=r"\w \w"):
+        SmtpServerFactory(handler, reactor=Clock())
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "factory", "error", "sentence"),
+    [
+        (42, None, TypeError, "int is no endpoint, and no description of one"),
+        (None, None, TypeError, "NoneType is no endpoint"),
+        (b"tcp:25", None, TypeError, "bytes is no endpoint"),
+        ([42], None, TypeError, "int is no endpoint"),
+        (["tcp:25", None], None, TypeError, "NoneType is no endpoint"),
+        ("nonsense:25", None, ValueError, "nonsense"),
+        ("tcp:25", Recorder, TypeError, "factory is a SmtpServerFactory, not type"),
+        ("tcp:25", Recorder(), TypeError, "factory is a SmtpServerFactory, not Recorder"),
+        ("tcp:25", Settings(), TypeError, "factory is a SmtpServerFactory, not Settings"),
+    ],
+)
+def test_what_is_no_service_is_refused(
+    endpoints: Any, factory: Any, error: type[Exception], sentence: str
+) -> None:
+    """Before anything is bound."""
+    if factory is None:
+        factory = SmtpServerFactory(Recorder(), reactor=Clock())
+    with pytest.raises(error, match=sentence):
+        SmtpService(endpoints, factory)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "sentence"),
+    [
+        ({"recipients": -1}, ValueError, "recipients is at least 1, not -1"),
+        ({"recipients": "10"}, TypeError, "recipients is a whole number, or None, not '10'"),
+        ({"recipients": 1.5}, TypeError, "recipients is a whole number"),
+        ({"errors": True}, TypeError, "errors is a whole number"),
+        ({"idle_seconds": 0}, ValueError, "idle_seconds is more than 0"),
+        ({"idle_seconds": float("nan")}, ValueError, "idle_seconds cannot be nan"),
+        ({"idle_seconds": None}, TypeError, "idle_seconds is a number, not None"),
+        ({"connections_per_network": -1}, ValueError, "connections_per_network is at least 0"),
+    ],
+)
+def test_limits_are_numbers(wrong: Any, error: type[Exception], sentence: str) -> None:
+    """Of the right kind, and of some sense."""
+    with pytest.raises(error, match=sentence):
+        Limits(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "sentence"),
+    [
+        ({"hostname": b"mx"}, TypeError, "hostname is a str"),
+        ({"hostname": "not a name"}, ValueError, "hostname is no domain"),
+        ({"limits": {"errors": 2}}, TypeError, "limits is a Limits"),
+        ({"limits": None}, TypeError, "limits is a Limits"),
+        ({"require_tls": "yes"}, TypeError, "require_tls is True or False"),
+        ({"bare_newline": "accept"}, ValueError, "bare_newline is 'refuse' or 'normalize'"),
+        ({"extensions": ["X"]}, TypeError, "an extension is an Extension"),
+        ({"banner": "two\nlines"}, ValueError, "banner is no line"),
+    ],
+)
+def test_settings_are_looked_at(wrong: Any, error: type[Exception], sentence: str) -> None:
+    """Each of them, with its name in the sentence."""
+    with pytest.raises(error, match=sentence):
+        Settings(**wrong)
+
+
+def test_limits_in_settings_are_those_of_the_budget() -> None:
+    """Given once, they are in force everywhere."""
+    limits = Limits(errors=2, free_errors=None, auth_failures=1)
+    factory = SmtpServerFactory(
+        Recorder(), Settings(limits=limits), reactor=Clock(), log_messages=False
+    )
+    client = Client(factory=factory, clock=factory.reactor)
+    assert client.protocol.connection.budget.limits is limits
+    assert client.codes(b"WHAT\r\n" * 3) == [220, 500, 421]
+    client.finish()
+
+
+def test_what_is_right_is_taken(tmp_path: Path) -> None:
+    """All of it together."""
+    clock = Clock()
+    folder = TranscriptFolder(TranscriptSettings(tmp_path), clock)
+    factory = SmtpServerFactory(
+        Recorder,
+        Settings(),
+        reactor=clock,
+        tls=Secure(),
+        transcripts=folder,
+        observers=(lambda _: None,),
+        memory_octets=0,
+        spool_folder=tmp_path,
+        worker=3,
+    )
+    assert factory.transcripts is folder
+    folder.close()

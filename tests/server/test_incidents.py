@@ -1,0 +1,443 @@
+"""Faults in handlers: what the log says of them, and what they must not cost."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import LogEvent
+
+from smtpcb.engine import Observer as EngineObserver
+from smtpcb.smtp import Limits
+from smtpcb.smtp.sasl import Authenticated
+from tests.server.client import (
+    HELLO,
+    MAIL,
+    MESSAGE,
+    RCPT,
+    Client,
+    Observer,
+    Recorder,
+    Transport,
+)
+
+Connect = Callable[..., Client]
+
+
+def leave(*_: Any) -> None:
+    sys.exit(3)
+
+
+def places(client: Client) -> int:
+    """How many places are taken."""
+    return client.factory.admission.count
+
+
+# Who it was.
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look at the clock of calls is a second after the last one."""
+    seconds = iter(range(1_000_000))
+
+    def tick() -> float:
+        return float(next(seconds))
+
+    monkeypatch.setattr("smtpcb.engine._conversation.perf_counter", tick)
+    monkeypatch.setattr("smtpcb.server._factory.perf_counter", tick)
+
+
+class Inbox(Observer):
+    pass
+
+
+class Asynchronous(Recorder):
+    async def rcpt(self, recipient: Any, envelope: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["connected", "hello", "mail", "rcpt", "data", "header", "chunk", "message", "aborted"],
+)
+def test_a_handler_that_blocks_is_named(
+    method: str, connect: Connect, log: list[str], slow: None
+) -> None:
+    """The log says which method of which handler kept everybody waiting, how long, and for whom."""
+    client = connect(Inbox())
+    client.send(HELLO + MESSAGE + MAIL + b"RSET\r\n")
+    found = [line for line in log if f"{method} of Inbox kept everybody waiting for 1.0 s" in line]
+    assert found
+    assert client.protocol.connection.id in found[0]
+
+
+def test_a_coroutine_that_blocks_is_named(connect: Connect, log: list[str], slow: None) -> None:
+    """Calling it takes no time; what it does before it waits for something does."""
+    client = connect(Asynchronous())
+    client.send(HELLO + MAIL + RCPT)
+    assert sum("rcpt of Asynchronous kept everybody waiting" in line for line in log) >= 2
+
+
+def test_a_coroutine_that_blocks_after_having_waited_is_named(
+    connect: Connect, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its own name: nobody has called it by then."""
+    monkeypatch.setattr("smtpcb.server._later.SLOW_SECONDS", -1.0)
+    waiting: Deferred[None] = Deferred()
+
+    class Later(Recorder):
+        async def rcpt(self, recipient: Any, envelope: Any) -> None:
+            await waiting
+
+    client = connect(Later())
+    client.send(HELLO + MAIL + RCPT)
+    assert not any("kept everybody waiting" in line for line in log)
+    waiting.callback(None)
+    (line,) = [line for line in log if "kept everybody waiting" in line]
+    assert "Later.rcpt kept everybody waiting for 0.0 s" in line
+
+
+def test_a_handler_that_is_made_slowly_is_named(
+    connect: Connect, log: list[str], slow: None
+) -> None:
+    """A constructor blocks as well as any method."""
+
+    class Heavy(Recorder):
+        def __init__(self, connection: Any) -> None:
+            super().__init__()
+
+    connect(Heavy)
+    assert any("making" in line and "Heavy kept everybody" in line for line in log)
+
+
+def test_who_is_quick_is_not_named(connect: Connect, log: list[str]) -> None:
+    """The warning means something."""
+    client = connect(Inbox())
+    client.send(HELLO + MESSAGE)
+    assert not any("kept everybody" in line for line in log)
+
+
+def test_an_incident_names_the_handler(connect: Connect, log: list[str]) -> None:
+    """Its class, the method, the number that the client has heard, the connection, the place."""
+    client = connect(Inbox(rcpt=lambda *_: {}["no such thing"]))
+    client.send(HELLO + MAIL)
+    (reply,) = client.send(RCPT)
+    number = re.findall(r"incident (\w{8})", reply)[0]
+    (line,) = [line for line in log if number in line]
+    assert "rcpt of Inbox failed" in line
+    assert client.protocol.connection.id in line
+    assert "KeyError" in line
+    assert "test_incidents.py" in line
+
+
+def test_a_fault_is_logged_once_a_minute(connect: Connect, log: list[str]) -> None:
+    """A client that provokes one again and again fills no log."""
+    client = connect(Inbox(rcpt=lambda *_: 1 / 0))
+    client.send(HELLO + MAIL)
+    replies = [client.send(RCPT)[0] for _ in range(50)]
+    assert len(set(replies)) == 1
+    assert sum("rcpt of Inbox failed" in line for line in log) == 1
+    client.clock.advance(61)
+    client.send(RCPT)
+    assert sum("rcpt of Inbox failed" in line for line in log) == 2
+    assert any("and 49 like it before" in line for line in log)
+
+
+def test_unlike_faults_are_logged_each(connect: Connect, log: list[str]) -> None:
+    """Another method, or another error, is another fault."""
+    faults: list[Any] = [ArithmeticError(), LookupError(), OSError()]
+
+    def fail(*_: Any) -> None:
+        raise faults.pop(0)
+
+    client = connect(Inbox(rcpt=fail, mail=lambda _: 1 / 0))
+    client.send(HELLO + MAIL)
+    client.factory.settings  # noqa: B018
+    other = connect(Inbox(rcpt=fail))
+    other.send(HELLO + MAIL + RCPT * 3)
+    assert sum("failed: incident" in line for line in log) == 4
+
+
+def test_a_client_of_a_unix_socket(connect: Connect) -> None:
+    """The path is our address, so that handlers and transcripts can tell sockets apart."""
+    transport = Transport()
+    transport.getHost = lambda: UNIXAddress(b"/run/smtpcb.sock")  # type: ignore[method-assign]
+    handler = Recorder()
+    connect(handler, transport=transport, address=UNIXAddress(None))
+    ((connection,),) = handler.said("connected")
+    assert connection.host_address == "/run/smtpcb.sock"
+    assert (connection.host_port, connection.peer_address) == (0, "")
+
+
+@pytest.mark.parametrize("name", [None, b"", "/x", b"/\xff"])
+def test_any_name_of_a_unix_socket(name: Any, connect: Connect) -> None:
+    """One without a name, or with odd octets, is a client like others."""
+
+    class Address:
+        def __init__(self) -> None:
+            self.name = name
+
+    transport = Transport()
+    transport.getHost = Address  # type: ignore[assignment,method-assign]
+    assert connect(Recorder(), transport=transport).codes() == [220]
+
+
+@pytest.mark.parametrize(
+    "answer", [550, (550, "no"), (550, "5.7.1", "no"), False, (421, "4.3.2", "later")]
+)
+def test_no_status_in_greeting_and_ehlo_reply(answer: Any, connect: Connect) -> None:
+    """RFC 2034 §4 has none there, whatever a handler says."""
+    client = connect(Recorder(connected=lambda _: answer))
+    (greeting,) = client.replies()
+    client = connect(Recorder(hello=lambda _: answer))
+    _, hello = client.send(HELLO)
+    for reply in (greeting, hello):
+        assert not re.match(r"\d{3} \d\.\d", reply), reply
+    client = connect(Recorder(mail=lambda _: answer))
+    assert re.match(r"\d{3} \d\.\d+\.\d+ ", client.send(HELLO + MAIL)[-1])
+
+
+# What leaves a place taken.
+
+
+def test_a_release_that_exits_gives_the_place_back(connect: Connect, log: list[str]) -> None:
+    """sys.exit() in it is a fault, and no reason to keep a place for ever."""
+
+    class Login(Recorder):
+        def authenticate(self, credentials: Any, connection: Any) -> Authenticated:
+            return Authenticated("anne", leave)
+
+    client = connect(Login())
+    assert client.codes(HELLO + b"AUTH PLAIN AGEAYg==\r\n")[-1] == 235
+    client.leave()
+    assert places(client) == 0
+    assert any("release of " in line and "Login failed" in line for line in log)
+
+
+@pytest.mark.parametrize("how", ["leaves", "time", "stop"])
+def test_a_canceller_that_exits_gives_the_place_back(
+    how: str, connect: Connect, log: list[str]
+) -> None:
+    """Whoever cancels."""
+    client = connect(Recorder(rcpt=lambda *_: Deferred(leave)))
+    client.send(HELLO + MAIL + RCPT)
+    if how == "time":
+        client.clock.advance(300)
+        assert client.codes() == [451]
+    elif how == "stop":
+        client.factory.cut()
+        assert client.codes() == [421]
+    client.leave()
+    assert places(client) == 0
+    assert any("cancelling an answer failed: SystemExit" in line for line in log)
+
+
+def test_a_factory_that_exits_gives_the_place_back(connect: Connect, log: list[str]) -> None:
+    """The client is asked to come again."""
+    trying = True
+
+    class Inbox(Recorder):
+        def __init__(self, connection: Any) -> None:
+            super().__init__()
+            if not trying:
+                leave()
+
+    factory = connect(Inbox).factory
+    trying = False
+    client = connect(factory=factory, clock=factory.reactor)
+    assert client.codes() == [421]
+    client.leave()
+    assert places(client) == 1
+    assert any("the handler factory of" in line and "Inbox failed" in line for line in log)
+
+
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, asyncio.CancelledError, ValueError])
+@pytest.mark.parametrize("when", ["made", "client", "server", "decided", "note", "ended"])
+def test_an_observer_that_fails_gives_the_place_back(
+    when: str, error: type[BaseException], connect: Connect, failures: list[LogEvent]
+) -> None:
+    """Its connection ends; the next one is served."""
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    class Watching(EngineObserver):
+        pass
+
+    if when != "made":
+        setattr(Watching, when, fail)
+
+    def make(connection: Any) -> EngineObserver:
+        if when == "made":
+            fail()
+        return Watching()
+
+    client = connect(Recorder(), observers=[make])
+    client.send(HELLO + b"x" * 20_000 + b"\r\n" + MESSAGE)
+    client.leave()
+    assert places(client) == 0
+    assert failures
+
+
+@pytest.mark.parametrize("method", ["connected", "rcpt", "message", "aborted", "disconnected"])
+def test_a_handler_that_exits_gives_the_place_back(
+    method: str, connect: Connect, log: list[str]
+) -> None:
+    """Any method, at any time."""
+    client = connect(Inbox(**{method: leave}))
+    client.send(HELLO + MESSAGE + MAIL)
+    client.leave()
+    assert places(client) == 0
+    assert any(f"{method} of Inbox failed" in line for line in log)
+
+
+# What cannot be waited for.
+
+
+class Odd:
+    """Awaited, it gives out something that nobody here knows."""
+
+    def __init__(self, given: Any) -> None:
+        self._given = given
+
+    def __await__(self) -> Any:
+        yield self._given
+
+
+@pytest.mark.parametrize("given", [42, "x", object(), time.sleep, [], Odd(None)])
+@pytest.mark.parametrize("method", ["mail", "message", "chunk", "authenticate"])
+@pytest.mark.parametrize("first", [True, False])
+def test_what_awaits_something_else_is_an_incident(
+    method: str, given: Any, first: bool, connect: Connect, log: list[str]
+) -> None:
+    """It never counts as done: a 250 for what nobody has stored would lose mail."""
+
+    async def wait(*_: Any) -> Any:
+        if not first:
+            await succeed(None)
+        await Odd(given)
+        return method == "authenticate" or None
+
+    class Inbox(Recorder):
+        pass
+
+    setattr(Inbox, method, wait)
+    client = connect(Inbox())
+    codes = client.codes(HELLO + b"AUTH PLAIN AGEAYg==\r\n" + MESSAGE)
+    assert 451 in codes
+    assert (235 in codes) is False
+    assert 250 not in codes[5:] if method != "authenticate" else True
+    assert any("a handler can await Deferreds, not " in line for line in log)
+
+
+def futures() -> dict[str, Any]:
+    loop = asyncio.new_event_loop()
+    loop.close()
+
+    async def future(*_: Any) -> Any:
+        return await asyncio.Future(loop=loop)
+
+    async def sleep(*_: Any) -> Any:
+        await asyncio.sleep(0.01)
+
+    async def sleep_nothing(*_: Any) -> Any:
+        await asyncio.sleep(0)
+
+    async def timeout(*_: Any) -> Any:
+        async with asyncio.timeout(1):
+            pass
+
+    async def sleep_later(*_: Any) -> Any:
+        await succeed(None)
+        await asyncio.sleep(0.01)
+
+    return {
+        "a future": lambda *_: asyncio.Future(loop=loop),
+        "await a future": future,
+        "sleep": sleep,
+        "sleep nothing": sleep_nothing,
+        "timeout": timeout,
+        "sleep later": sleep_later,
+        "a running loop": lambda *_: asyncio.get_running_loop(),
+    }
+
+
+@pytest.mark.parametrize("how", futures())
+@pytest.mark.parametrize("method", ["rcpt", "message", "authenticate"])
+def test_asyncio_without_its_loop_is_an_incident_that_names_the_cure(
+    how: str, method: str, connect: Connect, log: list[str]
+) -> None:
+    """At once, and not when the time for an answer is over."""
+
+    class Inbox(Recorder):
+        pass
+
+    setattr(Inbox, method, lambda self, *arguments: futures()[how](*arguments))
+    client = connect(Inbox())
+    codes = client.codes(HELLO + b"AUTH PLAIN AGEAYg==\r\n" + MESSAGE)
+    assert 451 in codes
+    assert client.protocol._conversation.calls == ()
+    assert any("start with twistd --reactor=asyncio" in line for line in log)
+
+
+# What never counted.
+
+
+def test_refusals_have_a_budget_of_their_own(connect: Connect) -> None:
+    """High enough for an honest list, and not without end: 421 after two thousand."""
+    client = connect(Recorder(rcpt=lambda *_: False))
+    client.send(HELLO + MAIL)
+    codes = client.codes(RCPT * 1999)
+    assert codes == [550] * 1999
+    assert client.codes(RCPT) == [421]
+    assert client.closing
+
+
+@pytest.mark.parametrize(
+    ("answers", "limits", "line"),
+    [
+        ({"rcpt": lambda *_: 450}, {}, RCPT),
+        ({"rcpt": lambda *_: 1 / 0}, {}, RCPT),
+        ({"mail": lambda *_: False}, {}, MAIL),
+        ({"verify": lambda *_: 550}, {}, b"VRFY x\r\n"),
+        ({}, {"recipients": 1}, RCPT),
+    ],
+)
+def test_whatever_is_refused_counts(
+    answers: Any, limits: Any, line: bytes, connect: Connect
+) -> None:
+    """Temporarily, by incident, past a limit: a client does not go on for ever."""
+    limits = {"refusals": 5, "idle_commands": None, **limits}
+    client = connect(Recorder(**answers), limits=Limits(**limits))
+    client.send(HELLO + (b"" if line == MAIL else MAIL + RCPT))
+    codes = client.codes(line * 6)
+    assert codes[-1] == 421
+    assert 4 <= len(codes) <= 5
+
+
+def test_an_accepted_message_pays_refusals_back(connect: Connect) -> None:
+    """A list server with some dead addresses in each message goes on for ever."""
+    handler = Recorder(rcpt=lambda recipient, _: not str(recipient).startswith("dead"))
+    client = connect(handler, limits=Limits(refusals=5))
+    client.send(HELLO)
+    dead = b"RCPT TO:<dead@example.org>\r\n"
+    for _ in range(20):
+        codes = client.codes(MAIL + dead * 4 + RCPT + b"DATA\r\n" + b"x\r\n.\r\n")
+        assert codes == [250, *[550] * 4, 250, 354, 250]
+
+
+def test_empty_chunks_do_not_go_on_for_ever(connect: Connect) -> None:
+    """BDAT 0 brings no message nearer."""
+    client = connect(Recorder(), limits=Limits(idle_commands=50, refusals=50))
+    client.send(HELLO + MAIL + RCPT)
+    codes = client.codes(b"BDAT 0\r\n" * 100)
+    assert codes[-1] == 421
+    assert len(codes) <= 52
