@@ -32,20 +32,22 @@ FACES = (
     "smtpcb.tls",
     "smtpcb.transcript",
     "smtpcb.testing",
+    "smtpcb.handlers",
     "smtpcb.handlers.capture",
     "smtpcb.engine",
 )
 
 
 def names_of(face: str) -> list[str]:
-    """Return the public names of a module: its ``__all__``, or else the classes it defines."""
+    """Return the public names of a module: its ``__all__``, or else what it defines and explains."""
     module = importlib.import_module(face)
     if hasattr(module, "__all__"):
         return list(module.__all__)
     return [
         name
         for name, value in vars(module).items()
-        if isinstance(value, type) and value.__module__ == face and not name.startswith("_")
+        if not name.startswith("_")
+        and (name in _below(face) or (isinstance(value, type) and value.__module__ == face))
     ]
 
 
@@ -89,7 +91,7 @@ def _below(face: str) -> dict[str, str]:
 def first_sentence(docstring: str) -> str:
     """Return the first paragraph in one line, or of a long one its first sentence."""
     paragraph = " ".join(docstring.strip().partition("\n\n")[0].split())
-    sentence, stop, _ = paragraph.partition(".  ")
+    sentence, stop, _ = paragraph.partition(". ")
     return sentence + stop.strip() if len(paragraph) > 120 else paragraph
 
 

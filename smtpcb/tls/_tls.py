@@ -36,6 +36,8 @@ PrivateKey = (
     | ed448.Ed448PrivateKey
     | rsa.RSAPrivateKey
 )
+"""The kinds of key that TLS can sign with."""
+
 EXPIRY_WARNING = timedelta(days=14)
 SELF_SIGNED_LIFETIME = timedelta(days=3652)
 
