@@ -10,12 +10,13 @@ from pathlib import Path
 from docutils import nodes
 from docutils.utils import unescape
 from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._handler import EVENTS
 from smtpcb.engine._questions import CHUNK, COMMAND, HEADER, KINDS, Kind
-from smtpcb.engine._table import TRANSITIONS, State
+from smtpcb.engine._table import TRANSITIONS, WANTS, WHY, State, Step
 from smtpcb.run._options import OPTIONS, Option
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._limits import Limits
@@ -49,16 +50,51 @@ python_use_unqualified_type_names = True
 
 
 class StateTable(SphinxDirective):
-    """``.. state-table::`` draws `smtpcb.engine._table.TRANSITIONS`, one row per verb."""
+    """``.. state-table::`` draws what `TRANSITIONS` has for commands, a row a verb."""
 
     def run(self) -> list[nodes.Node]:
         """Render the table as reStructuredText and parse that."""
-        verbs = [verb for verb in Verb if any(verb in row for row in TRANSITIONS.values())]
-        rows = [["", *(f"**{title(state)}**" for state in State)]]
+        states = [state for state in State if any(verb in TRANSITIONS[state] for verb in Verb)]
+        verbs = [verb for verb in Verb if any(verb in TRANSITIONS[state] for state in states)]
+        rows = [["", *(f"**{title(state)}**" for state in states)]]
         for verb in verbs:
-            after = [TRANSITIONS.get(state, {}).get(verb) for state in State]
-            rows.append([f"**{verb.name}**", *(title(state) if state else "" for state in after)])
+            after = [TRANSITIONS[state].get(verb) for state in states]
+            name = OWN_VERBS if verb is Verb.UNKNOWN else verb.name
+            rows.append([f"**{name}**", *(title(state) if state else "" for state in after)])
         return self.parse_text_to_nodes("\n".join(list_table(rows, "   :stub-columns: 1")))
+
+
+# How a verb of an extension of the user's appears to the dialogue.
+OWN_VERBS = "one of yours"
+
+
+class StepTable(SphinxDirective):
+    """``.. step-table::`` draws what moves the state beside commands: a row a move."""
+
+    def run(self) -> list[nodes.Node]:
+        """Render the table as reStructuredText and parse that."""
+        rows = [["State", "What happens", "leads to"]]
+        for state, moves in TRANSITIONS.items():
+            for step, after in moves.items():
+                if isinstance(step, Step) and step is not Step.ENDED:
+                    rows.append([f"**{title(state)}**", step.value, title(after)])
+        return self.parse_text_to_nodes("\n".join(list_table(rows, "   :widths: 24 52 24")))
+
+
+class StateList(SphinxDirective):
+    """``.. state-list::`` says what each state is, what it wants, and what else is told."""
+
+    def run(self) -> list[nodes.Node]:
+        """Render the table as reStructuredText and parse that."""
+        documented = ModuleAnalyzer.for_module(State.__module__).find_attr_docs()
+        rows = [["State", "What it is", "What is wanted next", "What else is told"]]
+        for state in State:
+            about = " ".join(documented["State", state.name])
+            why = dict.fromkeys(f"``{reply.text}``" for reply in WHY.get(state, {}).values())
+            takes_commands = any(verb in TRANSITIONS[state] for verb in Verb)
+            told = " or ".join(why) if takes_commands else ""
+            rows.append([f"**{title(state)}**", about.strip(), WANTS[state].value, told])
+        return self.parse_text_to_nodes("\n".join(list_table(rows, "   :widths: 14 34 24 28")))
 
 
 def title(state: State) -> str:
@@ -179,5 +215,7 @@ def setup(app: Sphinx) -> None:
     app.add_role("limit", LimitRole())
     app.add_directive("event-table", EventTable)
     app.add_directive("option-table", OptionTable)
+    app.add_directive("state-list", StateList)
     app.add_directive("state-table", StateTable)
+    app.add_directive("step-table", StepTable)
     app.add_directive("reply-table", ReplyTable)
