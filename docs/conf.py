@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable
 from importlib.metadata import version as installed_version
+from pathlib import Path
 
 from docutils import nodes
 from docutils.utils import unescape
 from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective, SphinxRole
-from zope.interface.interface import InterfaceClass, Method
 
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._handler import EVENTS
 from smtpcb.engine._questions import CHUNK, COMMAND, HEADER, KINDS, Kind
-from smtpcb.engine._table import TRANSITIONS, State
+from smtpcb.engine._table import TRANSITIONS, WANTS, WHY, State, Step
 from smtpcb.run._options import OPTIONS, Option
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._limits import Limits
@@ -28,7 +28,10 @@ project_copyright = f"2026, {author}"
 release = installed_version("smtpcb")
 version = release
 
-extensions = ["sphinx.ext.autodoc"]
+sys.path.insert(0, str(Path(__file__).parent))
+extensions = ["sphinx.ext.autodoc", "public_face"]
+# A reference to what does not exist fails the build; `public_face.resolve` finds what is meant.
+nitpicky = True
 exclude_patterns = ["_build", "changes"]
 html_theme = "furo"
 html_title = f"smtpcb {release}"
@@ -47,16 +50,51 @@ python_use_unqualified_type_names = True
 
 
 class StateTable(SphinxDirective):
-    """``.. state-table::`` draws `smtpcb.engine._table.TRANSITIONS`, one row per verb."""
+    """``.. state-table::`` draws what `TRANSITIONS` has for commands, a row a verb."""
 
     def run(self) -> list[nodes.Node]:
         """Render the table as reStructuredText and parse that."""
-        verbs = [verb for verb in Verb if any(verb in row for row in TRANSITIONS.values())]
-        rows = [["", *(f"**{title(state)}**" for state in State)]]
+        states = [state for state in State if any(verb in TRANSITIONS[state] for verb in Verb)]
+        verbs = [verb for verb in Verb if any(verb in TRANSITIONS[state] for state in states)]
+        rows = [["", *(f"**{title(state)}**" for state in states)]]
         for verb in verbs:
-            after = [TRANSITIONS.get(state, {}).get(verb) for state in State]
-            rows.append([f"**{verb.name}**", *(title(state) if state else "" for state in after)])
+            after = [TRANSITIONS[state].get(verb) for state in states]
+            name = OWN_VERBS if verb is Verb.UNKNOWN else verb.name
+            rows.append([f"**{name}**", *(title(state) if state else "" for state in after)])
         return self.parse_text_to_nodes("\n".join(list_table(rows, "   :stub-columns: 1")))
+
+
+# How a verb of an extension of the user's appears to the dialogue.
+OWN_VERBS = "one of yours"
+
+
+class StepTable(SphinxDirective):
+    """``.. step-table::`` draws what moves the state beside commands: a row a move."""
+
+    def run(self) -> list[nodes.Node]:
+        """Render the table as reStructuredText and parse that."""
+        rows = [["State", "What happens", "leads to"]]
+        for state, moves in TRANSITIONS.items():
+            for step, after in moves.items():
+                if isinstance(step, Step) and step is not Step.ENDED:
+                    rows.append([f"**{title(state)}**", step.value, title(after)])
+        return self.parse_text_to_nodes("\n".join(list_table(rows, "   :widths: 24 52 24")))
+
+
+class StateList(SphinxDirective):
+    """``.. state-list::`` says what each state is, what it wants, and what else is told."""
+
+    def run(self) -> list[nodes.Node]:
+        """Render the table as reStructuredText and parse that."""
+        documented = ModuleAnalyzer.for_module(State.__module__).find_attr_docs()
+        rows = [["State", "What it is", "What is wanted next", "What else is told"]]
+        for state in State:
+            about = " ".join(documented["State", state.name])
+            why = dict.fromkeys(f"``{reply.text}``" for reply in WHY.get(state, {}).values())
+            takes_commands = any(verb in TRANSITIONS[state] for verb in Verb)
+            told = " or ".join(why) if takes_commands else ""
+            rows.append([f"**{title(state)}**", about.strip(), WANTS[state].value, told])
+        return self.parse_text_to_nodes("\n".join(list_table(rows, "   :widths: 14 34 24 28")))
 
 
 def title(state: State) -> str:
@@ -159,82 +197,16 @@ def default_of(option: Option) -> str:
     )
 
 
-class PublicModules(SphinxDirective):
-    """``.. public-modules::`` describes each public face of smtpcb with what it exports."""
+class ReplyTable(SphinxDirective):
+    """``.. reply-table::`` lists what the server says of itself."""
 
     def run(self) -> list[nodes.Node]:
-        """Render each module as reStructuredText and parse that."""
-        lines: list[str] = []
-        for name in FACES:
-            module = importlib.import_module(name)
-            lines += [
-                "",
-                name,
-                "-" * len(name),
-                "",
-                f".. automodule:: {name}",
-                "   :no-members:",
-                "",
-            ]
-            for interface in interfaces_of(name):
-                lines += describe_interface(interface)
-            for member in getattr(module, "__all__", ()):
-                value = getattr(module, member)
-                kind = "class" if isinstance(value, type) else "function"
-                kind = kind if callable(value) else "data"
-                lines += [f".. auto{kind}:: {name}.{member}", ""]
-        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
-
-
-# All that is public, in the order in which a user of the library meets it.
-FACES = (
-    "smtpcb.interfaces",
-    "smtpcb.handling",
-    "smtpcb.smtp",
-    "smtpcb.server",
-    "smtpcb.tls",
-    "smtpcb.transcript",
-    "smtpcb.testing",
-    "smtpcb.engine",
-)
-
-
-def interfaces_of(name: str) -> Iterator[InterfaceClass]:
-    """Find the interfaces that a module defines; autodoc takes them for plain values."""
-    for value in vars(importlib.import_module(name)).values():
-        if isinstance(value, InterfaceClass) and value.__module__ == name:
-            yield value
-
-
-def describe_interface(interface: InterfaceClass) -> list[str]:
-    """Render an interface, its methods and its attributes as reStructuredText."""
-    path = f"{interface.__module__}.{interface.__name__}"
-    bases = [base for base in interface.__bases__ if base.__module__ != "zope.interface"]
-    lines = [f".. py:class:: {path}", ""]
-    if bases:
-        lines += [f"   Extends {', '.join(f'`{base.__name__}`' for base in bases)}.", ""]
-    lines += indented(interface.__doc__, 3)
-    for name, member in interface.namesAndDescriptions():
-        if isinstance(member, Method):
-            lines += [f"   .. py:method:: {name}{member.getSignatureString()}"]
-        else:
-            lines += [f"   .. py:attribute:: {name}"]
-        # The index would list each of them twice: a handler class has them too.
-        lines += ["      :no-index-entry:", "", *indented(member.__doc__, 6)]
-    return lines
-
-
-def indented(docstring: str | None, columns: int) -> list[str]:
-    """Clean a docstring and move it to the right."""
-    cleaned: Iterable[str] = inspect.cleandoc(docstring or "").splitlines()
-    return [" " * columns + line if line else "" for line in cleaned] + [""]
-
-
-def skip_interface(
-    app: Sphinx, what: str, name: str, value: object, skip: bool, options: object
-) -> bool | None:
-    """Leave interfaces to `describe_interface`."""
-    return True if isinstance(value, InterfaceClass) else None
+        """Render the table as reStructuredText and parse that."""
+        rows = [["Name", "What it says"]]
+        for name, value in vars(replies).items():
+            if isinstance(value, Reply):
+                rows.append([f"``{name}``", reply_in_prose(value)])
+        return self.parse_text_to_nodes("\n".join(list_table(rows, "   :widths: 36 64")))
 
 
 def setup(app: Sphinx) -> None:
@@ -243,6 +215,7 @@ def setup(app: Sphinx) -> None:
     app.add_role("limit", LimitRole())
     app.add_directive("event-table", EventTable)
     app.add_directive("option-table", OptionTable)
+    app.add_directive("state-list", StateList)
     app.add_directive("state-table", StateTable)
-    app.add_directive("public-modules", PublicModules)
-    app.connect("autodoc-skip-member", skip_interface)
+    app.add_directive("step-table", StepTable)
+    app.add_directive("reply-table", ReplyTable)

@@ -13,6 +13,18 @@ from smtpcb.smtp._command import Command, Introduction
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp.sasl import Authenticated, Credentials
 
+__all__ = [
+    "Answer",
+    "AuthenticationAnswer",
+    "AuthenticationVerdict",
+    "Done",
+    "IAuthenticator",
+    "ISmtpEventHandler",
+    "ISmtpHandlerFactory",
+    "ISmtpHandlerPlugin",
+    "Verdict",
+]
+
 # A str is an iterable of str: the text is one string, or one a line.
 Answer = (
     None | bool | int | Reply | tuple[int, Iterable[str]] | tuple[int, str | None, Iterable[str]]

@@ -14,9 +14,11 @@ from smtpcb.engine._questions import Kind, Question
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._server import Owner, ServerDialogue
 from smtpcb.engine._settings import Abilities, Settings
-from smtpcb.engine._table import State, Wants
+from smtpcb.engine._table import TRANSITIONS, State, Step, Wants
+from smtpcb.engine._verdict import Failed, Incidents, Log
 
 __all__ = [
+    "TRANSITIONS",
     "Abilities",
     "Budget",
     "Connection",
@@ -24,9 +26,12 @@ __all__ = [
     "Conversation",
     "Driver",
     "Envelope",
+    "Failed",
     "Handler",
     "Host",
+    "Incidents",
     "Kind",
+    "Log",
     "MailData",
     "Observer",
     "Owner",
@@ -39,6 +44,7 @@ __all__ = [
     "ServerDialogue",
     "Settings",
     "State",
+    "Step",
     "TlsInformation",
     "Wants",
     "replies",

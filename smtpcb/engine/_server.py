@@ -264,7 +264,7 @@ class ServerDialogue:
         return b"" if self.finished is not None else rest
 
     def resume(self) -> None:
-        """Go on when nothing is waited for any more; its owner says so when it was `busy`."""
+        """Go on when nothing is waited for any more; its owner says so when it was busy."""
         intake = self.intake
         if intake is not None and intake.ended and self.open is None and not self.owner.busy:
             finish(self, intake)

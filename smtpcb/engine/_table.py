@@ -155,6 +155,7 @@ TRANSITIONS: Mapping[State, Moves] = {
     State.INSECURE: {Verb.QUIT: State.OVER, Step.ENDED: State.OVER},
     State.OVER: {Step.ENDED: State.OVER},
 }
+"""Every move there is: by an accepted command, or by a step; what is not here is refused."""
 
 # Where a policy wants TLS or a login first: what is taken until then (RFC 3207 §4, RFC 4954 §6).
 _UNRESTRICTED = frozenset(

@@ -24,6 +24,7 @@ from smtpcb.smtp.sasl import Authenticated, Credentials
 _NOBODY = (ANONYMOUS, None)
 
 Login = Callable[[Credentials, Connection], AuthenticationVerdict]
+"""What is asked at a login."""
 
 
 class IAuthenticatedUser(Interface):

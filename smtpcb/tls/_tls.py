@@ -33,6 +33,8 @@ PrivateKey = (
     | ed448.Ed448PrivateKey
     | rsa.RSAPrivateKey
 )
+"""The kinds of key that TLS can sign with."""
+
 EXPIRY_WARNING = timedelta(days=14)
 
 # RFC 7468 §11 and, for the traditional form, RFC 1421 §4.6.1.1.

@@ -21,6 +21,7 @@ from smtpcb.smtp.sasl._login import LOGIN
 from smtpcb.smtp.sasl._plain import PLAIN
 
 MECHANISMS: Mapping[str, Mechanism] = {row.name: row for row in (PLAIN, LOGIN)}
+"""Those that are offered, by name."""
 
 __all__ = [
     "LOGIN",

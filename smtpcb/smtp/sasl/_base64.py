@@ -9,6 +9,7 @@ from smtpcb.smtp._errors import PeerProtocolError
 from smtpcb.smtp._reply import Reply
 
 NOT_BASE64 = Reply(501, "Not base64", status="5.5.2")
+"""To a response that is no base64 (RFC 4954 §4)."""
 
 
 def decode(response: bytes) -> bytes:

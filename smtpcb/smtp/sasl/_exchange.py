@@ -25,6 +25,7 @@ from smtpcb.smtp._text import CONTROL
 from smtpcb.smtp.sasl._credentials import Credentials
 
 MALFORMED = Reply(501, "Malformed response", status="5.5.2")
+"""To a response that no client of that mechanism sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,11 @@ class Decide:
 
 
 Request = Challenge | StoredSecret | Decide
+"""What the server's side of an exchange may want."""
 
 ServerExchange = Generator[Request, Any, None]
+"""Yields what it wants and is sent the answer: responses without base64, secrets, or nothing."""
+
 ClientExchange = Generator[bytes | None, bytes, None]
 """Yields responses and is sent challenges, without base64; the first response goes out with AUTH,
 ``None`` if the server is to speak first."""

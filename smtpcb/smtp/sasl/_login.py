@@ -36,3 +36,4 @@ def _client(credentials: Credentials) -> ClientExchange:
 
 
 LOGIN = Mechanism("LOGIN", _server, _client, plaintext=True)
+"""Name and password, each asked for; never standardised, and what old clients speak."""

@@ -38,3 +38,4 @@ def _client(credentials: Credentials) -> ClientExchange:
 
 
 PLAIN = Mechanism("PLAIN", _server, _client, plaintext=True)
+"""Name and password in one response (RFC 4616)."""
