@@ -574,10 +574,19 @@ class TestSettings:
             transcripts = service.smtp.factory.transcripts
             settings = None if transcripts is None else transcripts.settings
             assert (None if settings is None else settings.folder) == expected
-        service = made(tmp_path, no_tls=True, transcript_content="head", transcript_days="2")
+        service = made(
+            tmp_path,
+            no_tls=True,
+            transcript_content="head",
+            transcript_days="2",
+            transcript_sessions="all",
+            transcript_octets="3k",
+            transcript_files="none",
+        )
         assert service.smtp.factory.transcripts is not None
         settings = service.smtp.factory.transcripts.settings
-        assert (settings.content, settings.keep_days) == ("head", 2.0)
+        assert (settings.content, settings.keep_days, settings.sessions) == ("head", 2.0, "all")
+        assert (settings.keep_octets, settings.keep_files) == (3072, None)
 
     def test_the_folder_of_the_capture(self, start: Start, tmp_path: Path) -> None:
         """`capture:FOLDER` puts the Maildir there, and nothing else; a colon may be in its name."""
