@@ -132,9 +132,9 @@ def test_chunks_of_nothing_count() -> None:
     """They bring no message nearer, as NOOP does not."""
     server = Server(settings=limited(idle_commands=10))
     server.send(b"HELO me\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\n")
-    server.send(b"BDAT 0\r\n" * 20)
-    assert server.dialogue.connection.budget.commands > 10
-    assert server.send(b"NOOP\r\n") == ["421"]
+    codes = server.send(b"BDAT 0\r\n" * 20)
+    assert codes == ["250"] * (len(codes) - 1) + ["421"]
+    assert len(codes) <= 11
 
 
 def test_a_handler_may_charge_errors() -> None:

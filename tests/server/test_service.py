@@ -19,7 +19,8 @@ from zope.interface import implementer
 
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._port import DirectPort
-from smtpcb.server._service import RELOAD_SECONDS, SmtpService
+from smtpcb.server._certificates import RELOAD_SECONDS
+from smtpcb.server._service import SmtpService
 from smtpcb.transcript import TranscriptFolder, TranscriptSettings
 from tests.server.client import HELLO, MAIL, Client, Recorder
 
