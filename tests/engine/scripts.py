@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from smtpcb.engine import Pending
 from smtpcb.engine._connection import Connection
-from smtpcb.engine._conversation import Conversation, Pending
+from smtpcb.engine._conversation import Conversation
 from smtpcb.engine._envelope import Content, Envelope
 from smtpcb.engine._observer import Observer
 from smtpcb.engine._plain import Driver, PlainPlatform
@@ -123,7 +124,7 @@ class HandLog:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def info(self, text: str, **fields: Any) -> None:
+    def info(self, text: str, /, **fields: Any) -> None:
         self.lines.append(text.format(**fields))
 
     warn = error = info

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from smtpcb.engine import _conversation
+from smtpcb.engine import Pending, _conversation
 from smtpcb.engine._connection import Connection
-from smtpcb.engine._conversation import SLOW_SECONDS, Pending
+from smtpcb.engine._conversation import SLOW_SECONDS
 from smtpcb.engine._envelope import Envelope
 from smtpcb.engine._observer import Observer
 from smtpcb.engine._reason import Reason
