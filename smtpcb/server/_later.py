@@ -249,7 +249,7 @@ def _steps(
         step = coroutine.send
         try:
             if isinstance(awaited, Deferred):
-                value = yield from awaited.asFuture(loop)
+                value = yield from _fired(awaited, loop)
             else:
                 value = yield awaited
         except GeneratorExit:
@@ -257,3 +257,26 @@ def _steps(
             raise
         except BaseException as error:
             step, value = coroutine.throw, error
+
+
+def _fired(deferred: Deferred[Any], loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
+    """
+    Return what is done when a Deferred has its result.
+
+    The result stays where it is: who goes on awaiting the Deferred asks that for it.
+    """
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def fired(result: object) -> object:
+        if future.cancelled():
+            return None  # nobody asks any more
+        future.set_result(None)
+        return result
+
+    def done(future: asyncio.Future[Any]) -> None:
+        if future.cancelled():
+            deferred.cancel()
+
+    deferred.addBoth(fired)
+    future.add_done_callback(done)
+    return future

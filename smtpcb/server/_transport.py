@@ -211,6 +211,9 @@ class _Beneath:
         self._connection = connection
 
     def __getattr__(self, name: str) -> Any:
+        if name == "__provides__":
+            # The layer asks for it on its own behalf: what it provides is its own matter.
+            raise AttributeError(name)
         return getattr(self._connection, name)
 
     def write(self, data: bytes) -> None:
