@@ -223,6 +223,25 @@ async def test_every_dialogue_goes_as_it_is_written(
     await hold(dialogue.text, handler, reactor, **given)
 
 
+@ensureDeferred
+async def test_the_observer_that_is_shown_sees_what_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is made for each connection, and told of each no with its reply."""
+    from twisted.internet import reactor
+
+    (block,) = [b for b in BLOCKS if b.language == "python" and "(Observer)" in b.text]
+    names = run(block)
+    script = """
+        C: MAIL FROM:<>
+        C: RCPT TO:<bob@example.com>
+        S: 250
+        S: 550
+    """
+    await hold(script, names["Inbox"], reactor, observers=names["observers"])
+    assert capsys.readouterr().out == "192.0.2.1 rcpt 550 5.1.1 Recipient refused\n"
+
+
 def test_the_events_are_written_as_they_are_called() -> None:
     """Each is described, with the arguments it gets."""
     text = " ".join((DOCS / "handlers.rst").read_text().split())
