@@ -33,8 +33,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.internet.threads import deferToThread
+from zope.interface.verify import verifyObject
 
-from smtpcb import Limits, Settings, SmtpServerFactory, threaded
+from smtpcb import ISmtpHandlerPlugin, Limits, Settings, SmtpServerFactory, threaded
 from smtpcb.engine import Connection, Driver, Recipient
 from smtpcb.engine._handler import EVENTS
 from smtpcb.handling import check
@@ -298,6 +299,12 @@ class Machine:
         return text
 
 
+def plugin_source() -> str:
+    """Return the module that adds a handler by name."""
+    (block,) = [b for b in BLOCKS if b.language == "python" and "(IPlugin, " in b.text]
+    return block.text
+
+
 @pytest.fixture
 def machine(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Make all that the command lines name: keys, passwords, settings, handlers, folders."""
@@ -313,6 +320,9 @@ def machine(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     (in_folder / "mx.pass").write_text("opens it\n")
     (in_folder / "inbox.py").write_text(readme_handler())
     (in_folder / "shop/inbox.py").write_text(readme_handler())
+    (in_folder / "package/twisted/plugins").mkdir(parents=True)
+    (in_folder / "package/twisted/plugins/sizes.py").write_text(plugin_source())
+    monkeypatch.setenv("PYTHONPATH", f"{in_folder / 'package'}:{ROOT}")
     passwords = in_folder / "etc/smtpcb/passwords"
     passwords.write_text("anne:tim\n")
     passwords.chmod(0o600)
@@ -338,6 +348,29 @@ def test_every_command_line_passes_a_check(arguments: str, machine: Machine) -> 
     assert checked.returncode == 0, checked.stderr
     assert checked.stdout.endswith("smtpcb: the settings are good\n")
     assert sorted(machine.folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("argument", "error"),
+    [
+        ("", ""),
+        (":5000", ""),
+        (":many", "smtpcb: --handler sizes:many: a number of octets is wanted\n"),
+    ],
+)
+def test_a_plug_in_adds_a_name(argument: str, error: str, machine: Machine) -> None:
+    """The module that is shown provides what it says; what it refuses is one line."""
+    names = run(Block("operations.rst", 1, "python", plugin_source()))
+    assert verifyObject(ISmtpHandlerPlugin, names["plugin"])
+    twistd = str(Path(sys.executable).parent / "twistd")
+    checked = subprocess.run(
+        [twistd, "-n", "--pidfile=", "smtpcb", "--handler", f"sizes{argument}", "--check"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert checked.stderr == error
+    assert checked.returncode == bool(error)
 
 
 def test_old_logs_are_removed_as_it_is_shown(machine: Machine) -> None:
