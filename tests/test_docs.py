@@ -306,7 +306,9 @@ def plugin_source() -> str:
 
 
 @pytest.fixture
-def machine(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+def machine(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Machine:
     """Make all that the command lines name: keys, passwords, settings, handlers, folders."""
     machine = Machine(in_folder)
     for name in ("etc/smtpcb", "var/lib", "var/log/smtpcb", "run/smtpcb", "srv", "shop"):
@@ -320,9 +322,10 @@ def machine(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     (in_folder / "mx.pass").write_text("opens it\n")
     (in_folder / "inbox.py").write_text(readme_handler())
     (in_folder / "shop/inbox.py").write_text(readme_handler())
-    (in_folder / "package/twisted/plugins").mkdir(parents=True)
-    (in_folder / "package/twisted/plugins/sizes.py").write_text(plugin_source())
-    monkeypatch.setenv("PYTHONPATH", f"{in_folder / 'package'}:{ROOT}")
+    package = tmp_path_factory.mktemp("package")  # Twisted keeps a list of plug-ins beside them
+    (package / "twisted/plugins").mkdir(parents=True)
+    (package / "twisted/plugins/sizes.py").write_text(plugin_source())
+    monkeypatch.setenv("PYTHONPATH", f"{package}:{ROOT}")
     passwords = in_folder / "etc/smtpcb/passwords"
     passwords.write_text("anne:tim\n")
     passwords.chmod(0o600)
