@@ -124,7 +124,7 @@ def handler_in(names: Mapping[str, object]) -> object | None:
         for value in names.values()
         if isinstance(value, type)
         and value.__module__ == "example"
-        and any(event in vars(value) for event in EVENTS)
+        and any(callable(vars(value).get(event)) for event in EVENTS)
     ]
     return classes[-1] if classes else None
 
