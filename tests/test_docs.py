@@ -33,8 +33,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.internet.threads import deferToThread
+from zope.interface.verify import verifyObject
 
-from smtpcb import Limits, Settings, SmtpServerFactory, threaded
+from smtpcb import ISmtpHandlerPlugin, Limits, Settings, SmtpServerFactory, threaded
 from smtpcb.engine import Connection, Driver, Recipient
 from smtpcb.engine._handler import EVENTS
 from smtpcb.handling import check
@@ -123,7 +124,7 @@ def handler_in(names: Mapping[str, object]) -> object | None:
         for value in names.values()
         if isinstance(value, type)
         and value.__module__ == "example"
-        and any(event in vars(value) for event in EVENTS)
+        and any(callable(vars(value).get(event)) for event in EVENTS)
     ]
     return classes[-1] if classes else None
 
@@ -223,6 +224,25 @@ async def test_every_dialogue_goes_as_it_is_written(
     await hold(dialogue.text, handler, reactor, **given)
 
 
+@ensureDeferred
+async def test_the_observer_that_is_shown_sees_what_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is made for each connection, and told of each no with its reply."""
+    from twisted.internet import reactor
+
+    (block,) = [b for b in BLOCKS if b.language == "python" and "(Observer)" in b.text]
+    names = run(block)
+    script = """
+        C: MAIL FROM:<>
+        C: RCPT TO:<bob@example.com>
+        S: 250
+        S: 550
+    """
+    await hold(script, names["Inbox"], reactor, observers=names["observers"])
+    assert capsys.readouterr().out == "192.0.2.1 rcpt 550 5.1.1 Recipient refused\n"
+
+
 def test_the_events_are_written_as_they_are_called() -> None:
     """Each is described, with the arguments it gets."""
     text = " ".join((DOCS / "handlers.rst").read_text().split())
@@ -279,8 +299,16 @@ class Machine:
         return text
 
 
+def plugin_source() -> str:
+    """Return the module that adds a handler by name."""
+    (block,) = [b for b in BLOCKS if b.language == "python" and "(IPlugin, " in b.text]
+    return block.text
+
+
 @pytest.fixture
-def machine(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+def machine(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Machine:
     """Make all that the command lines name: keys, passwords, settings, handlers, folders."""
     machine = Machine(in_folder)
     for name in ("etc/smtpcb", "var/lib", "var/log/smtpcb", "run/smtpcb", "srv", "shop"):
@@ -294,6 +322,10 @@ def machine(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     (in_folder / "mx.pass").write_text("opens it\n")
     (in_folder / "inbox.py").write_text(readme_handler())
     (in_folder / "shop/inbox.py").write_text(readme_handler())
+    package = tmp_path_factory.mktemp("package")  # Twisted keeps a list of plug-ins beside them
+    (package / "twisted/plugins").mkdir(parents=True)
+    (package / "twisted/plugins/sizes.py").write_text(plugin_source())
+    monkeypatch.setenv("PYTHONPATH", f"{package}:{ROOT}")
     passwords = in_folder / "etc/smtpcb/passwords"
     passwords.write_text("anne:tim\n")
     passwords.chmod(0o600)
@@ -319,6 +351,29 @@ def test_every_command_line_passes_a_check(arguments: str, machine: Machine) -> 
     assert checked.returncode == 0, checked.stderr
     assert checked.stdout.endswith("smtpcb: the settings are good\n")
     assert sorted(machine.folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("argument", "error"),
+    [
+        ("", ""),
+        (":5000", ""),
+        (":many", "smtpcb: --handler sizes:many: a number of octets is wanted\n"),
+    ],
+)
+def test_a_plug_in_adds_a_name(argument: str, error: str, machine: Machine) -> None:
+    """The module that is shown provides what it says; what it refuses is one line."""
+    names = run(Block("operations.rst", 1, "python", plugin_source()))
+    assert verifyObject(ISmtpHandlerPlugin, names["plugin"])
+    twistd = str(Path(sys.executable).parent / "twistd")
+    checked = subprocess.run(
+        [twistd, "-n", "--pidfile=", "smtpcb", "--handler", f"sizes{argument}", "--check"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert checked.stderr == error
+    assert checked.returncode == bool(error)
 
 
 def test_old_logs_are_removed_as_it_is_shown(machine: Machine) -> None:

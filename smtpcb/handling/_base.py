@@ -78,7 +78,7 @@ class SmtpEventHandler:
     @absent
     def hello(self, introduction: Introduction, connection: Connection) -> Verdict:
         """
-        HELO, EHLO or LHLO (RFC 5321 §4.1.1.1); a yes ends an open transaction.
+        HELO or EHLO (RFC 5321 §4.1.1.1); a yes ends an open transaction.
 
         :param introduction: ``verb``, and ``name``: what the client calls itself, which nobody
             has checked, and which is no reason to refuse mail (§4.1.4).
