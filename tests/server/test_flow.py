@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
@@ -140,15 +141,19 @@ def test_who_pipelines_does_not_keep_others_waiting(
         content_octets_per_second=None,
         connections_per_address=None,
     )
-    factory = SmtpServerFactory(
-        Recorder(), Settings(limits=limits), reactor=clock, log_messages=False
-    )
+
+    def work(*_: Any) -> None:
+        clock.rightNow += SLICE_SECONDS / 20
+
+    handler = Recorder(mail=work)
+    factory = SmtpServerFactory(handler, Settings(limits=limits), reactor=clock, log_messages=False)
     octets = PIPELINED[what]
     octets *= 60_000 // len(octets)
     greedy = [connect(factory=factory, clock=clock) for _ in range(number)]
     good = connect(factory=factory, clock=clock)
-    for client in greedy:
-        client.protocol.dataReceived(HELLO)
+    for offset, client in enumerate(greedy):
+        # Wherever the commands of a message stand among those at which the clock is looked at.
+        client.protocol.dataReceived(HELLO + b"NOOP\r\n" * (offset % 8))
         client.transport.clear()
         before = clock.rightNow
         client.protocol.dataReceived(octets)

@@ -70,6 +70,8 @@ class Taken(Factory):
             return None
         if addr.host == "192.0.2.67":
             raise ArithmeticError("who is that?")
+        if addr.host == "192.0.2.69":
+            raise SystemExit
         protocol = Protocol()
         if addr.host == "192.0.2.68":
             protocol.makeConnection = lambda transport: 1 / 0  # type: ignore
@@ -170,7 +172,7 @@ def test_whom_nobody_wants_is_closed(one: Fixture) -> None:
     assert len(one.factory.hosts) == 2
 
 
-@pytest.mark.parametrize("host", ["192.0.2.67", "192.0.2.68"])
+@pytest.mark.parametrize("host", ["192.0.2.67", "192.0.2.68", "192.0.2.69"])
 def test_a_fault_at_the_start_is_logged(one: Fixture, failures: list[LogEvent], host: str) -> None:
     """The connection is closed, what has happened is in the log, and others are taken."""
     one.socket.coming = [*clients(1, host), *clients(1)]
@@ -179,7 +181,7 @@ def test_a_fault_at_the_start_is_logged(one: Fixture, failures: list[LogEvent], 
     assert one.socket.given[1].recv(1) == b""
     assert len(one.factory.hosts) == 2
     assert [type(event["log_failure"].value) for event in failures] == [
-        ArithmeticError if host == "192.0.2.67" else ZeroDivisionError
+        {"67": ArithmeticError, "68": ZeroDivisionError, "69": SystemExit}[host[-2:]]
     ]
 
 
