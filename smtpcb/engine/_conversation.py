@@ -22,6 +22,7 @@ from smtpcb.engine._questions import (
     Question,
 )
 from smtpcb.engine._reason import Reason
+from smtpcb.engine._remarks import let_go, note_late, note_slow
 from smtpcb.engine._server import ServerDialogue
 from smtpcb.engine._verdict import (
     Failed,
@@ -134,7 +135,7 @@ class Conversation:
                 answer = Failed(error)
             seconds = perf_counter() - began
             if seconds > SLOW_SECONDS:
-                self._slow(kind.method, seconds)
+                note_slow(self, kind.method, seconds)
             if answer is not None or not kind.silence_accepts:
                 self._answered(Question(kind, subject, accept), answer, seconds)
                 return
@@ -271,7 +272,7 @@ class Conversation:
         """Tell whoever vouched for the client that the login is over."""
         release, self.release = self.release, None
         if release is not None:
-            self._let_go(release)
+            let_go(self, release)
 
     @property
     def completing(self) -> bool:
@@ -345,7 +346,7 @@ class Conversation:
             answer = Failed(error)
         seconds = perf_counter() - began
         if seconds > SLOW_SECONDS:
-            self._slow(name, seconds)
+            note_slow(self, name, seconds)
         return answer
 
     def call(self, name: str, arguments: tuple[object, ...]) -> object:
@@ -359,7 +360,7 @@ class Conversation:
             answer = Failed(error)
         seconds = perf_counter() - began
         if seconds > SLOW_SECONDS:
-            self._slow(name, seconds)
+            note_slow(self, name, seconds)
         return answer if answer is None or type(answer) in ANSWERS else self._later(name, answer)
 
     def wait(
@@ -381,30 +382,14 @@ class Conversation:
     def _came(self, call: Call, outcome: object) -> None:
         if call not in self.calls:
             if isinstance(outcome, Authenticated) and outcome.release is not None:
-                self._let_go(outcome.release)
+                let_go(self, outcome.release)
             else:
-                self._note_late(call.name, outcome)
+                note_late(self, call.name, outcome)
             return
         self._forget(call)
         call.done(outcome)
         self._go_on()
         self.host.changed()
-
-    def _note_late(self, name: str, outcome: object) -> None:
-        """Say what became of an answer that nobody waits for any more."""
-        how, what = "answered", "dropped"
-        if isinstance(outcome, Failed):
-            kind = type(outcome.take()).__name__  # not its text, which may quote a password
-            if kind == "CancelledError":
-                return
-            how, what = "failed", kind
-        self.platform.log.info(
-            "{name} {how} too late on {id}: {what}",
-            name=name,
-            how=how,
-            id=self.dialogue.connection.id,
-            what=what,
-        )
 
     def _forget(self, call: Call) -> None:
         call.pending = None  # which knows the call
@@ -470,23 +455,6 @@ class Conversation:
         connection_id = self.dialogue.connection.id
         number = self.platform.incidents.report(name, self.handler.name, error, connection_id)
         return reply_to_incident(kind, number)
-
-    def _slow(self, name: str, seconds: float) -> None:
-        self.platform.log.warn(
-            "{name} of {handler} kept everybody waiting for {seconds:.1f} s on {id}",
-            name=name,
-            handler=self.handler.name,
-            seconds=seconds,
-            id=self.dialogue.connection.id,
-        )
-
-    def _let_go(self, release: Callable[[], object]) -> None:
-        try:
-            release()
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            self.incident(None, "release", error)
 
     def _conclude(self) -> None:
         if not self.over:

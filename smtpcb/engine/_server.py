@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from smtpcb.engine import _replies as replies
+from smtpcb.engine._charging import affords, ending
 from smtpcb.engine._commands import look_closer, show
 from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._ending import finish
@@ -398,12 +399,12 @@ class ServerDialogue:
         """Let a reply leave; a negative one is charged, and may be the last."""
         if self.finished is not None:
             return
-        if reply.code >= 400 and not self._affords(reply, own=own):
+        if reply.code >= 400 and not affords(self, reply, own=own):
             return
         wire = reply.encoded(utf8=True) if utf8 else reply.wire
         (self.out if self.late is None else self.late).append(wire)
         if reply.closes:
-            self.end(self._ending(reply, own=own))
+            self.end(ending(self, reply, own=own))
 
     def penalize(self) -> None:
         """Hold back what is said from now on, until `absolve`."""
@@ -507,22 +508,6 @@ class ServerDialogue:
             return waiting.may_grow
         return waiting.kind is RCPT
 
-    def _affords(self, reply: Reply, *, own: bool) -> bool:
-        """Charge a negative reply; where the budget is used up, 421 takes its place."""
-        budget = self.connection.budget
-        if own and reply.code >= 500:
-            budget.errors += 1
-            free = budget.limits.free_errors
-            if free is not None and budget.errors > free:
-                self.penalize()
-        else:
-            budget.refusals += 1
-        exhausted = budget.exhausted
-        if exhausted is None or reply.closes:
-            return True
-        self.close(replies.exhausted(exhausted), Reason.LIMIT)
-        return False
-
     def _stop_if_idle(self) -> None:
         if (
             self.finished is None
@@ -532,11 +517,3 @@ class ServerDialogue:
             and self.state not in (State.HANDSHAKE, _RESPONSE)
         ):
             self.close(replies.SHUTTING_DOWN, Reason.SHUTDOWN)
-
-    def _ending(self, reply: Reply, *, own: bool) -> Reason:
-        """Return why a reply is the last one."""
-        if self.state is State.OVER:  # a command of the client has led there
-            return Reason.QUIT
-        if reply is replies.DATA_BEHIND_STARTTLS:
-            return Reason.INJECTED
-        return Reason.LIMIT if own else Reason.REFUSED

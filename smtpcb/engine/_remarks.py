@@ -1,0 +1,49 @@
+"""What a conversation says in the log of users' code that was slow, late, or failed at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from smtpcb.engine._verdict import Failed
+
+if TYPE_CHECKING:
+    from smtpcb.engine._conversation import Conversation
+
+
+def note_slow(conversation: Conversation, name: str, seconds: float) -> None:
+    """Name a method that has kept everybody waiting."""
+    conversation.platform.log.warn(
+        "{name} of {handler} kept everybody waiting for {seconds:.1f} s on {id}",
+        name=name,
+        handler=conversation.handler.name,
+        seconds=seconds,
+        id=conversation.dialogue.connection.id,
+    )
+
+
+def note_late(conversation: Conversation, name: str, outcome: object) -> None:
+    """Say what became of an answer that nobody waits for any more."""
+    how, what = "answered", "dropped"
+    if isinstance(outcome, Failed):
+        kind = type(outcome.take()).__name__  # not its text, which may quote a password
+        if kind == "CancelledError":
+            return
+        how, what = "failed", kind
+    conversation.platform.log.info(
+        "{name} {how} too late on {id}: {what}",
+        name=name,
+        how=how,
+        id=conversation.dialogue.connection.id,
+        what=what,
+    )
+
+
+def let_go(conversation: Conversation, release: Callable[[], object]) -> None:
+    """Tell whoever vouched for the client that the login is over."""
+    try:
+        release()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        conversation.incident(None, "release", error)
