@@ -29,8 +29,8 @@ release = installed_version("smtpcb")
 version = release
 
 sys.path.insert(0, str(Path(__file__).parent))
-extensions = ["sphinx.ext.autodoc", "public_face"]
-# A reference to what does not exist fails the build; `public_face.resolve` finds what is meant.
+extensions = ["sphinx.ext.autodoc", "public_face", "references"]
+# A reference to what does not exist fails the build; `references.resolve` finds what is meant.
 nitpicky = True
 exclude_patterns = ["_build", "changes"]
 html_theme = "furo"

@@ -19,34 +19,25 @@ import textwrap
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pytest_twisted import ensureDeferred
 from twisted.application.service import IServiceCollection
-from twisted.cred.credentials import UsernamePassword
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.internet.threads import deferToThread
-from zope.interface.verify import verifyObject
 
-from smtpcb import ISmtpHandlerPlugin, Limits, Settings, SmtpServerFactory, threaded
-from smtpcb.engine import Connection, Driver, Recipient
+from smtpcb import Limits, Settings, SmtpServerFactory, threaded
 from smtpcb.engine._handler import EVENTS
 from smtpcb.handling import check
 from smtpcb.run._options import read_file
-from smtpcb.run._passwords import PasswordFile
 from smtpcb.run.tap import Options
-from smtpcb.server._observers import MessageLog
 from smtpcb.testing._play import Turn, play, turns
 from smtpcb.transcript import TranscriptFolder, TranscriptSettings, load, read
-
-from .certificates import make_authority, make_identity, write_pem, write_pkcs12
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -282,118 +273,6 @@ def test_every_command_line_is_understood(arguments: str, in_folder: Path) -> No
     Options().parseOptions([word for word in shlex.split(arguments) if word != "--check"])
 
 
-@dataclass(frozen=True)
-class Machine:
-    """
-    A machine on which what is shown can be done.
-
-    :ivar folder: stands for its root, and for the current folder.
-    """
-
-    folder: Path
-
-    def on_it(self, text: str) -> str:
-        """Return what is shown as it is done here."""
-        for name in ("/etc/", "/var/", "/run/", "/srv/"):
-            text = re.sub(rf"(?<![\w./-]){name}", f"{self.folder}{name}", text)
-        return text
-
-
-def plugin_source() -> str:
-    """Return the module that adds a handler by name."""
-    (block,) = [b for b in BLOCKS if b.language == "python" and "(IPlugin, " in b.text]
-    return block.text
-
-
-@pytest.fixture
-def machine(
-    in_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> Machine:
-    """Make all that the command lines name: keys, passwords, settings, handlers, folders."""
-    machine = Machine(in_folder)
-    for name in ("etc/smtpcb", "var/lib", "var/log/smtpcb", "run/smtpcb", "srv", "shop"):
-        (in_folder / name).mkdir(parents=True)
-        (in_folder / name).chmod(0o700)
-    own = make_identity(["mx.example.org"], make_authority())
-    for folder in (in_folder, in_folder / "etc/smtpcb"):
-        write_pem(folder / "fullchain.pem", *own.chain)
-        write_pem(folder / "privkey.pem", own.private_key)
-    write_pkcs12(in_folder / "mx.p12", own.private_key, own.certificate, passphrase=b"opens it")
-    (in_folder / "mx.pass").write_text("opens it\n")
-    (in_folder / "inbox.py").write_text(readme_handler())
-    (in_folder / "shop/inbox.py").write_text(readme_handler())
-    package = tmp_path_factory.mktemp("package")  # Twisted keeps a list of plug-ins beside them
-    (package / "twisted/plugins").mkdir(parents=True)
-    (package / "twisted/plugins/sizes.py").write_text(plugin_source())
-    monkeypatch.setenv("PYTHONPATH", f"{package}:{ROOT}")
-    passwords = in_folder / "etc/smtpcb/passwords"
-    passwords.write_text("anne:tim\n")
-    passwords.chmod(0o600)
-    (toml,) = [block for block in BLOCKS if block.language == "toml"]
-    (in_folder / "etc/smtpcb.toml").write_text(machine.on_it(toml.text))
-    # What imports smtpcb, and this folder, but not whatever a run before has left.
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    return machine
-
-
-@pytest.mark.parametrize("arguments", list(command_lines()))
-def test_every_command_line_passes_a_check(arguments: str, machine: Machine) -> None:
-    """What is shown would start, on a machine that has what it names; and nothing is changed."""
-    words = [word for word in shlex.split(machine.on_it(arguments)) if word != "--check"]
-    before = sorted(machine.folder.rglob("*"))
-    twistd = str(Path(sys.executable).parent / "twistd")
-    checked = subprocess.run(
-        [twistd, "-n", "--pidfile=", "smtpcb", *words, "--check"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert checked.returncode == 0, checked.stderr
-    assert checked.stdout.endswith("smtpcb: the settings are good\n")
-    assert sorted(machine.folder.rglob("*")) == before
-
-
-@pytest.mark.parametrize(
-    ("argument", "error"),
-    [
-        ("", ""),
-        (":5000", ""),
-        (":many", "smtpcb: --handler sizes:many: a number of octets is wanted\n"),
-    ],
-)
-def test_a_plug_in_adds_a_name(argument: str, error: str, machine: Machine) -> None:
-    """The module that is shown provides what it says; what it refuses is one line."""
-    names = run(Block("operations.rst", 1, "python", plugin_source()))
-    assert verifyObject(ISmtpHandlerPlugin, names["plugin"])
-    twistd = str(Path(sys.executable).parent / "twistd")
-    checked = subprocess.run(
-        [twistd, "-n", "--pidfile=", "smtpcb", "--handler", f"sizes{argument}", "--check"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert checked.stderr == error
-    assert checked.returncode == bool(error)
-
-
-def test_old_logs_are_removed_as_it_is_shown(machine: Machine) -> None:
-    """The line removes those that are old, and neither the newest nor what is no log."""
-    (line,) = [
-        line
-        for block in BLOCKS
-        if block.language == "sh"
-        for line in block.text.splitlines()
-        if line.startswith("find ")
-    ]
-    folder = machine.folder / "var/log/smtpcb"
-    for name in ("smtp.log", "smtp.log.1", "smtp.log.2", "notes"):
-        (folder / name).write_text("")
-        if name != "smtp.log.1":
-            os.utime(folder / name, (0, 0))
-    subprocess.run(["sh", "-ec", machine.on_it(line)], check=True, timeout=30)
-    assert sorted(path.name for path in folder.iterdir()) == ["notes", "smtp.log", "smtp.log.1"]
-
-
 def operations(language: str, beginning: str) -> Block:
     """Return the block of Operations that begins so."""
     (found,) = [
@@ -404,70 +283,6 @@ def operations(language: str, beginning: str) -> Block:
         and block.text.startswith(beginning)
     ]
     return found
-
-
-def test_the_file_of_passwords_is_one(tmp_path: Path) -> None:
-    """Who stands in the file that is shown may log in, with all that stands behind the colon."""
-    (tmp_path / "passwords").write_text(operations("text", "# who").text)
-    known = PasswordFile(tmp_path / "passwords")
-    for name, password, may in (
-        (b"anne", b"correct horse: battery", True),
-        (b"anne", b"correct horse", False),
-        (b"bob", b"tanstaaftanstaaf", True),
-    ):
-        outcomes: list[object] = []
-        known.requestAvatarId(UsernamePassword(name, password)).addBoth(outcomes.append)
-        assert (outcomes == [name]) is may
-
-
-def test_the_transcript_that_is_shown_can_be_read() -> None:
-    """It is written as transcripts are."""
-    lines = list(read(operations("none", "# smtpcb transcript").text))
-    assert [line.side for line in lines] == list("SCSSSCS*")
-    assert lines[1].octets == b"EHLO client.example.org"
-    assert lines[-1].seconds == 0.009
-
-
-def test_the_lines_of_the_log_are_as_shown() -> None:
-    """A message, a refused recipient and a login are logged in these words."""
-    shown = operations("none", "20").text.splitlines()
-    written: list[str] = []
-    lines: Any = SimpleNamespace(write=written.append)
-    connection = Connection(
-        "20261120T081450.123456Z-4711-1-9f3a2c08",
-        peer_address="192.0.2.7",
-        started=datetime(2026, 11, 20, tzinfo=UTC),
-    )
-    observer = MessageLog(lines)(connection)
-
-    class Inbox:
-        def authenticate(self, credentials: object, connection: object) -> bool:
-            return True
-
-        def rcpt(self, recipient: Recipient, envelope: object) -> object:
-            return recipient.local_part == "bob" or (550, "No such user")
-
-        def message(self, envelope: object) -> None: ...
-
-    driver = Driver(
-        Inbox(),
-        Settings(hostname="mx.example.org", allow_insecure_auth=True),
-        connection,
-        observer=observer,
-    )
-    driver.start()
-    for line in (
-        "EHLO client.example.org",
-        "AUTH PLAIN AGFubmUAdGlt",
-        "MAIL FROM:<anne@example.org>",
-        "RCPT TO:<eve@example.org>",
-        "RCPT TO:<bob@example.org>",
-        "DATA",
-        "x" * 306 + "\r\n\r\n.",
-    ):
-        driver.receive(line.encode() + b"\r\n")
-    as_written = [re.sub(r"[0-9.]+ s,", "0.004 s,", line) for line in written]
-    assert sorted(as_written) == sorted(shown)
 
 
 @pytest.mark.parametrize("block", blocks("toml"))

@@ -35,10 +35,10 @@ class Settings:
     :ivar lenient_addresses: take ``MAIL FROM: <a@b>`` (a blank), ``MAIL FROM:a@b`` (no brackets)
         and domains with an underscore or a dot at the end.
     :ivar allow_insecure_auth: offer passwords outside TLS as well.
-    :ivar require_auth: take mail from clients only that have logged in: MAIL is 530 5.7.0 before
-        (RFC 4954 §6).
-    :ivar require_tls: take nothing outside TLS but what leads to it: NOOP, EHLO, STARTTLS and QUIT;
-        anything else is 530 5.7.0 (RFC 3207 §4).
+    :ivar require_auth: take mail from clients only that have logged in: before, anything but EHLO,
+        HELO, NOOP, RSET, STARTTLS, AUTH and QUIT is 530 5.7.0 (RFC 4954 §6).
+    :ivar require_tls: take nothing outside TLS but what leads to it, which is the same seven;
+        anything else is 530 5.7.0 (RFC 3207 §4).  AUTH wants TLS by itself.
     :ivar extensions: service extensions of your own.
     :ivar limits: how much one client may ask for.
     """
