@@ -62,6 +62,14 @@ def test_what_is_held_back_is_said_before_the_end() -> None:
     assert [line[:3] for line in dialogue.take_output().splitlines()] == [b"500", b"421"]
 
 
+def test_whoever_quits_hears_what_was_held_back() -> None:
+    """A last reply waits for nothing, and overtakes nothing."""
+    dialogue = Server(settings=limited(free_errors=0)).dialogue
+    dialogue.line(b"FOO")
+    dialogue.line(b"QUIT")
+    assert [line[:3] for line in dialogue.take_output().splitlines()] == [b"500", b"221"]
+
+
 def test_a_message_that_was_accepted_pays_for_errors() -> None:
     """Whoever sends mail all day with a mistake now and then is no attacker."""
     server = Server(settings=limited(errors=5))
@@ -254,6 +262,14 @@ def test_a_cr_that_is_cut_off_may_belong_to_a_crlf() -> None:
         server = Server()
         assert server.send(b"NOOP " + b"x" * (octets - 5) + b"\r") == []
         assert server.send(b"\nNOOP\r\n") == [code, "250"]
+
+
+def test_a_lone_lf_does_not_end_a_line_that_is_thrown_away() -> None:
+    """Only CRLF does, wherever the network cuts; no part of it is ever a command (P24)."""
+    server = Server()
+    server.send(b"x" * 20_000)
+    assert server.send(b"\nNOOP") == []
+    assert server.send(b"\r\nNOOP\r\n") == ["500", "250"]
 
 
 def test_ten_thousand_pipelined_commands_are_one_loop() -> None:

@@ -72,6 +72,14 @@ def test_another_command_waits_for_the_recipients() -> None:
     assert server.dialogue.wants is Wants.CONTENT
 
 
+def test_a_command_that_waited_is_read_after_a_no_too() -> None:
+    """Whatever became of the recipient."""
+    handler, server = concurrent()
+    server.send(b"RCPT TO:<a@b>\r\nDATA\r\nNOOP\r\n")
+    handler.last.give(False)
+    assert server.codes == ["550", "503", "250"]
+
+
 def test_what_is_known_at_once_waits_for_what_is_not() -> None:
     """A yes, a no or a mistake behind an open question has its turn."""
     names = iter([None, "later", True, False, None])
