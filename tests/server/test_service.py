@@ -17,9 +17,9 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent
 from zope.interface import implementer
 
+from smtpcb.server._certificates import RELOAD_SECONDS
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._port import DirectPort
-from smtpcb.server._certificates import RELOAD_SECONDS
 from smtpcb.server._service import SmtpService
 from smtpcb.transcript import TranscriptFolder, TranscriptSettings
 from tests.server.client import HELLO, MAIL, Client, Recorder
