@@ -19,9 +19,11 @@ __all__ = [
     "AuthenticationVerdict",
     "Done",
     "IAuthenticator",
+    "IReadyMadeHandler",
     "ISmtpEventHandler",
     "ISmtpHandlerFactory",
     "ISmtpHandlerPlugin",
+    "ISmtpHandlerSetting",
     "Verdict",
 ]
 

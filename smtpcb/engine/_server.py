@@ -316,8 +316,6 @@ class ServerDialogue:
                 self.settle(question, reply)
             else:
                 drain(self, waiting)
-        elif self.finished is not None and question.kind is MESSAGE:
-            self.settle(question, reply)
         if self.stopping:
             self._stop_if_idle()
         self.look_ahead()

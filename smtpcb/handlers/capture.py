@@ -49,7 +49,7 @@ class Capture(Service):
 
     A message in ``new`` has the octets that the client sent, and nothing else.  Its envelope, with
     the recipients that the message does not name (Bcc), is in ``envelopes``, in a file of the
-    same name with ``.json`` behind it: see `smtpcb.handlers._envelope.CapturedEnvelope`.  A mail
+    same name with ``.json`` behind it.  A mail
     reader that moves a message to ``cur`` adds flags to its name, from a colon on; they are not
     in the name of the envelope.
 
@@ -62,7 +62,7 @@ class Capture(Service):
     :param keep: how much of the mail is kept; all of it by default.
     :param make_parent: makes the folder above it, if that is somebody else's business.
     :param owners: who may own what is there, for `check`; by default root and us.
-    :param os_layer: see `store`.
+    :param os_layer: see ``store``.
     """
 
     _log = Logger()
