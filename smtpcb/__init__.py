@@ -43,9 +43,11 @@ if TYPE_CHECKING:
     from smtpcb.interfaces import AuthenticationVerdict as AuthenticationVerdict
     from smtpcb.interfaces import Done as Done
     from smtpcb.interfaces import IAuthenticator as IAuthenticator
+    from smtpcb.interfaces import IReadyMadeHandler as IReadyMadeHandler
     from smtpcb.interfaces import ISmtpEventHandler as ISmtpEventHandler
     from smtpcb.interfaces import ISmtpHandlerFactory as ISmtpHandlerFactory
     from smtpcb.interfaces import ISmtpHandlerPlugin as ISmtpHandlerPlugin
+    from smtpcb.interfaces import ISmtpHandlerSetting as ISmtpHandlerSetting
     from smtpcb.interfaces import Verdict as Verdict
     from smtpcb.server import SmtpServerFactory as SmtpServerFactory
     from smtpcb.server import SmtpService as SmtpService
@@ -87,9 +89,11 @@ _HOMES = {
     "ForwardPath": "smtpcb.smtp",
     "IAuthenticatedUser": "smtpcb.handling",
     "IAuthenticator": "smtpcb.interfaces",
+    "IReadyMadeHandler": "smtpcb.interfaces",
     "ISmtpEventHandler": "smtpcb.interfaces",
     "ISmtpHandlerFactory": "smtpcb.interfaces",
     "ISmtpHandlerPlugin": "smtpcb.interfaces",
+    "ISmtpHandlerSetting": "smtpcb.interfaces",
     "Introduction": "smtpcb.smtp",
     "Limits": "smtpcb.smtp",
     "MailParameters": "smtpcb.smtp",

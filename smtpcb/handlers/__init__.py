@@ -3,5 +3,7 @@
 from smtpcb.handlers import capture
 from smtpcb.interfaces import ISmtpHandlerPlugin
 
+__all__ = ["READY_MADE"]
+
 READY_MADE: tuple[ISmtpHandlerPlugin, ...] = (capture.plugin,)
 """Those that come with smtpcb; a new one is a row here."""

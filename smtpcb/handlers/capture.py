@@ -28,6 +28,8 @@ from smtpcb.interfaces import IReadyMadeHandler, ISmtpHandlerPlugin, ISmtpHandle
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp.sasl import Credentials
 
+__all__ = ["KEEP_OF_STATE", "STOP_SECONDS", "Capture", "CapturePlugin", "Keep"]
+
 STOP_SECONDS = 4.0
 """How long the disk is waited for when all else has ended; whoever waits for us has 5."""
 CLEAR_SECONDS = 3600.0

@@ -184,7 +184,7 @@ OPTIONS: tuple[Option, ...] = (
         "transcripts",
         _path,
         None,
-        "Record every connection below FOLDER (capture does so without being asked).",
+        "Record what is said below FOLDER (capture does so without being asked).",
         "FOLDER",
     ),
     Option("no-transcripts", bool, False, "Record nothing."),

@@ -51,8 +51,8 @@ class Options(usage.Options, AuthOptionMixin):
     supportedInterfaces = (IUsernamePassword,)
     longdesc = (
         "An SMTP server that calls you back.  Without options it listens on 127.0.0.1, ports "
-        "10025 and 10587, with STARTTLS, accepts any login, and keeps every message in a Maildir "
-        "and every connection in a transcript below ./smtpcb-state."
+        "10025 and 10587, with STARTTLS, lets anybody log in, keeps every message in a Maildir, "
+        "and records what clients say in transcripts, below ./smtpcb-state."
     )
 
     optFlags = [[option.name, None, option.help] for option in OPTIONS if option.kind is bool] + [
