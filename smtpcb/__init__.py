@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from smtpcb.interfaces import Verdict as Verdict
     from smtpcb.server import SmtpServerFactory as SmtpServerFactory
     from smtpcb.server import SmtpService as SmtpService
+    from smtpcb.server import serve as serve
     from smtpcb.smtp import Authenticated as Authenticated
     from smtpcb.smtp import BodyType as BodyType
     from smtpcb.smtp import Command as Command
@@ -120,6 +121,7 @@ _HOMES = {
     "Verb": "smtpcb.smtp",
     "Verdict": "smtpcb.interfaces",
     "callbacks": "smtpcb.handling",
+    "serve": "smtpcb.server",
     "threaded": "smtpcb.handling",
 }
 

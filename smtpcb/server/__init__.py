@@ -1,6 +1,7 @@
 """The server on Twisted: protocol, factory, service."""
 
 from smtpcb.server._factory import SmtpServerFactory
+from smtpcb.server._serve import serve
 from smtpcb.server._service import SmtpService
 
-__all__ = ["SmtpServerFactory", "SmtpService"]
+__all__ = ["SmtpServerFactory", "SmtpService", "serve"]

@@ -1,0 +1,51 @@
+"""A server in one call, in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import smtplib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from smtpcb import serve
+
+PROGRAM = """
+import smtpcb
+from twisted.internet import reactor
+
+class Inbox:
+    def message(self, envelope):
+        envelope.content.save("kept.eml")
+
+service = smtpcb.serve(reactor, "tcp:0:interface=127.0.0.1", Inbox)
+print(service.ports[0].getHost().port, flush=True)
+reactor.run()
+"""
+
+
+def test_a_first_program(tmp_path: Path) -> None:
+    """It takes mail, and stops when the reactor does."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+            client.sendmail("a@example.org", "b@example.org", b"Subject: x\r\n\r\ny\r\n")
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    assert (tmp_path / "kept.eml").read_bytes() == b"Subject: x\r\n\r\ny\r\n"
+
+
+def test_a_description_that_means_nothing() -> None:
+    """A mistake is said at once, and nothing is started."""
+    from twisted.internet import reactor
+
+    class Inbox:
+        def message(self, envelope: object) -> None: ...
+
+    with pytest.raises(ValueError, match="nonsense"):
+        serve(reactor, "nonsense:25", Inbox)
