@@ -18,7 +18,9 @@ def serve(
     **options: Any,
 ) -> SmtpService:
     """
-    Take mail from now on, until the reactor stops::
+    Take mail from now on, until the reactor stops.
+
+    For example::
 
         from twisted.internet import reactor
 
@@ -32,7 +34,7 @@ def serve(
     :return: the running service: ``service.ports[0].getHost()``.
     :raises TypeError: something is of another kind.
     :raises ValueError: a description means nothing.
-    :raises CannotListenError: a port cannot be bound, and none is left bound.
+    :raises twisted.internet.error.CannotListenError: a port cannot be bound, and none is left bound.
     """
     factory = SmtpServerFactory(handler, settings, reactor=reactor, **options)
     service = SmtpService(endpoints, factory)
