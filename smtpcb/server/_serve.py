@@ -34,7 +34,8 @@ def serve(
     :return: the running service: ``service.ports[0].getHost()``.
     :raises TypeError: something is of another kind.
     :raises ValueError: a description means nothing.
-    :raises twisted.internet.error.CannotListenError: a port cannot be bound, and none is left bound.
+    :raises twisted.internet.error.CannotListenError: a port cannot be bound, and none is left
+        bound.
     """
     factory = SmtpServerFactory(handler, settings, reactor=reactor, **options)
     service = SmtpService(endpoints, factory)
