@@ -20,7 +20,7 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from smtpcb.smtp._mime import MOST_DEPTH, MOST_PARTS, read_message
@@ -598,8 +598,10 @@ def test_addresses_are_those_of_email(given: list[tuple[str, str, str]]) -> None
         Address(" ".join(name.split()), user, f"{domain}.example") for user, domain, name in given
     ]
     octets = original.as_bytes() + b"\r\n"
-    expected = message_from_bytes(octets, policy=policy.SMTP)["to"].addresses
-    assert [str(a) for a in read(octets)["to"].addresses] == [str(a) for a in expected]
+    expected = [str(a) for a in message_from_bytes(octets, policy=policy.SMTP)["to"].addresses]
+    # A name with a ";" is written so, over a fold, that email itself does not find it again.
+    assume(expected == [str(a) for a in original["To"].addresses])
+    assert [str(a) for a in read(octets)["to"].addresses] == expected
 
 
 @given(st.text("abc äöß\"\\;='*%.", min_size=1, max_size=100), st.binary(max_size=100))
