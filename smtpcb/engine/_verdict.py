@@ -44,6 +44,10 @@ class CannotWaitError(TypeError):
     """What was given as an answer is nothing that can be waited for here; the words are ours."""
 
 
+class NoVerdictError(TypeError):
+    """What ``authenticate`` answered is no verdict; the words are ours, and quote nothing of it."""
+
+
 class TimedOut(Exception):  # noqa: N818 - it is what became of an answer
     """No answer has come in time."""
 
@@ -130,10 +134,13 @@ def reply_of(kind: Kind, accept: Reply, answer: object) -> Reply:
     :raises ValueError: it cannot be the answer to that command.
     """
     if kind is AUTHENTICATE:
-        if answer is None:
-            raise TypeError("authenticate answers True, Authenticated, False or a Reply, not None")
         if isinstance(answer, Authenticated):
             return accept
+        if answer is None or not isinstance(answer, (bool, int, tuple, Reply)):
+            kind_of = "None" if answer is None else type(answer).__name__
+            raise NoVerdictError(
+                f"authenticate answers True, Authenticated, False or a Reply, not {kind_of}"
+            )
     verdict = Reply.from_verdict(answer, kind.refuse)
     if verdict is True:
         return accept
@@ -167,7 +174,8 @@ def _place(error: BaseException) -> tuple[str, int]:
 def _outline(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = "; ".join(f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
-    why = f" ({error})" if isinstance(error, CannotWaitError) else ""
+    # Texts of our own quote nobody.
+    why = f" ({error})" if isinstance(error, (CannotWaitError, NoVerdictError)) else ""
     return f"{type(error).__qualname__}{why} at {where}"
 
 

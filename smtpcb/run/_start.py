@@ -55,7 +55,10 @@ def cannot_listen(error: Exception) -> NoReturn:
         where = f"{error.interface or '*'}:{error.port}"
     else:
         where = str(error.port)
-    give_up(f"cannot listen on {where}: {cause}")
+    privileged = isinstance(error.port, int) and error.port < 1024
+    forbidden = privileged and isinstance(error.socketError, PermissionError)
+    advice = " (ports below 1024 want root, or CAP_NET_BIND_SERVICE)" if forbidden else ""
+    give_up(f"cannot listen on {where}: {cause}{advice}")
 
 
 def give_up(why: str) -> NoReturn:

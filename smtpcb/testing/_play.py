@@ -28,8 +28,11 @@ passes by itself.
 from __future__ import annotations
 
 import difflib
+import os
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -43,6 +46,7 @@ from smtpcb.engine._plain import Driver
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._server import ServerDialogue
 from smtpcb.engine._settings import Settings
+from smtpcb.engine._verdict import Incidents
 from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import Factory, handler_factory
 from smtpcb.handling._logins import authenticator as adapt_authenticator
@@ -132,12 +136,14 @@ def play(
     :param handler: whatever a server takes: a class, to get a new one each time; an object;
         ``callbacks(…)``, ``threaded(…)``, any factory.
     :param settings: how the dialogue is led.
-    :param connection: whose dialogue it is; each time a copy of it.
+    :param connection: whose dialogue it is; each time a copy of it, with the same id.  By default
+        each time another one's.
     :param tls: whether STARTTLS is offered.
     :param authenticator: who may log in, as a server takes it.
     :param clock: for handlers that were given one; a new one by default.
     :return: what came of it the first time, in whole turns.
-    :raises AssertionError: it went otherwise; or otherwise, octet by octet.
+    :raises AssertionError: it went otherwise; or otherwise, octet by octet.  Its ``__cause__`` is
+        what the handler raised, if that is why.
     :raises TypeError: a server would not start with such a handler.
     :raises ValueError: likewise; or the script cannot be read.
     """
@@ -152,7 +158,8 @@ def play(
         played = []
         try:
             for cut in (False, True):
-                copied = replace(connection or Connection("play"), budget=Budget(settings.limits))
+                ours = connection or Connection(_new_id())  # as of two clients, unless it is given
+                copied = replace(ours, budget=Budget(settings.limits))
                 made = factory(copied)
                 understood = _understood(made, settings, tls=tls, login=login)
                 player = _Player(copied, settings, understood, reactor)
@@ -161,6 +168,12 @@ def play(
             reactor.stop()
     _compare_both(*played)
     return played[0]
+
+
+def _new_id() -> str:
+    """Return an id like a server's: handlers name files by it, and scripts need not tell it."""
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%dT%H%M%S.%f}Z-{os.getpid()}-0-{secrets.token_hex(4)}"
 
 
 def _factory(handler: object) -> Factory:
@@ -194,6 +207,19 @@ def _content_of(envelope: Envelope) -> bytes | None:
         return None
 
 
+class _Faults(Incidents):
+    """The incidents of a platform, of which the last one is remembered."""
+
+    def __init__(self, incidents: Incidents) -> None:
+        self._incidents = incidents
+        self.last: BaseException | None = None
+
+    def report(self, method: str, handler: str, error: BaseException, connection_id: str) -> str:
+        """See `Incidents.report`."""
+        self.last = error
+        return self._incidents.report(method, handler, error, connection_id)
+
+
 class _Player:
     """Has the connection: passes on what the client says, and lets time pass."""
 
@@ -201,11 +227,13 @@ class _Player:
         self, connection: Connection, settings: Settings, handler: Handler, reactor: PlayReactor
     ) -> None:
         self._notes = _Notes()
+        platform = TwistedPlatform(reactor)
+        platform.incidents = self._faults = _Faults(platform.incidents)
         self._driver = Driver(
             handler,
             settings,
             connection,
-            platform=TwistedPlatform(reactor),
+            platform=platform,
             observer=self._notes,
             changed=self._advance,
         )
@@ -226,9 +254,13 @@ class _Player:
             self._wait(None)
             self._said = b""
         for number, turn in enumerate(parts):
+            self._faults.last = None
             self._take(turn, cut)
             self._wait([masked(line, self._id) for line in turn.answer])
-            _compare(parts[: number + 1], self._said, self._id, cut)
+            try:
+                _compare(parts[: number + 1], self._said, self._id, cut)
+            except DialogueDiffers as difference:
+                raise difference from self._faults.last
             played.said += self._said
             self._said = b""
         if driver.finished:

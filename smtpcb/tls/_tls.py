@@ -185,6 +185,7 @@ class ServerTls:
         none is welcome, one whose certificate none of these authorities vouches for is not.
     :param alpn: protocols to agree on (RFC 7301), best first.
     :raises IdentityError: `load` raised it, or returned something OpenSSL refuses.
+    :raises TypeError: `load` is no function: identities themselves, say.
     :ivar expires: when the first of all identities expires, in UTC.
     """
 
@@ -199,6 +200,9 @@ class ServerTls:
         client_authorities: Path | None = None,
         alpn: Sequence[bytes] = (),
     ) -> None:
+        if not callable(load):
+            kind = type(load).__name__
+            raise TypeError(f"load is a function that returns the identities, not {kind}")
         self._load = load
         self._minimum = minimum
         self._client_authorities = client_authorities

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -76,14 +77,14 @@ def read(text: str) -> Iterator[Line]:
         yield Line(side, octets, ended, float(seconds) if seconds else None)
 
 
-def load(path: Path) -> TranscriptFile:
+def load(path: str | os.PathLike[str]) -> TranscriptFile:
     """
     Read a file.
 
     :raises ValueError: it is no transcript and no script, or a later version's.
     """
     # Octets that are not UTF-8 become escapes, and so themselves again.
-    text = path.read_bytes().decode("utf-8", "backslashreplace")
+    text = Path(path).read_bytes().decode("utf-8", "backslashreplace")
     fields: dict[str, str] = {}
     first, *others = text.split("\n")
     if first.startswith(_FIRST_LINE):

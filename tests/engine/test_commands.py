@@ -322,6 +322,7 @@ def test_a_verb_of_ones_own_is_answered_by_its_function() -> None:
         C: RCPT TO:<a@b>
         S: 250
         """,
+        connection=Connection("play"),
         settings=Settings(extensions=(TICKETS,)),
     )
     assert played.events.count("XTICKETS") == 3

@@ -388,6 +388,20 @@ def test_asyncio_without_its_loop_is_an_incident_that_names_the_cure(
     assert any("start with twistd --reactor=asyncio" in line for line in log)
 
 
+def test_a_login_without_an_answer_is_told(connect: Connect, log: list[str]) -> None:
+    """A forgotten return is the first mistake that one makes; what was answered is not quoted."""
+    for answer, name in ((None, "None"), ("hunter2", "str"), ({"hunter2": 1}, "dict")):
+
+        class Inbox(Recorder):
+            def authenticate(self, credentials: Any, connection: Any, answer: Any = answer) -> Any:
+                return answer
+
+        client = connect(Inbox())
+        assert client.codes(HELLO + b"AUTH PLAIN AGEAYg==\r\n")[-1] == 451
+        assert any(f"False or a Reply, not {name})" in line for line in log)
+    assert not any("hunter2" in line for line in log)
+
+
 # What never counted.
 
 

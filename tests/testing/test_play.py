@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -479,3 +480,68 @@ def test_a_long_script() -> None:
     """A client may name many recipients at once."""
     patient = Settings(limits=Limits(idle_commands=None))
     play("C: NOOP\n" * 1500 + "S: 250\n" * 1500, settings=patient)
+
+
+# What a newcomer's handler does.
+
+MESSAGE = """
+    C: EHLO client.example.org
+    S: 250 ...
+    C: MAIL FROM:<>
+    S: 250
+    C: RCPT TO:<bob@example.org>
+    S: 250
+    C: DATA
+    S: 354
+    C: Subject: Hello
+    C:
+    C: .
+    S: 250
+"""
+
+
+def test_a_handler_may_name_files_by_the_id(tmp_path: Path) -> None:
+    """As README's does: each time it is another one's, as with a server."""
+
+    class Inbox:
+        def message(self, envelope: Any) -> None:
+            envelope.content.save(tmp_path / f"{envelope.id}.eml")
+
+    play(MESSAGE, Inbox)
+    play(MESSAGE, Inbox)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_what_the_handler_raised_is_the_cause() -> None:
+    """The 451 alone does not tell what to mend."""
+    fault = KeyError("no such user")
+
+    class Faulty:
+        def message(self, envelope: Any) -> None:
+            raise fault
+
+    with pytest.raises(DialogueDiffers, match="451") as raised:
+        play(MESSAGE, Faulty)
+    assert raised.value.__cause__ is fault
+
+
+def test_an_old_fault_is_no_cause() -> None:
+    """It has been answered as it is written."""
+
+    class Faulty:
+        discards_content = True
+
+        def mail(self, envelope: Any) -> None:
+            raise KeyError
+
+    script = """
+        C: EHLO client.example.org
+        S: 250 ...
+        C: MAIL FROM:<>
+        S: 451
+        C: NOOP
+        S: 550
+    """
+    with pytest.raises(DialogueDiffers) as raised:
+        play(script, Faulty)
+    assert raised.value.__cause__ is None

@@ -69,8 +69,9 @@ def endpoints_of(
             try:
                 made.append(serverFromString(opening, full))
             except Exception as error:  # a parser of a plug-in may raise anything
+                meant = f"; did you mean tcp:{description}?" if description.isdecimal() else ""
                 raise ConfigurationError(
-                    f"--{name} {description}: no endpoint: {one_line(error)}"
+                    f"--{name} {description}: no endpoint: {one_line(error)}{meant}"
                 ) from None
     return made
 

@@ -17,6 +17,15 @@ from smtpcb.run._state import State
 from smtpcb.run.build._python import import_handler
 
 
+def _meant(description: str) -> str:
+    """Return what to say of ``inbox.Inbox`` and ``inbox:Inbox``, as other servers have it."""
+    dotted = description.replace(":", ".")
+    parts = dotted.split(".")
+    if len(parts) < 2 or parts[-1] == "py" or not all(part.isidentifier() for part in parts):
+        return ""
+    return f"; did you mean python:{dotted}?"
+
+
 @implementer(IReadyMadeHandler)
 class Undemanding:
     """What we take for granted of a handler that says nothing of itself."""
@@ -47,7 +56,9 @@ def handler_of(configuration: Configuration, state: State) -> object:
     known = _plugins()
     if name not in known:
         names = ", ".join(sorted({*known, "python"}))
-        raise ConfigurationError(f"{where}: no such handler; there are {names}")
+        raise ConfigurationError(
+            f"{where}: no such handler; there are {names}{_meant(description)}"
+        )
     try:
         return known[name].make(argument, state)
     except ValueError as error:

@@ -8,6 +8,7 @@ from typing import Any
 from smtpcb.engine._settings import Settings
 from smtpcb.run._options import Configuration, ConfigurationError
 from smtpcb.run.build._endpoints import is_of_this_machine
+from smtpcb.smtp._limits import Limits
 
 
 def settings_of(configuration: Configuration, wishes: Any) -> Settings:
@@ -15,23 +16,30 @@ def settings_of(configuration: Configuration, wishes: Any) -> Settings:
     Return the settings of the server's dialogues.
 
     :param wishes: of the handler: an `smtpcb.interfaces.IReadyMadeHandler`.
-    :raises ConfigurationError: the name or the banner cannot be said.
+    :raises ConfigurationError: the name or the banner cannot be said, or a limit cannot be kept.
     """
     hostname = configuration["hostname"]
     try:
+        limits = configuration.limits
+    except ValueError as error:  # begins with the name of the limit
+        name, _, fault = str(error).partition(" ")
+        raise ConfigurationError(f"--{name.replace('_', '-')} {fault}") from None
+    try:
         if hostname is None:
             try:
-                return _with_hostname(configuration, wishes, socket.gethostname())
+                return _with_hostname(configuration, wishes, socket.gethostname(), limits)
             except ValueError:
                 hostname = "localhost"  # a machine whose name is no domain
-        return _with_hostname(configuration, wishes, hostname)
+        return _with_hostname(configuration, wishes, hostname, limits)
     except ValueError as error:
         ours = str(error).startswith("hostname")
         where = f"--hostname {hostname}" if ours else "--banner"
         raise ConfigurationError(f"{where}: {error}") from None
 
 
-def _with_hostname(configuration: Configuration, wishes: Any, hostname: str) -> Settings:
+def _with_hostname(
+    configuration: Configuration, wishes: Any, hostname: str, limits: Limits
+) -> Settings:
     def said(key: str, otherwise: Any) -> Any:
         return configuration[key] if key in configuration.given else otherwise
 
@@ -49,5 +57,5 @@ def _with_hostname(configuration: Configuration, wishes: Any, hostname: str) -> 
         allow_insecure_auth=said("allow_insecure_auth", harmless),
         require_auth=configuration["require_auth"],
         require_tls=configuration["require_tls"],
-        limits=configuration.limits,
+        limits=limits,
     )
