@@ -8,6 +8,7 @@ from typing import Any
 from smtpcb.engine._settings import Settings
 from smtpcb.run._options import Configuration, ConfigurationError
 from smtpcb.run.build._endpoints import is_of_this_machine
+from smtpcb.smtp._text import printable
 
 
 def settings_of(configuration: Configuration, wishes: Any) -> Settings:
@@ -15,7 +16,7 @@ def settings_of(configuration: Configuration, wishes: Any) -> Settings:
     Return the settings of the server's dialogues.
 
     :param wishes: of the handler: an `smtpcb.interfaces.IReadyMadeHandler`.
-    :raises ConfigurationError: the name or the banner cannot be said.
+    :raises ConfigurationError: the name or the banner cannot be said, or a limit is none.
     """
     hostname = configuration["hostname"]
     try:
@@ -26,8 +27,9 @@ def settings_of(configuration: Configuration, wishes: Any) -> Settings:
                 hostname = "localhost"  # a machine whose name is no domain
         return _with_hostname(configuration, wishes, hostname)
     except ValueError as error:
-        ours = str(error).startswith("hostname")
-        where = f"--hostname {hostname}" if ours else "--banner"
+        # The sentence begins with the name of what is wrong, which the option has as well.
+        option = "--" + str(error).partition(" ")[0].replace("_", "-")
+        where = f"{option} {printable(hostname)}" if option == "--hostname" else option
         raise ConfigurationError(f"{where}: {error}") from None
 
 
