@@ -32,6 +32,11 @@ _CHUNK = re.compile(
 )
 
 
+def is_bdat(start: bytes) -> bool:
+    """Tell whether the beginning of a line is that of BDAT, or was meant to be."""
+    return start.lstrip(b" \t")[:4].upper() == b"BDAT"
+
+
 def bdat(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """Take a chunk."""
     match = _CHUNK.match(argument)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from smtpcb.engine import _questions as questions
 from smtpcb.engine import _replies as replies
-from smtpcb.engine._chunking import bdat, refuse_bdat, spoil
+from smtpcb.engine._chunking import bdat, is_bdat, refuse_bdat, spoil
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.engine._login import auth
 from smtpcb.engine._reason import Reason
@@ -321,7 +321,9 @@ def look_closer(dialogue: ServerDialogue, line: bytes) -> tuple[Row | None, byte
     row = dialogue.offer.commands.get(word)
     limits = dialogue.offer.settings.limits
     if row is None:
-        dialogue.reply(unknown(line))
+        reply = unknown(line)
+        # How many octets follow cannot be known, and they must not be run as commands.
+        dialogue.reply(reply.closing() if is_bdat(line) else reply)
     elif row.verb is Verb.AUTH:
         if len(line) + 2 <= limits.auth_octets:
             return row, word, rest

@@ -25,7 +25,7 @@ def finish(dialogue: ServerDialogue, intake: Intake) -> None:
     if intake.last and refusal is None and not intake.completed:
         intake.completed = True
         newlines = intake.newlines
-        if isinstance(newlines, NewlineRepair) and newlines.repaired:
+        if isinstance(newlines, NewlineRepair) and newlines.found:
             dialogue.note(NEWLINES_REPAIRED)
         assert dialogue.envelope is not None
         dialogue.owner.complete(dialogue.envelope)

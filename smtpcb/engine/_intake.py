@@ -60,6 +60,11 @@ class Intake:
         self.ended = False
         self.completed = False
 
+    @property
+    def lone_newlines(self) -> bool:
+        """Whether a CR or LF alone has come in; behind BDAT that is as good as any octet."""
+        return self.newlines is not None and self.newlines.found
+
     def take(self, dialogue: ServerDialogue, data: bytes) -> None:
         """Count some octets, check them, and pass on what is wanted."""
         self.octets += len(data)

@@ -71,7 +71,7 @@ def respond(dialogue: ServerDialogue, line: bytes) -> Reply | None:
     login = dialogue.login
     assert login is not None
     give_up(dialogue)
-    if line == b"*":
+    if line.rstrip(b" \t") == b"*":
         return replies.AUTH_CANCELLED
     if len(line) + 2 > dialogue.offer.settings.limits.auth_octets:
         return replies.AUTH_TOO_LONG

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,10 @@ def note_late(conversation: Conversation, name: str, outcome: object) -> None:
 def let_go(conversation: Conversation, release: Callable[[], object]) -> None:
     """Tell whoever vouched for the client that the login is over."""
     try:
-        release()
+        answer = release()
+        if inspect.iscoroutine(answer):
+            answer.close()
+            raise TypeError("release is async def, so that calling it does nothing")
     except KeyboardInterrupt:
         raise
     except BaseException as error:

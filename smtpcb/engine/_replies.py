@@ -101,6 +101,9 @@ TOO_MANY_CONNECTIONS = Reply(421, "Too many connections, try again later", statu
 TIMED_OUT = Reply(421, "Timed out waiting for you", status="4.4.2")
 TIMED_OUT_BY_LF = Reply(421, "Timed out: lines end in CRLF, not in LF", status="4.4.2")
 TOO_SLOW = Reply(421, "Message comes too slowly", status="4.4.2")
+TOO_SLOW_BY_LF = Reply(
+    421, "No end of the message: lines end in CRLF, the last too", status="4.4.2"
+)
 SESSION_TOO_LONG = Reply(421, "Session too long", status="4.4.2")
 SHUTTING_DOWN = Reply(421, "Service shutting down", status="4.3.2")
 
@@ -112,6 +115,15 @@ def timed_out(*, lone_lf: bool) -> Reply:
     :param lone_lf: it has said something, in lines that end in LF alone.
     """
     return TIMED_OUT_BY_LF if lone_lf else TIMED_OUT
+
+
+def too_slow(*, lone_lf: bool) -> Reply:
+    """
+    Return the end of a session in which a message has not come in time.
+
+    :param lone_lf: a CR or LF stands alone in it: its end may have come in that form.
+    """
+    return TOO_SLOW_BY_LF if lone_lf else TOO_SLOW
 
 
 def exhausted(what: str) -> Reply:

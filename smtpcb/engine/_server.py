@@ -6,6 +6,7 @@ from typing import Protocol
 
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._charging import affords, ending
+from smtpcb.engine._chunking import is_bdat
 from smtpcb.engine._commands import look_closer, show
 from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._ending import finish
@@ -225,7 +226,7 @@ class ServerDialogue:
             self.connection.budget.logins += 1
             give_up(self)
             reply = replies.AUTH_TOO_LONG if reply is replies.LINE_TOO_LONG else reply
-        elif start[:4].upper() == b"BDAT":
+        elif is_bdat(start):
             # How many octets follow is lost with the line, and they must not be run as commands.
             reply = reply.closing()
         self.reply(reply)

@@ -78,7 +78,7 @@ class SmtpServerFactory(Doorway):
     :param spool_folder: where the rest goes; the system's temporary folder by default.
     :param worker: number of this process among several that serve the same ports.
     :raises TypeError: the handler, the authenticator or a setting is none.
-    :raises ValueError: the handler says of itself what cannot be.
+    :raises ValueError: the handler says of itself what cannot be, or a number is below 0.
     """
 
     def __init__(
@@ -110,7 +110,9 @@ class SmtpServerFactory(Doorway):
         for observer in observers:
             if not callable(observer):
                 raise TypeError(f"an observer is made by a callable; {_kind(observer)} is none")
-        _require(memory_octets, int, "memory_octets")
+        _require_number(memory_octets, "memory_octets")
+        _require_number(worker, "worker")
+        _require(log_messages, bool, "log_messages")
         if spool_folder is not None:
             _require(spool_folder, Path, "spool_folder")
         self.reactor = reactor
@@ -309,6 +311,13 @@ class TurnedAway(Protocol):
 def _require(value: object, kind: type, name: str) -> None:
     if not isinstance(value, kind):
         raise TypeError(f"{name} is a {kind.__name__}, not {_kind(value)}")
+
+
+def _require_number(value: object, name: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} is a number, not {_kind(value)}")
+    if value < 0:
+        raise ValueError(f"{name} is at least 0, not {value}")
 
 
 def _kind(value: object) -> str:

@@ -49,14 +49,7 @@ class Waiting(Pending):
 
     def cancel(self) -> None:
         """See `Pending.cancel`."""
-        try:
-            self._deferred.cancel()
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a canceller is users' code as well
-            # Not with its text, which may quote a password.
-            kind = type(error).__qualname__
-            _log.error("cancelling an answer failed: {kind}", kind=kind)
+        _cancel(self._deferred)
 
     # Both return what another event gets for which the handler has given the same Deferred.
 
@@ -79,6 +72,17 @@ class Waiting(Pending):
 
 # Twisted's, whose methods are those of `Log` but for how they are declared.
 _log: Any = Logger(namespace="smtpcb.handler")
+
+
+def _cancel(deferred: Deferred[Any]) -> None:
+    try:
+        deferred.cancel()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a canceller is users' code as well
+        # Not with its text, which may quote a password.
+        kind = type(error).__qualname__
+        _log.error("cancelling an answer failed: {kind}", kind=kind)
 
 
 class TwistedPlatform:
@@ -231,7 +235,11 @@ def _task(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
 
 
 async def _bridge(coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> object:
-    return await _steps(coroutine, loop)
+    try:
+        return await _steps(coroutine, loop)
+    except SystemExit as error:
+        # Out of a task it would end the loop, and everybody's server with it.
+        return Failed(error)
 
 
 @types.coroutine
@@ -275,7 +283,7 @@ def _fired(deferred: Deferred[Any], loop: asyncio.AbstractEventLoop) -> asyncio.
 
     def done(future: asyncio.Future[Any]) -> None:
         if future.cancelled():
-            deferred.cancel()
+            _cancel(deferred)
 
     deferred.addBoth(fired)
     future.add_done_callback(done)

@@ -609,7 +609,9 @@ class SmtpServerProtocol(LineReceiver):
         elif what is _CONTENT:
             pace = self._pace_of(now)
             if pace.is_too_slow(self._octets):
-                self._close(replies.TOO_SLOW)
+                intake = conversation.dialogue.intake
+                lone_lf = intake is not None and intake.lone_newlines
+                self._close(replies.too_slow(lone_lf=lone_lf))
         else:
             lone_lf = self._discarded is not None or has_lone_lf(self._buffer)
             self._close(replies.timed_out(lone_lf=lone_lf))

@@ -38,7 +38,7 @@ class SmtpService(Service):
     :param factory: of all connections, over all endpoints.  Several services may share it.
     :param direct: send each reply at once, where the endpoint is one of TCP.
     :raises TypeError: something is no endpoint, or no factory.
-    :raises ValueError: a description means nothing.
+    :raises ValueError: a description means nothing, or there is no endpoint at all.
     :ivar ports: what is bound, in the order of the endpoints: ``service.ports[0].getHost()``.
     """
 
@@ -56,6 +56,8 @@ class SmtpService(Service):
             _endpoint(one, factory.reactor, direct=direct)
             for one in (endpoints if several else [endpoints])  # type: ignore[union-attr]
         ]
+        if not self._endpoints:
+            raise ValueError("endpoints is empty: a service that listens nowhere")
         self.factory = factory
         #: The connections of this service.
         self.doorway = Doorway(factory)

@@ -259,6 +259,8 @@ def _loosely(match: re.Match[str]) -> tuple[str, str, tuple[Leniency, ...]]:
     if local_part[0] != '"' and not _DOT_STRING.fullmatch(local_part):
         used.append(Leniency.DOTS)
     if domain is None:
+        if local_part == '""':
+            raise AddressError("A path is <local-part@domain>")  # nobody, and no bounce either
         used.append(Leniency.NO_DOMAIN)
         domain = ""
     elif domain[0] != "[":

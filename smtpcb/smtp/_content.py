@@ -86,6 +86,11 @@ class NewlineCheck:
         self._cr = False
         self._passes = True
 
+    @property
+    def found(self) -> bool:
+        """Whether there has been a bare one."""
+        return not self._passes
+
     def passes(self, octets: bytes) -> bool:
         """
         Take the next octets.
@@ -117,7 +122,7 @@ class NewlineRepair:
         self._decoder = io.IncrementalNewlineDecoder(None, True)
 
     @property
-    def repaired(self) -> bool:
+    def found(self) -> bool:
         """Whether there has been a bare one."""
         return self._decoder.newlines not in (None, "\r\n")
 

@@ -47,7 +47,7 @@ _MECHANISM = re.compile(
 # Words before a secret, if anything follows them.
 _LOGIN = re.compile(
     rb"(?<![a-z])(?:AUTH(?:ENTICATE|ENTICATION|ORIZATION|INFO)?+|LOGIN|USER(?:NAME)?+|APOP|BASIC"
-    rb"|PASS(?:WORDS?+|WD|PHRASE|CODE)?+|PWD|SECRET|TOKEN|BEARER|PLAIN|CRAM-MD5|X?OAUTH(?:2|BEARER)?+)"
+    rb"|PASS(?:WORDS?+|WD|PHRASE|CODE)?+|PWD?+|CREDENTIALS?+|SECRET|TOKEN|BEARER|PLAIN|CRAM-MD5|X?OAUTH(?:2|BEARER)?+)"
     rb"[^A-Za-z0-9@._+-]++[A-Za-z0-9@._+-]",
     re.IGNORECASE,
 )
@@ -57,6 +57,8 @@ _NO_LETTERS = bytes(octet for octet in range(256) if octet not in _LETTERS)
 _SPLIT_AUTH = re.compile(
     rb"AUTH(?:PLAIN|LOGIN|CRAM|DIGEST|SCRAM|XOAUTH|OAUTH|EXTERNAL|NTLM|GSSAPI)", re.IGNORECASE
 )
+# Name and password within a URL (RFC 3986 §3.2.1).
+_USER_INFORMATION = re.compile(rb"://[^\s/@:]*+:[^\s/@]++@")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{8,}+")
 _CONTROL_BUT_NUL = re.compile(rb"[\x01-\x1f\x7f]")
 
@@ -133,6 +135,7 @@ def _suspicious(argument: bytes) -> bool:
     rest = _ADDRESSES.sub(b"", argument)
     return (
         _LOGIN.search(rest) is not None
+        or _USER_INFORMATION.search(rest) is not None
         or _SPLIT_AUTH.search(rest.translate(None, _NO_LETTERS)) is not None
         or any(_is_plain(match[0]) for match in _BASE64.finditer(rest))
     )

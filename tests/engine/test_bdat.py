@@ -267,7 +267,7 @@ def test_an_unreadable_bdat_out_of_sequence_is_drained_too(rest: bytes, code: st
 
 def test_a_bdat_line_that_nobody_kept_ends_the_session() -> None:
     """How many octets follow is lost with it, and they must not be run as commands (P36)."""
-    for line in (b"bdat 6" + b" " * 13000, b"BDAT 6\nLAST"):
+    for line in (b"bdat 6" + b" " * 13000, b"BDAT 6\nLAST", b" \tBDAT 6\nLAST"):
         server = Server(handler := Everything())
         server.send(TO_RCPT + b"BDAT 5\r\none\r\n")
         said = server.send(line + b"\r\nNOOP\r\nBDAT 7 LAST\r\nthree\r\n")
@@ -275,3 +275,16 @@ def test_a_bdat_line_that_nobody_kept_ends_the_session() -> None:
         assert server.driver.finished
         assert handler.messages == 0
         assert handler.aborted_for == [Reason.LIMIT]
+
+
+@pytest.mark.parametrize(
+    "line", [b"BDAT\t6 LAST", b"bdat6 LAST", b" BDAT 6 LAST", b"\tBDAT\t6", b"BDAT=6", b"BDAT\x006"]
+)
+def test_what_was_meant_as_bdat_ends_the_session(line: bytes) -> None:
+    """No command, but octets follow it: whoever wrote the mail must not write commands (P36)."""
+    for begin in (b"EHLO x\r\n", TO_RCPT):
+        server = Server(handler := Everything())
+        server.send(begin)
+        assert server.send(line + b"\r\nRSET\r\nNOOP\r\n") == ["500"]
+        assert server.driver.finished
+        assert handler.messages == 0

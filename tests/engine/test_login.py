@@ -75,6 +75,7 @@ def test_a_client_logs_in(script: str) -> None:
         ("C: AUTH PLAIN =\nS: 501 5.5.2 Malformed", "an empty initial response is no response"),
         ("C: AUTH PLAIN\nS: 334 \nC: *\nS: 501 5.7.0", "it was cancelled"),
         ("C: AUTH LOGIN\nS: 334\nC: *\nS: 501 5.7.0", "an asterisk is no name"),
+        ("C: AUTH PLAIN\nS: 334 \nC: *\\x20\\x09\nS: 501 5.7.0", "blanks behind it mean nothing"),
         ("C: AUTH PLAIN *\nS: 501 5.5.2 Not base64", "nothing can be cancelled yet"),
         ("C: AUTH PLAIN !!!\nS: 501 5.5.2 Not base64", "it is not base64"),
         ("C: AUTH PLAIN\nS: 334 \nC: MAIL FROM:<>\nS: 501 5.5.2", "a command is no response"),

@@ -87,6 +87,17 @@ class Inbox:
         await asyncio.sleep(0)
         raise ArithmeticError
 
+    async def leaving(self) -> None:
+        await asyncio.sleep(0)
+        sys.exit(3)
+
+    async def leaving_when_cancelled(self) -> Any:
+        try:
+            async with asyncio.timeout(0.001):
+                await Deferred(lambda _: sys.exit(3))
+        except TimeoutError:
+            return 450, "Cancelled"
+
     async def odd(self) -> None:
         class Odd:
             def __await__(self) -> Any:
@@ -129,6 +140,7 @@ async def talk(port: int, inbox: Inbox) -> None:
     for name in (
         *("at_once", "sleep", "timeout", "deferred", "failed_deferred", "deferred_in_time"),
         *("together", "group", "refused", "fault", "odd", "late"),
+        *("leaving", "leaving_when_cancelled"),
     ):
         print(name, await say(f"RCPT TO:<{name}@example.org>"))
     await say("DATA")

@@ -22,6 +22,8 @@ refused 553 5.1.3 No
 fault 451 4.3.0 Local error
 odd 451 4.3.0 Local error
 late 451 4.3.0 Local error
+leaving 451 4.3.0 Local error
+leaving_when_cancelled 450 4.2.0 Cancelled
 DATA 250 2.0.0 6 octets
 cancelled twice
 """

@@ -34,8 +34,11 @@ from tests.server.client import Client, Recorder, Secure
         ({"observers": [42]}, "an observer is made by a callable; int is none"),
         ({"observers": [None]}, "an observer is made by a callable; NoneType is none"),
         ({"observers": "several"}, "an observer is made by a callable; str is none"),
-        ({"memory_octets": "1M"}, "memory_octets is a int, not str"),
-        ({"memory_octets": 1.5}, "memory_octets is a int, not float"),
+        ({"memory_octets": "1M"}, "memory_octets is a number, not str"),
+        ({"memory_octets": 1.5}, "memory_octets is a number, not float"),
+        ({"memory_octets": True}, "memory_octets is a number, not bool"),
+        ({"worker": "a"}, "worker is a number, not str"),
+        ({"log_messages": "no"}, "log_messages is a bool, not str"),
         ({"spool_folder": "/var/spool"}, "spool_folder is a Path, not str|Path, not str"),
         ({"authenticator": object()}, "authenticat"),
         ({"authenticator": "anne:secret"}, "authenticat"),
@@ -45,6 +48,14 @@ def test_what_is_none_is_refused_with_a_sentence(wrong: dict[str, Any], sentence
     """A program does not start, and says why."""
     options: dict[str, Any] = {"reactor": Clock(), **wrong}
     with pytest.raises(TypeError, match=sentence):
+        SmtpServerFactory(Recorder(), **options)
+
+
+@pytest.mark.parametrize("name", ["memory_octets", "worker"])
+def test_a_number_below_nought_is_refused(name: str) -> None:
+    """It is a mistake, and would mean something else than was thought."""
+    options: dict[str, Any] = {"reactor": Clock(), name: -1}
+    with pytest.raises(ValueError, match=f"{name} is at least 0, not -1"):
         SmtpServerFactory(Recorder(), **options)
 
 

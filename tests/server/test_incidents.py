@@ -222,6 +222,23 @@ def test_a_release_that_exits_gives_the_place_back(connect: Connect, log: list[s
     assert any("release of " in line and "Login failed" in line for line in log)
 
 
+def test_a_release_that_is_never_run_is_a_fault(connect: Connect, log: list[str]) -> None:
+    """As ``async def`` it would do nothing, and nobody would know."""
+
+    async def release() -> None:
+        """Nobody awaits this."""
+
+    class Login(Recorder):
+        def authenticate(self, credentials: Any, connection: Any) -> Authenticated:
+            return Authenticated("anne", release)
+
+    client = connect(Login())
+    assert client.codes(HELLO + b"AUTH PLAIN AGEAYg==\r\n")[-1] == 235
+    client.leave()
+    assert places(client) == 0
+    assert any("release is async def" in line for line in log)
+
+
 @pytest.mark.parametrize("how", ["leaves", "time", "stop"])
 def test_a_canceller_that_exits_gives_the_place_back(
     how: str, connect: Connect, log: list[str]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 from twisted.internet.defer import Deferred
 
+from smtpcb.engine import Settings
 from smtpcb.smtp import Limits
 from tests.server.client import HELLO, MAIL, RCPT, Client, Recorder, pieces
 
@@ -133,3 +135,19 @@ def test_a_session_has_an_end_whatever_is_sent(connect: Connect) -> None:
         assert client.codes(b"NOOP\r\n") == [250]
     client.clock.advance(100)
     assert client.codes() == [421]
+
+
+@pytest.mark.parametrize("how", ["refuse", "normalize"])
+@pytest.mark.parametrize("sent", [b"Subject: x\n\nhi\n.\n", b"hi\r\n.\n", b"hi\n.\r\n", b"."])
+def test_a_message_whose_end_never_comes_says_what_may_be_wrong(
+    sent: bytes, how: Literal["refuse", "normalize"], connect: Connect
+) -> None:
+    """Its sender has ended it, in LF: it waits for us, and we for the CRLF (RFC 5321 §4.1.1.4)."""
+    client = connect(Recorder(), settings=Settings(bare_newline=how))
+    client.send(HELLO + MAIL + RCPT + b"DATA\r\n")
+    assert client.send(sent) == []
+    for _ in range(400):
+        client.clock.advance(1)
+    why = "No end of the message: lines end in CRLF, the last too"
+    said = why if b"\n" in sent else "Message comes too slowly"
+    assert client.replies() == [f"421 4.4.2 {said}"]

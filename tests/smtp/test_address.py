@@ -168,6 +168,15 @@ def test_forms_that_clients_get_wrong_can_be_taken(
         assert Leniency.DOTS not in again.leniencies  # it is quoted
 
 
+@pytest.mark.parametrize("text", ['<"">', '""', ' < "" >', '<"" > X'])
+def test_an_empty_local_part_alone_is_nobody(text: str) -> None:
+    """It would be taken for the ``<>`` of a bounce, which is written otherwise."""
+    for read in (read_forward_path, read_reverse_path):
+        for lenient in (False, True):
+            with pytest.raises(AddressError):
+                read(text, lenient=lenient)
+
+
 def test_a_null_path_with_a_blank_in_it_can_be_taken() -> None:
     """It is meant as ``<>``; as a recipient it is nobody even so."""
     found = read_reverse_path("< > X", lenient=True)

@@ -119,7 +119,7 @@ def test_a_bare_cr_or_lf_can_be_made_a_crlf(octets: bytes, cuts: list[int]) -> N
     repaired = b"".join(repair.repair(part) for part in pieces(octets, cuts))
     assert repaired == re.sub(rb"\r\n|\r|\n", b"\r\n", octets)
     # And it is known whether there was one.
-    assert repair.repaired is (octets != repaired)
+    assert repair.found is (octets != repaired)
 
 
 @pytest.mark.parametrize("unit", [b".", b"\r\n", b"\r\n.a", b"\r", b"\0", b"\r\n..", b"\r\n.\r"])

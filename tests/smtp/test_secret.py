@@ -158,6 +158,10 @@ STRAY = [
     b"VRFY anne PASS " + SECRET,
     b"NOOP Bearer " + SECRET,
     b"EXPN pwd=" + SECRET,
+    b"NOOP PW " + SECRET,
+    b"HELP credentials: anne/" + SECRET,
+    b"BURL imap://anne:" + SECRET + b"@example.org/",
+    b"CONNECT http://:" + SECRET + b"@example.org:25 HTTP/1.1",
     # no verb at all: an answer to a challenge that never came
     ENCODED,
     b" " + ENCODED,

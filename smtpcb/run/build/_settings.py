@@ -8,7 +8,7 @@ from typing import Any
 from smtpcb.engine._settings import Settings
 from smtpcb.run._options import Configuration, ConfigurationError
 from smtpcb.run.build._endpoints import is_of_this_machine
-from smtpcb.smtp._limits import Limits
+from smtpcb.smtp._text import printable
 
 
 def settings_of(configuration: Configuration, wishes: Any) -> Settings:
@@ -16,30 +16,24 @@ def settings_of(configuration: Configuration, wishes: Any) -> Settings:
     Return the settings of the server's dialogues.
 
     :param wishes: of the handler: an `smtpcb.interfaces.IReadyMadeHandler`.
-    :raises ConfigurationError: the name or the banner cannot be said, or a limit cannot be kept.
+    :raises ConfigurationError: the name or the banner cannot be said, or a limit is none.
     """
     hostname = configuration["hostname"]
     try:
-        limits = configuration.limits
-    except ValueError as error:  # begins with the name of the limit
-        name, _, fault = str(error).partition(" ")
-        raise ConfigurationError(f"--{name.replace('_', '-')} {fault}") from None
-    try:
         if hostname is None:
             try:
-                return _with_hostname(configuration, wishes, socket.gethostname(), limits)
+                return _with_hostname(configuration, wishes, socket.gethostname())
             except ValueError:
                 hostname = "localhost"  # a machine whose name is no domain
-        return _with_hostname(configuration, wishes, hostname, limits)
+        return _with_hostname(configuration, wishes, hostname)
     except ValueError as error:
-        ours = str(error).startswith("hostname")
-        where = f"--hostname {hostname}" if ours else "--banner"
+        # The sentence begins with the name of what is wrong, which the option has as well.
+        option = "--" + str(error).partition(" ")[0].replace("_", "-")
+        where = f"{option} {printable(hostname)}" if option == "--hostname" else option
         raise ConfigurationError(f"{where}: {error}") from None
 
 
-def _with_hostname(
-    configuration: Configuration, wishes: Any, hostname: str, limits: Limits
-) -> Settings:
+def _with_hostname(configuration: Configuration, wishes: Any, hostname: str) -> Settings:
     def said(key: str, otherwise: Any) -> Any:
         return configuration[key] if key in configuration.given else otherwise
 
@@ -57,5 +51,5 @@ def _with_hostname(
         allow_insecure_auth=said("allow_insecure_auth", harmless),
         require_auth=configuration["require_auth"],
         require_tls=configuration["require_tls"],
-        limits=limits,
+        limits=configuration.limits,
     )
