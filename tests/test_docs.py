@@ -366,7 +366,7 @@ def test_the_inbox_of_readme_and_the_first_message(
     with smtplib.SMTP("127.0.0.1", port) as client:
         with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
             client.sendmail("anne@example.org", "bob@example.com", "Subject: no")
-        assert refused.value.recipients["bob@example.com"] == (550, b"5.1.1 No relaying")
+        assert refused.value.recipients["bob@example.com"] == (550, b"5.7.1 No relaying")
 
 
 def test_a_handler_may_use_asyncio(twistd: Callable[..., int], in_folder: Path) -> None:

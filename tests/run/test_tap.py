@@ -120,8 +120,10 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--handler", "nope"), "--handler nope: no such handler; there are capture, python"),
     (("--handler", "inbox.Inbox"), "capture, python; did you mean python:inbox.Inbox?"),
     (("--handler", "inbox:Inbox"), "capture, python; did you mean python:inbox.Inbox?"),
-    (("--recipients", "0"), "--recipients is at least 1, not 0"),
-    (("--content-octets-per-second", "0"), "--content-octets-per-second is more than 0"),
+    (
+        ("--content-octets-per-second", "0"),
+        "--content-octets-per-second: content_octets_per_second is",
+    ),
     (("--listen", "10025"), "Unknown endpoint type: '10025'; did you mean tcp:10025?"),
     (("--handler", "python:x"), "python:x: MODULE.NAME is wanted, such as python:inbox.Inbox"),
     (("--handler", "python:handler_none.X"), "cannot import handler_none: ModuleNotFoundError: "),

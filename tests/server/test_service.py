@@ -100,9 +100,15 @@ def test_ports_are_bound_before_privileges_are_dropped() -> None:
 def test_one_endpoint_needs_no_list() -> None:
     """A service of one port is given that."""
     endpoint = opening()
-    service = SmtpService(endpoint, make().factory)
+    service = SmtpService(endpoint, make(opening()).factory)
     service.startService()
     assert service.ports == [endpoint.port]
+
+
+def test_a_service_that_listens_nowhere_is_a_mistake() -> None:
+    """It would start, and look as if it served."""
+    with pytest.raises(ValueError, match="endpoints is empty"):
+        SmtpService([], make(opening()).factory)
 
 
 @pytest.mark.parametrize("method", ["privilegedStartService", "startService"])
