@@ -199,9 +199,11 @@ class Conversation:
     def aborted(self, reason: Reason, envelope: Envelope, reply: Reply | None) -> None:
         """Forget the content, and tell the handler."""
         self.forget_content()
-        if self.observer is not None:
-            self.observer.aborted(reason, envelope, reply)
-        self._tell("aborted", (reason, envelope))
+        try:
+            if self.observer is not None:
+                self.observer.aborted(reason, envelope, reply)
+        finally:  # whatever an observer does, the handler is told
+            self._tell("aborted", (reason, envelope))
 
     def ended(self, *, keep: bool) -> None:
         """

@@ -304,6 +304,23 @@ def test_an_observer_that_fails_gives_the_place_back(
     assert failures
 
 
+def test_a_handler_hears_the_end_that_an_observer_fails_at(
+    connect: Connect, failures: list[LogEvent]
+) -> None:
+    """Each accepted `mail` is followed by one `message` or one `aborted` (P42)."""
+
+    class Watching(EngineObserver):
+        def aborted(self, *_: object) -> None:
+            raise LookupError
+
+    client = connect(handler := Recorder(), observers=[lambda _: Watching()])
+    client.send(HELLO + MAIL + b"RSET\r\n")
+    client.leave()
+    assert len(handler.said("aborted")) == 1
+    assert len(handler.said("disconnected")) == 1
+    assert failures
+
+
 @pytest.mark.parametrize("method", ["connected", "rcpt", "message", "aborted", "disconnected"])
 def test_a_handler_that_exits_gives_the_place_back(
     method: str, connect: Connect, log: list[str]
