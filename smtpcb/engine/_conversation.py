@@ -389,9 +389,10 @@ class Conversation:
                 note_late(self, call.name, outcome)
             return
         self._forget(call)
+        host = self.host  # of which a handler that stops the server from in here makes us part
         call.done(outcome)
         self._go_on()
-        self.host.changed()
+        host.changed()
 
     def _forget(self, call: Call) -> None:
         call.pending = None  # which knows the call

@@ -322,6 +322,30 @@ async def test_one_that_has_gone_altogether_keeps_its_message(how: str, listen: 
 
 @pytest.mark.parametrize("how", ["clear", "starttls", "implicit"])
 @pytest_twisted.ensureDeferred
+async def test_a_handler_may_cut_the_service_from_within(
+    how: str, listen: Open, clean_reactor: list[Any]
+) -> None:
+    """The last thing it is told may be the last there is."""
+    handler = Slow()
+    listening = listen(handler)
+    told = handler.disconnected
+
+    def disconnected(reason: Any, connection: Any) -> None:
+        listening.service.cut()
+        told(reason, connection)
+
+    handler.disconnected = disconnected  # type: ignore[method-assign]
+    peer = await connected(listening, how)
+    await peer.until(b"354 ", MAIL + RCPT + b"DATA\r\n")
+    peer.socket.send(b"A: b\r\n.\r\n")
+    peer.socket.close()
+    await handler.over
+    await listening.service.stopService()
+    assert not clean_reactor
+
+
+@pytest.mark.parametrize("how", ["clear", "starttls", "implicit"])
+@pytest_twisted.ensureDeferred
 async def test_an_idle_client_does_not_keep_a_server_that_stops(
     how: str, listen: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
