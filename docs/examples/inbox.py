@@ -14,7 +14,7 @@ class Inbox:
 
     def rcpt(self, recipient: Recipient, envelope: Envelope) -> tuple[int, str] | None:
         if recipient.domain != "example.org" and not recipient.is_postmaster:
-            return 550, "5.7.1", "No relaying"
+            return 550, "No relaying"
         return None
 
     def message(self, envelope: Envelope) -> tuple[int, str]:
