@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +41,7 @@ from smtpcb.server._clock import Deadlines
 from smtpcb.server._connections import Doorway
 from smtpcb.server._farewell import LINGER_SECONDS
 from smtpcb.server._flow import Turns
+from smtpcb.server._ids import Ids
 from smtpcb.server._later import TwistedPlatform
 from smtpcb.server._observers import Lines, MessageLog, Recording, Several
 from smtpcb.server._protocol import SmtpServerProtocol
@@ -101,20 +99,12 @@ class SmtpServerFactory(Doorway):
             from twisted.internet import reactor
         settings = Settings() if settings is None else settings
         _require(settings, Settings, "settings")
-        if transcripts is not None:
-            _require(transcripts, TranscriptFolder, "transcripts")
-        if tls is not None and not IOpenSSLServerConnectionCreator.providedBy(tls):
-            raise TypeError(f"tls makes TLS connections, as ServerTls does; {_kind(tls)} does not")
-        if not IReactorTime.providedBy(reactor) and not hasattr(reactor, "callLater"):
-            raise TypeError(f"reactor is a reactor, not {_kind(reactor)}")
-        for observer in observers:
-            if not callable(observer):
-                raise TypeError(f"an observer is made by a callable; {_kind(observer)} is none")
+        _require(log_messages, bool, "log_messages")
         _require_number(memory_octets, "memory_octets")
         _require_number(worker, "worker")
-        _require(log_messages, bool, "log_messages")
-        if spool_folder is not None:
-            _require(spool_folder, Path, "spool_folder")
+        _require_or_none(transcripts, TranscriptFolder, "transcripts")
+        _require_or_none(spool_folder, Path, "spool_folder")
+        _require_makers(reactor, tls, observers)
         self.reactor = reactor
         self._handler: Any = handler
         self._users = 0
@@ -130,19 +120,14 @@ class SmtpServerFactory(Doorway):
         login = adapt_authenticator(authenticator) if authenticator is not None else None
         self._known = Known(login, settings)
         self.transcripts = transcripts
-        self._observers = tuple(observers)
-        self._lines: Lines | None = None
-        if log_messages:
-            self._lines = Lines(reactor)
-            self._observers = (*self._observers, MessageLog(self._lines))
-        if transcripts is not None:
-            self._observers = (Recording(transcripts), *self._observers)
+        self._lines = Lines(reactor) if log_messages else None
+        self._observers: tuple[ObserverFactory, ...] = (
+            *([Recording(transcripts)] if transcripts is not None else []),
+            *observers,
+            *([MessageLog(self._lines)] if self._lines is not None else []),
+        )
         self._worker = worker
-        # What ids are made of; to ask the system for each would take as long as a command does.
-        self._ids = itertools.count(1)
-        self._random = secrets.token_hex(4)
-        self._second: datetime | None = None
-        self._second_text = ""
+        self._ids = Ids()
         self.platform = TwistedPlatform(
             reactor,
             memory_octets=memory_octets,
@@ -206,7 +191,7 @@ class SmtpServerFactory(Doorway):
     ) -> SmtpServerProtocol:
         now = datetime.now(UTC)
         connection = Connection(
-            id=self._id_at(now),
+            id=self._ids.at(now),
             started=now,
             peer_address=host,
             peer_port=port,
@@ -270,17 +255,6 @@ class SmtpServerFactory(Doorway):
             return None
         return seen_by[0] if len(seen_by) == 1 else Several(seen_by)
 
-    def _id_at(self, now: datetime) -> str:
-        second = now.replace(microsecond=0)
-        if second != self._second:
-            self._second = second
-            self._process = os.getpid()  # not once and for all: twistd may still become a daemon
-            self._second_text = f"{second:%Y%m%dT%H%M%S}"
-        return (
-            f"{self._second_text}.{now.microsecond:06}Z-{self._process}-{next(self._ids)}-"
-            f"{self._random}"
-        )
-
 
 class TurnedAway(Protocol):
     """One connection too many: no handler hears of it."""
@@ -318,6 +292,24 @@ def _require_number(value: object, name: str) -> None:
         raise TypeError(f"{name} is a number, not {_kind(value)}")
     if value < 0:
         raise ValueError(f"{name} is at least 0, not {value}")
+
+
+def _require_or_none(value: object, kind: type, name: str) -> None:
+    if value is not None:
+        _require(value, kind, name)
+
+
+def _require_makers(reactor: object, tls: object, observers: object) -> None:
+    """Of those nobody asks what they are, only what they do."""
+    if not IReactorTime.providedBy(reactor) and not hasattr(reactor, "callLater"):
+        raise TypeError(f"reactor is a reactor, not {_kind(reactor)}")
+    if tls is not None and not IOpenSSLServerConnectionCreator.providedBy(tls):
+        raise TypeError(f"tls makes TLS connections, as ServerTls does; {_kind(tls)} does not")
+    if isinstance(observers, (str, bytes)) or not isinstance(observers, Sequence):
+        raise TypeError(f"observers is a list of callables, not {_kind(observers)}")
+    for observer in observers:
+        if not callable(observer):
+            raise TypeError(f"an observer is made by a callable; {_kind(observer)} is none")
 
 
 def _kind(value: object) -> str:

@@ -28,8 +28,6 @@ passes by itself.
 from __future__ import annotations
 
 import difflib
-import os
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -51,6 +49,7 @@ from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import Factory, handler_factory
 from smtpcb.handling._logins import authenticator as adapt_authenticator
 from smtpcb.handling._threaded import threaded
+from smtpcb.server._ids import Ids
 from smtpcb.server._later import TwistedPlatform
 from smtpcb.smtp._reply import Reply
 from smtpcb.testing._reactor import PlayReactor
@@ -61,6 +60,7 @@ TLS = TlsInformation("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256)
 """What a handshake in a script is said to have settled."""
 
 _FOR_EVER = float("inf")
+_IDS = Ids()
 
 
 class DialogueDiffers(AssertionError):  # noqa: N818 - pytest shows it as the failure it is
@@ -158,7 +158,8 @@ def play(
         played = []
         try:
             for cut in (False, True):
-                ours = connection or Connection(_new_id())  # as of two clients, unless it is given
+                # As of two clients, unless it is given: handlers name files by it.
+                ours = connection or Connection(_IDS.at(datetime.now(UTC)))
                 copied = replace(ours, budget=Budget(settings.limits))
                 made = factory(copied)
                 understood = _understood(made, settings, tls=tls, login=login)
@@ -168,12 +169,6 @@ def play(
             reactor.stop()
     _compare_both(*played)
     return played[0]
-
-
-def _new_id() -> str:
-    """Return an id like a server's: handlers name files by it, and scripts need not tell it."""
-    now = datetime.now(UTC)
-    return f"{now:%Y%m%dT%H%M%S.%f}Z-{os.getpid()}-0-{secrets.token_hex(4)}"
 
 
 def _factory(handler: object) -> Factory:
