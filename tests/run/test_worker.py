@@ -379,7 +379,7 @@ class TestServing:
         clean_reactor: list[LogEvent],
     ) -> None:
         """It is one line too, and logged with its traceback."""
-        monkeypatch.setattr(ServerService, "startService", lambda self: [][0])
+        monkeypatch.setattr("smtpcb.run.build.make_service", lambda *_, **__: [][0])
         told = tell(configured(tmp_path), Share(1, 2, ()))
         reactor, reporter = Reactor(lambda: None), Reporter(pipe[1])
         assert serve(told, reactor, reporter, Orders(reactor)) == 1
