@@ -339,9 +339,20 @@ class Conversation:
 
     def _later(self, name: str, answer: object) -> object:
         """Find out whether an answer needs time; a coroutine runs as far as it goes."""
+        return self._timed(name, self.platform.later, (answer,))
+
+    def call(self, name: str, arguments: tuple[object, ...]) -> object:
+        """Call what is no question: a piece of content, or something to know."""
+        answer = self._timed(name, self.methods[name], arguments)
+        return answer if answer is None or type(answer) in ANSWERS else self._later(name, answer)
+
+    def _timed(
+        self, name: str, function: Callable[..., object], arguments: tuple[object, ...]
+    ) -> object:
+        """Run users' code: what it raises is its answer, and it is noted if it takes too long."""
         began = perf_counter()
         try:
-            answer = self.platform.later(answer)
+            answer = function(*arguments)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -350,20 +361,6 @@ class Conversation:
         if seconds > SLOW_SECONDS:
             note_slow(self, name, seconds)
         return answer
-
-    def call(self, name: str, arguments: tuple[object, ...]) -> object:
-        """Call what is no question: a piece of content, or something to know."""
-        began = perf_counter()
-        try:
-            answer = self.methods[name](*arguments)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            answer = Failed(error)
-        seconds = perf_counter() - began
-        if seconds > SLOW_SECONDS:
-            note_slow(self, name, seconds)
-        return answer if answer is None or type(answer) in ANSWERS else self._later(name, answer)
 
     def wait(
         self,
