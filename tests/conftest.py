@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,15 @@ from zope.interface import provider
 
 # How long a closing connection may take to be gone after its test, in steps of 10 ms.
 SETTLING_STEPS = 50
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A folder of root's that everybody may look into."""
+    folder = Path(tempfile.mkdtemp(prefix="smtpcb-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(autouse=True, scope="session")

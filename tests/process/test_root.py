@@ -6,8 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,15 +15,6 @@ from tests.running import ANY_PORT, TWISTD, wait_until
 USER = 65534
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    """A folder of root's that everybody may look into."""
-    folder = Path(tempfile.mkdtemp(prefix="smtpcb-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 def run_as_user(folder: Path, *options: str) -> tuple[str, int | None]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,15 +19,6 @@ USER = 65534
 OWNER = (USER, USER)
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    """A folder of root's that everybody may look into."""
-    folder = Path(tempfile.mkdtemp(prefix="smtpcb-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 def owned(path: Path, mode: int = 0o755) -> Path:
