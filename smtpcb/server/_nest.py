@@ -22,6 +22,10 @@ from smtpcb.server._transport import DirectServer
 
 # How many events are seen to before the reactor has its turn.
 EVENTS_A_TURN = 256
+# While few connections are busy they are looked at again, so often, before that: a turn
+# of the reactor costs as much as a command.
+LOOKS_A_TURN = 4
+FEW_EVENTS = 32
 
 _IN: Final = getattr(select, "EPOLLIN", 1)
 _OUT: Final = getattr(select, "EPOLLOUT", 4)
@@ -78,9 +82,18 @@ class Nest:
             self._epoll.close()
 
     def doRead(self) -> None:
-        """See to what has happened."""
+        """See to what has happened, and to what happens meanwhile while that is little."""
+        for _ in range(LOOKS_A_TURN):
+            if not self._members:
+                return
+            events = self._epoll.poll(0, EVENTS_A_TURN)
+            self._see_to_all(events)
+            if not 0 < len(events) <= FEW_EVENTS:
+                return
+
+    def _see_to_all(self, events: list[tuple[int, int]]) -> None:
         members = self._members
-        for descriptor, event in self._epoll.poll(0, EVENTS_A_TURN):
+        for descriptor, event in events:
             member = members.get(descriptor)
             if member is None:
                 continue  # what happened to another one has ended it
