@@ -12,6 +12,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from smtpcb.engine import _replies as replies
+from smtpcb.engine._calls import (
+    give_up_all,
+    give_up_what_is_late,
+    give_up_what_is_unwanted,
+    look,
+    wait,
+)
 from smtpcb.engine._feed import Feed
 from smtpcb.engine._pending import ANSWERS, Call, Pending, Platform
 from smtpcb.engine._questions import (
@@ -22,11 +29,10 @@ from smtpcb.engine._questions import (
     Question,
 )
 from smtpcb.engine._reason import Reason
-from smtpcb.engine._remarks import let_go, note_late, note_slow
+from smtpcb.engine._remarks import let_go, note_slow
 from smtpcb.engine._server import ServerDialogue
 from smtpcb.engine._verdict import (
     Failed,
-    TimedOut,
     reply_of,
     reply_of_refusal,
     reply_to_incident,
@@ -206,19 +212,8 @@ class Conversation:
             self._tell("aborted", (reason, envelope))
 
     def ended(self, *, keep: bool) -> None:
-        """
-        Cancel what nobody waits for any more.
-
-        A message whose content is complete is no such thing: it was sent, so it is kept.
-        """
-        for call in list(self.calls):
-            question = call.question
-            if question is not None:
-                unwanted = question.kind is not MESSAGE
-            else:
-                unwanted = not keep and call.name in ("header", "chunk")
-            if unwanted:
-                self._cancel(call)
+        """Cancel what nobody waits for any more."""
+        give_up_what_is_unwanted(self, keep=keep)
 
     def undelivered(self, envelope: Envelope, reply: Reply) -> None:
         """
@@ -240,35 +235,40 @@ class Conversation:
     # What who has the connection wants.
 
     def part(self) -> None:
-        """Forget who has the connection: nothing more will happen, and all are freed at once."""
-        self.dialogue.release()
-        del self.host
+        """
+        Tell who observes that nothing more will happen, and forget who has the connection.
+
+        All know each other; apart, they are freed at once.
+        """
+        dialogue = self.dialogue
+        try:
+            if self.observer is not None and dialogue.finished is not None:
+                self.observer.ended(dialogue.finished)
+        finally:
+            dialogue.release()
+            del self.host
 
     def farewell(self, reason: Reason) -> None:
         """The connection is gone: tell the handler, once all else has been told."""
         self.dialogue.end(reason)
         self.leaving = True
-        self._go_on()
+        self.go_on()
 
     def expire(self, now: float) -> None:
         """Answer for the handler where its time is up."""
-        for call in list(self.calls):
-            if call.deadline <= now and call in self.calls:
-                self._cancel(call)
-                call.done(Failed(TimedOut(call.limit)))
-        self._go_on()
+        give_up_what_is_late(self, now)
+        self.go_on()
 
     def cut(self) -> None:
         """Cancel whatever is under way, a complete message included."""
         dialogue = self.dialogue
         dialogue.close(replies.SHUTTING_DOWN, Reason.SHUTDOWN)
-        for call in list(self.calls):
-            self._cancel(call)
+        give_up_all(self)
         dialogue.open = None
         dialogue.intake = None
         dialogue.abort(Reason.SHUTDOWN)
         self.forget_content()
-        self._go_on()
+        self.go_on()
 
     def release_login(self) -> None:
         """Tell whoever vouched for the client that the login is over."""
@@ -281,6 +281,24 @@ class Conversation:
         """Whether the handler has a complete message in its hands, and has not answered."""
         waiting = self.dialogue.open
         return isinstance(waiting, Question) and waiting.kind is MESSAGE
+
+    def go_on(self) -> None:
+        """Something has come to its end: tell what had to wait for it; `_calls` says so."""
+        while self.notices and not self.calls:
+            name, arguments = self.notices[0]
+            self.notices = self.notices[1:] or ()
+            look(self)
+            self._tell(name, arguments)
+        dialogue = self.dialogue
+        if not self.busy:
+            dialogue.resume()
+        if self.leaving and not self.calls and not self.notices and dialogue.intake is None:
+            if not self.told:
+                self.told = True
+                assert dialogue.finished is not None
+                self._tell("disconnected", (dialogue.finished, dialogue.connection))
+            if not self.calls:
+                self._conclude()
 
     # The way of an answer.
 
@@ -298,7 +316,7 @@ class Conversation:
             def came(outcome: object) -> None:
                 self._decided(question, outcome, self.platform.seconds() - began)
 
-            self.wait(kind.method, answer, came, limit, question)
+            wait(self, kind.method, answer, came, limit, question)
             return
         question.reply = reply = self._reply_of(question, answer)
         if self.observer is not None:
@@ -362,71 +380,6 @@ class Conversation:
             note_slow(self, name, seconds)
         return answer
 
-    def wait(
-        self,
-        name: str,
-        pending: Pending,
-        done: Callable[[object], None],
-        limit: float,
-        question: Question | None = None,
-    ) -> None:
-        deadline = self.platform.seconds() + limit
-        call = Call(name, pending, done, deadline)
-        call.limit = limit
-        call.question = question
-        self.calls = [*self.calls, call]
-        self._look()
-        pending.then(lambda outcome: self._came(call, outcome))
-
-    def _came(self, call: Call, outcome: object) -> None:
-        if call not in self.calls:
-            if isinstance(outcome, Authenticated) and outcome.release is not None:
-                let_go(self, outcome.release)
-            else:
-                note_late(self, call.name, outcome)
-            return
-        self._forget(call)
-        host = self.host  # of which a handler that stops the server from in here makes us part
-        call.done(outcome)
-        self._go_on()
-        host.changed()
-
-    def _forget(self, call: Call) -> None:
-        call.pending = None  # which knows the call
-        calls = [one for one in self.calls if one is not call]
-        self.calls = calls or ()
-        self._look()
-
-    def _cancel(self, call: Call) -> None:
-        if call in self.calls:  # cancelling another one may have made it answer
-            pending = call.pending
-            self._forget(call)
-            assert pending is not None
-            pending.cancel()
-
-    def _look(self) -> None:
-        """See what is waited for, and until when."""
-        self.deadline = min((call.deadline for call in self.calls), default=float("inf"))
-        self.busy = bool(self.notices) or any(call.question is None for call in self.calls)
-
-    def _go_on(self) -> None:
-        """Something has come to its end: tell what had to wait for it."""
-        while self.notices and not self.calls:
-            name, arguments = self.notices[0]
-            self.notices = self.notices[1:] or ()
-            self._look()
-            self._tell(name, arguments)
-        dialogue = self.dialogue
-        if not self.busy:
-            dialogue.resume()
-        if self.leaving and not self.calls and not self.notices and dialogue.intake is None:
-            if not self.told:
-                self.told = True
-                assert dialogue.finished is not None
-                self._tell("disconnected", (dialogue.finished, dialogue.connection))
-            if not self.calls:
-                self._conclude()
-
     # What the handler is told.
 
     def _tell(self, name: str, arguments: tuple[object, ...]) -> None:
@@ -435,12 +388,12 @@ class Conversation:
             return
         if self.calls:
             self.notices = [*self.notices, (name, arguments)]
-            self._look()
+            look(self)
             return
         answer = self.call(name, arguments)
         if isinstance(answer, Pending):
             limit = self.dialogue.settings.limits.decision_seconds
-            self.wait(name, answer, lambda outcome: self._expect_nothing(name, outcome), limit)
+            wait(self, name, answer, lambda outcome: self._expect_nothing(name, outcome), limit)
         else:
             self._expect_nothing(name, answer)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from smtpcb.engine._calls import wait
 from smtpcb.engine._pending import Pending
 from smtpcb.engine._questions import CHUNK, HEADER, Kind
 from smtpcb.engine._reason import Reason
@@ -71,7 +72,8 @@ class Feed:
             answer = conversation.call(kind.method, arguments)
             if isinstance(answer, Pending):
                 limit = conversation.dialogue.offer.settings.limits.decision_seconds
-                conversation.wait(kind.method, answer, partial(self._came, pieces, kind), limit)
+                came = partial(self._came, pieces, kind)
+                wait(conversation, kind.method, answer, came, limit)
                 return
             if answer is not None and not self._judge(kind, answer):
                 return

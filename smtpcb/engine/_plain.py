@@ -127,7 +127,6 @@ class Driver:
         self._changed = changed
         limits = settings.limits
         self._most_octets = max(limits.command_octets, limits.auth_octets) - 2  # without CRLF
-        self._observer = observer
         self._recorder = observer if observer is not None and observer.sees_octets else None
         self._waiting = bytearray()
         self._searched = 0
@@ -213,9 +212,6 @@ class Driver:
         if self.conversation.over and not self._parted:
             self._parted = True
             self.conversation.part()
-            reason = self._dialogue.finished
-            if self._observer is not None and reason is not None:
-                self._observer.ended(reason)
 
     def _go_on(self) -> None:
         dialogue = self._dialogue

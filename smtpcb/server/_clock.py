@@ -17,7 +17,9 @@ _NEVER = float("inf")
 class HasDeadline(Protocol):
     """What may be late."""
 
-    deadline: float
+    @property
+    def deadline(self) -> float:
+        """When that is."""
 
     def late(self, now: float) -> None:
         """Do what is to be done: its deadline has passed."""

@@ -23,12 +23,13 @@ from twisted.python.failure import Failure
 from smtpcb.engine import (
     Budget,
     Connection,
+    Conversation,
     Handler,
     Observer,
     Settings,
     replies,
 )
-from smtpcb.engine._conversation import SLOW_SECONDS
+from smtpcb.engine._conversation import SLOW_SECONDS, Host
 from smtpcb.engine._handler import name_of
 from smtpcb.engine._questions import CONNECTED
 from smtpcb.engine._verdict import reply_to_incident
@@ -135,8 +136,8 @@ class SmtpServerFactory(Doorway):
             header_octets=settings.limits.header_octets,
         )
         self.seconds = self.platform.seconds
-        #: Who is there, over all services.
-        self.everybody: dict[SmtpServerProtocol, None] = {}
+        #: Who is there, over all services, on which ticket.
+        self.everybody: dict[SmtpServerProtocol, Ticket] = {}
         self.admission = Admission(settings.limits)
         self.deadlines = Deadlines(reactor, self.seconds, lambda: self.everybody)
         self.turns = Turns(reactor, self.seconds)
@@ -198,9 +199,9 @@ class SmtpServerFactory(Doorway):
             budget=Budget(self.settings.limits),
             worker=self._worker,
         )
-        protocol = SmtpServerProtocol(self, connection, ticket)
+        protocol = SmtpServerProtocol(self, connection)
         protocol.factory = doorway
-        self.everybody[protocol] = None
+        self.everybody[protocol] = ticket
         doorway.protocols[protocol] = None
         return protocol
 
@@ -208,26 +209,41 @@ class SmtpServerFactory(Doorway):
         """Send away the one who has been idle for longest, if anybody is idle."""
         idle = [protocol for protocol in self.everybody if protocol.idle]
         if idle:
-            longest = min(idle, key=lambda protocol: protocol.patience)
-            since = longest.patience - self.idle_seconds
-            if self.seconds() - since >= min(IDLE_SECONDS, self.idle_seconds):
+            longest = min(idle, key=lambda protocol: protocol.patience.since)
+            waited = self.seconds() - longest.patience.since
+            if waited >= min(IDLE_SECONDS, self.idle_seconds):
+                # Now, and not when the client has gone.
+                self.everybody[longest].give_back()
                 longest.send_away(replies.TOO_MANY_CONNECTIONS)
 
     def left(self, protocol: SmtpServerProtocol) -> None:
         """Forget a connection.  Its protocol says so when its handler has heard all."""
-        if self.everybody.pop(protocol, self) is not self and not self.everybody:
-            self.deadlines.stop()
-            if self._lines is not None:
-                self._lines.close()
+        ticket = self.everybody.pop(protocol, None)
+        if ticket is not None:
+            ticket.give_back()
+            if not self.everybody:
+                self.deadlines.stop()
+                if self._lines is not None:
+                    self._lines.close()
         doorway: Any = protocol.factory
         doorway.concluded(protocol)
 
-    def handler_of(self, connection: Connection, *, tls: bool) -> tuple[Handler, Reply | None]:
+    def converse(
+        self, connection: Connection, host: Host, *, tls: bool
+    ) -> tuple[Conversation, Reply | None]:
         """
-        Return the handler of a new connection, and what the client is told if there is none.
+        Return the conversation of a new connection, and what the client is told if it has no
+        handler.
 
-        :param tls: whether STARTTLS is possible on it.
+        :param host: who has the connection.
+        :param tls: whether a handshake can be made on it.
         """
+        observer = self.observe(connection)
+        handler, refusal = self._handler_of(connection, tls=tls and self.tls is not None)
+        platform = self.platform
+        return Conversation(connection, self.settings, handler, platform, host, observer), refusal
+
+    def _handler_of(self, connection: Connection, *, tls: bool) -> tuple[Handler, Reply | None]:
         began = perf_counter()
         try:
             return self._known.handler(self.handler_factory(connection), tls=tls), None

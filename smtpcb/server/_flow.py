@@ -1,4 +1,9 @@
-"""Whose turn it is: connections that have more to do than fits into one go take turns."""
+"""
+Whose turn it is, and who is read.
+
+Connections that have more to do than fits into one go take turns; who does not take our replies is
+not read any more.
+"""
 
 from __future__ import annotations
 
@@ -58,3 +63,47 @@ class Turns:
                 break
         if self._waiting and self._call is None:
             self._call = self._reactor.callLater(0, self._serve)
+
+
+class Flow:
+    """
+    Why one connection is not read, each reason for itself.
+
+    :ivar choked: the client does not take our replies.
+    :ivar yielded: it is the others' turn.
+    :ivar penalty: the timer that holds back an answer, and what is behind it.
+    :ivar reading: whether the transport reads.
+    :ivar began: when this turn began, if it is a long one.
+    """
+
+    __slots__ = ("began", "choked", "penalty", "reading", "yielded")
+
+    def __init__(self) -> None:
+        self.choked = self.yielded = False
+        self.penalty: Any = None
+        self.reading = True
+        self.began = 0.0
+
+    def has_had_its_turn(self, now: float) -> bool:
+        """Whether this turn has been long enough; its first question begins it."""
+        if not self.began:
+            self.began = now
+        return now - self.began > SLICE_SECONDS
+
+    def read(self, transport: Any, *, wanted: bool) -> None:
+        """Have the transport read, or not."""
+        if wanted is not self.reading:
+            self.reading = wanted
+            if wanted:
+                transport.resumeProducing()
+            else:
+                transport.pauseProducing()
+
+    def stop(self, turns: Turns, one: TakesTurns) -> None:
+        """Wait for nothing any more."""
+        if self.penalty is not None:
+            self.penalty.cancel()
+            self.penalty = None
+        if self.yielded:
+            self.yielded = False
+            turns.leave(one)

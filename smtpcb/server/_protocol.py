@@ -22,15 +22,14 @@ from smtpcb import tls
 from smtpcb.engine import Connection, Conversation, Reason, ServerDialogue, Wants, replies
 from smtpcb.engine._lines import Discarded, has_lone_lf
 from smtpcb.server._farewell import CUT_SECONDS, LINGER_SECONDS, close_gently
-from smtpcb.server._flow import SLICE_SECONDS
-from smtpcb.server._pace import SECONDS, Pace
+from smtpcb.server._flow import Flow
+from smtpcb.server._patience import Patience
 from smtpcb.smtp import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smtpcb.engine import Observer, TlsInformation
-    from smtpcb.server._admission import Ticket
     from smtpcb.server._factory import SmtpServerFactory
 
 # How much input may wait while a question is open; past it the client is not read any more.
@@ -46,7 +45,6 @@ PENALTY_SECONDS = 1.0
 
 # What is said, without asking the dialogue, when it is us who are broken.
 BROKEN = Reply(421)
-_NEVER = float("inf")
 
 _log = Logger(namespace="smtpcb.server")
 
@@ -67,28 +65,20 @@ class SmtpServerProtocol(LineReceiver):
     """
     One client, from its arrival to its end; `SmtpServerFactory` makes it.
 
-    It cuts lines and hands them to a `ServerDialogue`, writes what that says, and holds the client
-    to its deadlines.
+    It cuts lines and hands them to a `ServerDialogue`, and writes what that says.
 
-    :ivar deadline: when something about this connection is late; see `late`.
-    :ivar patience: until when it may be idle, were there no end to its session.
+    :ivar patience: how long the client is waited for.
+    :ivar flow: why it is not read.
     """
 
     delimiter = b"\r\n"
     transport: Any
 
     # What most connections never change stands here and not in each of them.
-    _observer: Observer | None = None
     _discarded: Discarded | None = None
-    _pace: Pace | None = None
-    _penalty: Any = None
-    # When this turn began, if it is a long one.
-    _began = 0.0
-    _session_end = _NEVER
 
-    def __init__(self, factory: SmtpServerFactory, connection: Connection, ticket: Ticket) -> None:
+    def __init__(self, factory: SmtpServerFactory, connection: Connection) -> None:
         self._factory = factory
-        self._ticket = ticket
         self.connection = connection
         # MAX_LENGTH does not count the CRLF.  The dialogue knows which lines may be so long.
         self.MAX_LENGTH = factory.most_line_octets
@@ -96,18 +86,9 @@ class SmtpServerProtocol(LineReceiver):
         self._conversation: Conversation | None = None
         self._dialogue: ServerDialogue | None = None
         self._recorder: Observer | None = None  # the observer, if it sees octets
-        self.deadline = _NEVER
-        #: Until when it may be idle.
-        self.patience = _NEVER
-        # Why we do not read, each for itself.
-        self._choked = self._yielded = False
-        self._reading = True
-        # What is being waited for: each has its own deadline.
-        self._waits_for = _NOTHING
-        # Lines taken, and how many of them when the client's time began to run; octets of content.
+        self.patience = Patience(factory)
+        self.flow = Flow()
         self._lines = 0
-        self._lines_before = -1
-        self._octets = 0
         # The client has closed its side; we take no more from it; it is gone.
         self._at_end = self._hung_up = self._lost = False
 
@@ -115,17 +96,14 @@ class SmtpServerProtocol(LineReceiver):
 
     def connectionMade(self) -> None:
         """Begin, or wait for TLS if the port has it."""
-        transport, connection, factory = self.transport, self.connection, self._factory
+        transport, connection = self.transport, self.connection
         host = transport.getHost()
         connection.host_address = getattr(host, "host", "") or _path_of(host)
         connection.host_port = getattr(host, "port", 0)
-        limits = factory.settings.limits
-        now = factory.seconds()
-        if limits.session_seconds is not None:
-            self._session_end = now + limits.session_seconds
+        self.patience.begin()
         transport.registerProducer(self, True)
         if ISSLTransport.providedBy(transport):
-            self._expect(_HANDSHAKE, now + limits.handshake_seconds)
+            self.patience.shake_hands()
         else:
             self._turn(self._begin)
 
@@ -170,7 +148,7 @@ class SmtpServerProtocol(LineReceiver):
         dialogue = self._dialogue
         assert dialogue is not None
         rest = dialogue.content(data)
-        self._octets += len(data) - len(rest)
+        self.patience.octets += len(data) - len(rest)
         if self._recorder is not None:
             self._recorder.content(data[: len(data) - len(rest)])
             if dialogue.wants is not _CONTENT:
@@ -186,15 +164,15 @@ class SmtpServerProtocol(LineReceiver):
 
     def pauseProducing(self) -> None:
         """Stop reading: the client does not take our replies.  The transport calls it."""
-        if not self._choked:
-            self._choked = self.paused = True
+        if not self.flow.choked:
+            self.flow.choked = self.paused = True
             self._set_flow()
 
     def resumeProducing(self) -> None:
         """Read on: the client has taken them.  The transport calls it."""
-        if self._choked:
-            self._choked = False
-            self._go_on()
+        if self.flow.choked:
+            self.flow.choked = False
+            self._turn()
 
     def stopProducing(self) -> None:
         """Do nothing: the transport calls it when the connection is lost, and says so itself."""
@@ -209,16 +187,16 @@ class SmtpServerProtocol(LineReceiver):
             self.transport.loseConnection()
         else:
             self._at_end = True
-            self._go_on()
+            self._turn()
 
     def writeConnectionLost(self) -> None:
         """Do nothing: it was us who closed that side."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Cancel what nobody waits for any more, and tell the handler."""
-        handshaking = self._waits_for is _HANDSHAKE
+        handshaking = self.patience.waits_for is _HANDSHAKE
         self._hung_up = self._lost = self.paused = True
-        self._stop_waiting()
+        self.flow.stop(self._factory.turns, self)
         if self._conversation is None:
             self._concluded()
         elif handshaking or isinstance(reason.value, SslError):
@@ -231,7 +209,7 @@ class SmtpServerProtocol(LineReceiver):
     def changed(self) -> None:
         """A late answer has been taken: say what is due, and read on."""
         if not self._busyReceiving:
-            self._go_on()
+            self._turn()
 
     def start_tls(self) -> Reply:
         """
@@ -241,14 +219,19 @@ class SmtpServerProtocol(LineReceiver):
 
     # What the factory calls.
 
+    @property
+    def deadline(self) -> float:
+        """When something about this connection is late."""
+        return self.patience.deadline
+
     def late(self, now: float) -> None:
         """Its deadline has passed."""
         self._turn(self._late, now)
 
     def take_turn(self) -> None:
         """Go on after having yielded."""
-        self._yielded = False
-        self._go_on()
+        self.flow.yielded = False
+        self._turn()
 
     @property
     def idle(self) -> bool:
@@ -264,66 +247,64 @@ class SmtpServerProtocol(LineReceiver):
         )
 
     def send_away(self, reply: Reply) -> None:
-        """End an idle connection: its place is needed, now and not when the client has gone."""
-        self._ticket.give_back()
+        """End an idle connection: its place is needed."""
         if self._dialogue is not None:
             self._dialogue.close(reply, Reason.LIMIT)
-            self._go_on()
+            self._turn()
 
     def shut_down(self) -> None:
         """End as soon as no mail transaction is under way (RFC 5321 §3.8)."""
-        if self._waits_for is _HANDSHAKE:
+        if self.patience.waits_for is _HANDSHAKE:
             self._abort()
         elif self._dialogue is not None:
             self._dialogue.shut_down()
-            self._go_on()
+            self._turn()
 
     def cut_short(self) -> None:
         """End now, whatever is under way; a complete message is not waited for either."""
-        if self._waits_for is _HANDSHAKE or (self._hung_up and not self._lost):
+        if self.patience.waits_for is _HANDSHAKE or (self._hung_up and not self._lost):
             self._abort()
         if self._conversation is not None:
             self._conversation.cut()
-            self._go_on()
+            self._turn()
             if not self._lost and self._hung_up:
                 # Long enough to send the reply, which an abort at once would throw away.
-                self._expect(_NOTHING, self._factory.seconds() + CUT_SECONDS)
+                self.patience.linger(CUT_SECONDS)
 
     # Beginning and end.
 
     def _begin(self) -> None:
-        factory, connection = self._factory, self.connection
-        observer = self._observer = factory.observe(connection)
-        if observer is not None:
-            self._recorder = observer if observer.sees_octets else None
-            if connection.tls is not None:
-                observer.note(_described(connection.tls))
-        with_tls = factory.tls is not None and ITLSTransport.providedBy(self.transport)
-        handler, refusal = factory.handler_of(connection, tls=with_tls)
-        conversation = self._conversation = Conversation(
-            connection, factory.settings, handler, factory.platform, self, observer
-        )
+        connection = self.connection
+        tls_possible = ITLSTransport.providedBy(self.transport)
+        conversation, refusal = self._factory.converse(connection, self, tls=tls_possible)
+        self._conversation = conversation
         dialogue = self._dialogue = conversation.dialogue
+        observer = conversation.observer
+        self._recorder = observer if observer is not None and observer.sees_octets else None
+        if connection.tls is not None:
+            conversation.note(_described(connection.tls))
         if refusal is None:
             dialogue.greet()
         else:
             dialogue.send(refusal)
 
-    def _hang_up(self, dialogue: ServerDialogue) -> None:
+    def _say_farewell(self, dialogue: ServerDialogue) -> None:
         """Close, but so that the client can still read why."""
         unread = bool(self._buffer)
-        self._stop_waiting()
-        self._hung_up = self.paused = True
         self.clearLineBuffer()
-        self._expect(_NOTHING, self._factory.seconds() + LINGER_SECONDS)
-        self.transport.unregisterProducer()
-        if not self._reading:
-            self._reading = True
-            self.transport.resumeProducing()
+        self._hang_up()
+        self.flow.read(self.transport, wanted=True)
         if self._at_end or dialogue.finished in (Reason.QUIT, Reason.DISCONNECTED):
             self.transport.loseConnection()
         else:
             close_gently(self.transport, unread=unread, tls=self.connection.tls is not None)
+
+    def _hang_up(self) -> None:
+        """Take nothing more from the client, and give it time to go."""
+        self._hung_up = self.paused = True
+        self.flow.stop(self._factory.turns, self)
+        self.patience.linger(LINGER_SECONDS)
+        self.transport.unregisterProducer()
 
     def _abort(self) -> None:
         """Close without a word; what is waiting to be sent is thrown away."""
@@ -332,49 +313,33 @@ class SmtpServerProtocol(LineReceiver):
 
     def _concluded(self) -> None:
         """Nothing more will happen."""
-        self.deadline = _NEVER
-        dialogue, observer = self._dialogue, self._observer
+        self.patience.stop()
         conversation = self._conversation
-        self._dialogue = self._conversation = self._pace = None
-        self._observer = self._recorder = None
+        self._dialogue = self._conversation = self._recorder = None
         try:
-            if observer is not None and dialogue is not None and dialogue.finished is not None:
-                observer.ended(dialogue.finished)
-        finally:  # an observer is users' code as well
             if conversation is not None:
-                # They know each other and us; apart, they are freed at once.
                 conversation.part()
-            self._ticket.give_back()
+        finally:  # an observer is users' code as well
             self._factory.left(self)
 
     def _break(self) -> None:
         """End a connection on which we have failed: no handler has, those are caught."""
         _log.failure("a fault of smtpcb on {id}", id=self.connection.id)
-        self._stop_waiting()
         if self._lost:
+            self.flow.stop(self._factory.turns, self)
             self._concluded()
-            return
-        self._hung_up = self.paused = True
-        self.transport.write(BROKEN.wire)
-        self._expect(_NOTHING, self._factory.seconds() + LINGER_SECONDS)
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
+        else:
+            self.transport.write(BROKEN.wire)
+            self._hang_up()
+            self.transport.loseConnection()
 
     # Each turn.
 
-    def _turn(self, step: Callable[..., object], *arguments: object) -> None:
-        """Do one thing, then write what is due and read what has been waiting."""
+    def _turn(self, step: Callable[..., object] | None = None, *arguments: object) -> None:
+        """Do one thing, if there is one; read what has been waiting, and write what is due."""
         try:
-            step(*arguments)
-            self._read_on()
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # sys.exit() in an observer ends its connection, no more
-            self._break()
-
-    def _go_on(self) -> None:
-        """Go on from outside `dataReceived`: the handler has answered, or we may read again."""
-        try:
+            if step is not None:
+                step(*arguments)
             self._read_on()
         except KeyboardInterrupt:
             raise
@@ -403,7 +368,7 @@ class SmtpServerProtocol(LineReceiver):
         dialogue, conversation = self._dialogue, self._conversation
         if dialogue is None or conversation is None:
             return
-        self._began = 0.0
+        self.flow.began = 0.0
         if self._buffer and self.line_mode and not self.paused and has_lone_lf(self._buffer):
             start, self._buffer = self._buffer, b""
             self._throw_away(start, lone_lf=True)
@@ -420,23 +385,17 @@ class SmtpServerProtocol(LineReceiver):
             # All that it has sent is answered, up to what is no whole line or message.
             dialogue.end()
         if dialogue.finished is not None:
-            self._hang_up(dialogue)
+            self._say_farewell(dialogue)
             return
         wants = dialogue.wants
-        if conversation.calls or wants is not _LINE or self._pace is not None:
-            self._set_deadline(dialogue, conversation)
-            if wants is _HANDSHAKE and self._waits_for is not _HANDSHAKE:
+        patience = self.patience
+        if conversation.calls or wants is not _LINE or patience.pace is not None:
+            patience.look(wants, conversation, self._lines)
+            if wants is _HANDSHAKE and patience.waits_for is not _HANDSHAKE:
                 self._shake_hands()
-        elif self._lines != self._lines_before or self._waits_for is not _LINE:
-            # Single octets of a line do not make it come in time.
-            self._lines_before = self._lines
-            self._waits_for = _LINE
-            factory = self._factory
-            deadline = self.patience = factory.seconds() + factory.idle_seconds
-            self.deadline = deadline if deadline < self._session_end else self._session_end
-            if self.deadline < factory.deadlines.due:
-                factory.deadlines.by(self.deadline)
-        if self.paused or not self._reading:
+        elif self._lines != patience.lines or patience.waits_for is not _LINE:
+            patience.await_line(self._lines)
+        if self.paused or not self.flow.reading:
             self._set_flow()
 
     def _follow(self) -> None:
@@ -446,21 +405,22 @@ class SmtpServerProtocol(LineReceiver):
             if conversation.over:
                 self._concluded()
             else:
-                self._expect(_ANSWER, conversation.deadline)
+                self.patience.wait(_ANSWER, conversation.deadline)
 
     def _look_ahead(self, dialogue: ServerDialogue) -> None:
         """Set mode and pause by what the dialogue wants next."""
         wants = dialogue.wants
         if self._discarded is None:
             self.line_mode = 0 if wants is _CONTENT else 1
-        if dialogue.late is not None and self._penalty is None and dialogue.finished is None:
-            self._penalty = self._factory.reactor.callLater(PENALTY_SECONDS, self._absolve)
+        flow = self.flow
+        if dialogue.late is not None and flow.penalty is None and dialogue.finished is None:
+            flow.penalty = self._factory.reactor.callLater(PENALTY_SECONDS, self._absolve)
         self.paused = (
             (wants is not _LINE and wants is not _CONTENT)
-            or self._choked
             or self._hung_up
-            or self._yielded
-            or self._penalty is not None
+            or flow.choked
+            or flow.yielded
+            or flow.penalty is not None
         )
 
     def _flush(self, dialogue: ServerDialogue) -> None:
@@ -475,37 +435,21 @@ class SmtpServerProtocol(LineReceiver):
         if len(dialogue.out) > MOST_REPLIES:
             self._flush(dialogue)  # the transport says if that is enough
         factory = self._factory
-        now = factory.seconds()
-        if not self._began:
-            self._began = now
-        elif now - self._began > SLICE_SECONDS:
-            self._yielded = self.paused = True
+        if self.flow.has_had_its_turn(factory.seconds()):
+            self.flow.yielded = self.paused = True
             factory.turns.join(self)
 
     def _set_flow(self) -> None:
         if self._at_end or self._lost:
             return  # there is nothing more to read
-        reading = not self._choked and (not self.paused or len(self._buffer) < MOST_WAITING_OCTETS)
-        if reading is not self._reading:
-            self._reading = reading
-            if reading:
-                self.transport.resumeProducing()
-            else:
-                self.transport.pauseProducing()
+        room = not self.paused or len(self._buffer) < MOST_WAITING_OCTETS
+        self.flow.read(self.transport, wanted=room and not self.flow.choked)
 
     def _absolve(self) -> None:
-        self._penalty = None
+        self.flow.penalty = None
         if self._dialogue is not None:
             self._dialogue.absolve()
-        self._go_on()
-
-    def _stop_waiting(self) -> None:
-        if self._penalty is not None:
-            self._penalty.cancel()
-            self._penalty = None
-        if self._yielded:
-            self._yielded = False
-            self._factory.turns.leave(self)
+        self._turn()
 
     # Lines that are thrown away.
 
@@ -522,105 +466,46 @@ class SmtpServerProtocol(LineReceiver):
         rest = discarded.take(data)
         if rest is not None:
             self._discarded = None
-            if self._observer is not None:
-                self._observer.note(f"too long a line: {discarded.octets} octets")
+            if self._conversation is not None:
+                self._conversation.note(f"too long a line: {discarded.octets} octets")
             self._buffer = rest
         self._look_ahead(dialogue)
 
     # TLS.
 
     def _shake_hands(self) -> None:
-        seconds = self._factory.settings.limits.handshake_seconds
-        self._expect(_HANDSHAKE, self._factory.seconds() + seconds)
+        self.patience.shake_hands()
         self.transport.startTLS(self._factory.tls)
         # If the client has been slow to take our replies, nobody else will say that it has.
-        self._choked = False
+        self.flow.choked = False
 
     def _secured(self) -> None:
         information = tls.describe(self.transport.getHandle())
         conversation = self._conversation
-        self._waits_for = _NOTHING
+        self.patience.waits_for = _NOTHING
         if conversation is None:
             self.connection.tls = information
             self._begin()
         elif conversation.dialogue.wants is _HANDSHAKE:
             conversation.release_login()
-            if self._observer is not None:
-                self._observer.note(_described(information))
+            conversation.note(_described(information))
             conversation.dialogue.secured(information)
 
-    # Time.
-
-    def _set_deadline(self, dialogue: ServerDialogue, conversation: Conversation) -> None:
-        """See what would be late, and when: an answer, mail data, or a command behind them."""
-        wants = dialogue.wants
-        factory = self._factory
-        now = factory.seconds()
-        if conversation.calls:
-            if self._waits_for is _CONTENT:
-                self._pace_of(now).stop(now)
-            self._expect(_ANSWER, conversation.deadline)
-        elif wants is _CONTENT:
-            if self._pace is not None:
-                self._expect(_CONTENT, self._pace.go_on(now))
-            elif self._waits_for is not _CONTENT:
-                self._octets = 0
-                self._expect(_CONTENT, now + SECONDS)
-        elif wants is not _HANDSHAKE:
-            self._lines_before = self._lines
-            self._pace = None
-            self.patience = now + factory.idle_seconds
-            self._expect(_LINE, self.patience)
-
-    def _pace_of(self, now: float) -> Pace:
-        """Return what judges how fast mail data comes; there is none before it is needed."""
-        if self._pace is None:
-            rate = self._factory.settings.limits.content_octets_per_second
-            self._pace = Pace(rate, self.deadline)
-        return self._pace
-
-    def _expect(self, what: Wants, deadline: float) -> None:
-        self._waits_for = what
-        if not self._hung_up and deadline > self._session_end:
-            deadline = self._session_end
-        self.deadline = deadline
-        deadlines = self._factory.deadlines
-        if deadline < deadlines.due:
-            deadlines.by(deadline)
-
     def _late(self, now: float) -> None:
-        conversation = self._conversation
-        what = self._waits_for
-        if what is _HANDSHAKE or conversation is None:
+        conversation, patience = self._conversation, self.patience
+        if patience.waits_for is _HANDSHAKE or conversation is None:
             self._abort()
         elif self._lost:
             conversation.expire(now)
         elif self._hung_up:
             self._abort()  # it does not go
-        elif now >= self._session_end:
-            if conversation.completing:
-                # Its sender is about to hear that the message is safe.
-                self._session_end = now + SECONDS
-                self._set_deadline(conversation.dialogue, conversation)
-            else:
-                self._close(replies.SESSION_TOO_LONG)
-        elif what is _ANSWER:
-            conversation.expire(now)
-        elif what is _CONTENT:
-            pace = self._pace_of(now)
-            if pace.is_too_slow(self._octets):
-                intake = conversation.dialogue.intake
-                lone_lf = intake is not None and intake.lone_newlines
-                self._close(replies.too_slow(lone_lf=lone_lf))
         else:
             lone_lf = self._discarded is not None or has_lone_lf(self._buffer)
-            self._close(replies.timed_out(lone_lf=lone_lf))
-            if self._choked:  # it does not read that either
-                self._abort()
-
-    def _close(self, reply: Reply) -> None:
-        assert self._dialogue is not None
-        self._dialogue.close(reply, Reason.TIMEOUT)
+            reply = patience.judge(now, conversation, lone_lf=lone_lf)
+            if reply is not None:
+                conversation.dialogue.close(reply, Reason.TIMEOUT)
+                if self.flow.choked:  # it does not read that either
+                    self._abort()
 
 
 def _described(information: TlsInformation) -> str:

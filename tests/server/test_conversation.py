@@ -320,7 +320,7 @@ def test_cancelling_one_lookup_may_answer_another(ending: str, connect: Connect)
         assert client.closing
         assert handler.names()[-1] == "aborted"
     elif ending == "time":
-        client.protocol._session_end = float("inf")
+        client.protocol.patience._session_end = float("inf")
         client.clock.advance(300)
         got = client.replies()
         assert len(got) == 10

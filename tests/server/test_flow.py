@@ -167,7 +167,7 @@ def test_who_pipelines_does_not_keep_others_waiting(
         assert good.codes(b"NOOP\r\n") == [250]
         waited.append(clock.rightNow - before)
     assert max(waited) <= TURN_SECONDS + 10 * SLICE_SECONDS
-    assert any(client.protocol._yielded for client in greedy)
+    assert any(client.protocol.flow.yielded for client in greedy)
     for client in greedy:
         client.leave()
 
@@ -180,7 +180,7 @@ def test_what_has_yielded_is_answered_to_its_end(connect: Connect) -> None:
     client.send(HELLO)
     octets = (MESSAGE + b"VRFY x\r\nNOOP\r\n") * 100
     client.protocol.dataReceived(octets)
-    while client.protocol._yielded:
+    while client.protocol.flow.yielded:
         clock.turn()
     assert client.codes() == [250, 250, 354, 250, 252, 250] * 100
 
@@ -191,9 +191,9 @@ def test_a_half_closed_client_that_has_yielded_is_heard_to_its_end(connect: Conn
     client = connect(Recorder(), clock=clock, limits=Limits(session_seconds=None, idle_seconds=1e9))
     client.send(HELLO)
     client.protocol.dataReceived(MESSAGE * 100 + b"QUIT\r\n")
-    assert client.protocol._yielded
+    assert client.protocol.flow.yielded
     client.protocol.readConnectionLost()
-    while client.protocol._yielded:
+    while client.protocol.flow.yielded:
         assert not client.closing
         clock.turn()
     assert client.codes() == [250, 250, 354, 250] * 100 + [221]
@@ -205,6 +205,6 @@ def test_one_that_has_yielded_may_leave(connect: Connect) -> None:
     client = connect(Recorder(), clock=clock, limits=Limits(session_seconds=None))
     client.send(HELLO)
     client.protocol.dataReceived(MESSAGE * 100)
-    assert client.protocol._yielded
+    assert client.protocol.flow.yielded
     client.leave()
     assert client.timers == 0

@@ -357,7 +357,7 @@ def test_an_observer_that_is_absent_costs_nothing(connect: Connect) -> None:
     for port in (6, 7):
         address = IPv4Address("TCP", "192.0.2.9", port)
         other = connect(factory=factory, clock=factory.reactor, address=address)
-        assert (other.protocol._observer is None) is (port == 6)
+        assert (other.protocol._conversation.observer is None) is (port == 6)
     assert seen
 
 
