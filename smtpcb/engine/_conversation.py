@@ -283,7 +283,7 @@ class Conversation:
         return isinstance(waiting, Question) and waiting.kind is MESSAGE
 
     def go_on(self) -> None:
-        """Something has come to its end: tell what had to wait for it; `_calls` says so."""
+        """Something has come to its end: tell what had to wait for it."""
         while self.notices and not self.calls:
             name, arguments = self.notices[0]
             self.notices = self.notices[1:] or ()

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
-from twisted.application.service import IService
-from twisted.internet.defer import inlineCallbacks, maybeDeferred, succeed
+from twisted.internet.defer import inlineCallbacks, succeed
 from twisted.internet.interfaces import (
     IAddress,
     IOpenSSLServerConnectionCreator,
@@ -17,31 +15,23 @@ from twisted.internet.interfaces import (
     ISSLTransport,
 )
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smtpcb.engine import (
     Budget,
     Connection,
     Conversation,
-    Handler,
     Observer,
     Settings,
     replies,
 )
-from smtpcb.engine._conversation import SLOW_SECONDS, Host
-from smtpcb.engine._handler import name_of
-from smtpcb.engine._questions import CONNECTED
-from smtpcb.engine._verdict import reply_to_incident
-from smtpcb.handling import check
-from smtpcb.handling import handler_factory as adapt_handler
-from smtpcb.handling._known import Known
-from smtpcb.handling._logins import authenticator as adapt_authenticator
+from smtpcb.engine._conversation import Host
 from smtpcb.server._admission import Admission, Ticket
 from smtpcb.server._clock import Deadlines
 from smtpcb.server._connections import Doorway
 from smtpcb.server._farewell import LINGER_SECONDS
 from smtpcb.server._flow import Turns
+from smtpcb.server._handlers import Handlers
 from smtpcb.server._ids import Ids
 from smtpcb.server._later import TwistedPlatform
 from smtpcb.server._observers import Lines, MessageLog, Recording, Several
@@ -52,8 +42,6 @@ from smtpcb.transcript import TranscriptFolder
 # A client that has said nothing for so long makes room for one who comes, where all places are
 # taken.
 IDLE_SECONDS = 10.0
-
-_log = Logger(namespace="smtpcb.server")
 
 ObserverFactory = Callable[[Connection], Observer | None]
 
@@ -107,19 +95,10 @@ class SmtpServerFactory(Doorway):
         _require_or_none(spool_folder, Path, "spool_folder")
         _require_makers(reactor, tls, observers)
         self.reactor = reactor
-        self._handler: Any = handler
         self._users = 0
-        for warning in check(
-            handler,
-            own=frozenset(one.keyword for one in settings.extensions),
-            needs_login=settings.require_auth and authenticator is None,
-        ):
-            _log.warn("{warning}", warning=warning)
-        self.handler_factory = adapt_handler(handler)
         self.settings = settings
+        self.handlers = Handlers(handler, settings, authenticator)
         self.tls = tls
-        login = adapt_authenticator(authenticator) if authenticator is not None else None
-        self._known = Known(login, settings)
         self.transcripts = transcripts
         self._lines = Lines(reactor) if log_messages else None
         self._observers: tuple[ObserverFactory, ...] = (
@@ -148,8 +127,7 @@ class SmtpServerFactory(Doorway):
     def begin(self) -> None:
         """Start what belongs to the server; the first of its services does it."""
         if not self._users:
-            if IService.providedBy(self._handler):
-                self._handler.startService()
+            self.handlers.start()
             if self.transcripts is not None:
                 self.transcripts.start()
         self._users += 1
@@ -163,8 +141,7 @@ class SmtpServerFactory(Doorway):
         # Together: they may have to wait for the same disk, and each for as long as it may take.
         closed = self.transcripts.close() if self.transcripts is not None else succeed(None)
         try:
-            if IService.providedBy(self._handler):
-                yield maybeDeferred(self._handler.stopService)
+            yield self.handlers.stop()
         finally:
             yield closed
 
@@ -239,30 +216,10 @@ class SmtpServerFactory(Doorway):
         :param tls: whether a handshake can be made on it.
         """
         observer = self.observe(connection)
-        handler, refusal = self._handler_of(connection, tls=tls and self.tls is not None)
         platform = self.platform
+        starttls = tls and self.tls is not None
+        handler, refusal = self.handlers.of(connection, platform, tls=starttls)
         return Conversation(connection, self.settings, handler, platform, host, observer), refusal
-
-    def _handler_of(self, connection: Connection, *, tls: bool) -> tuple[Handler, Reply | None]:
-        began = perf_counter()
-        try:
-            return self._known.handler(self.handler_factory(connection), tls=tls), None
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # sys.exit() in a constructor is a fault, no more
-            number = self.platform.incidents.report(
-                "the handler factory", name_of(self._handler), error, connection.id
-            )
-            return self._known.nobody, reply_to_incident(CONNECTED, number)
-        finally:
-            seconds = perf_counter() - began
-            if seconds > SLOW_SECONDS:
-                self.platform.log.warn(
-                    "making {handler} kept everybody waiting for {seconds:.1f} s on {id}",
-                    handler=name_of(self._handler),
-                    seconds=seconds,
-                    id=connection.id,
-                )
 
     def observe(self, connection: Connection) -> Observer | None:
         """Return who sees a connection."""

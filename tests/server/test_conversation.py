@@ -568,7 +568,7 @@ def test_the_operators_interrupt_while_a_handler_is_made(connect: Connect) -> No
         raise KeyboardInterrupt
 
     client = connect(Recorder(), start=False)
-    client.factory.handler_factory = interrupted
+    client.factory.handlers.make = interrupted
     with pytest.raises(KeyboardInterrupt):
         client.protocol.makeConnection(client.transport)
 

@@ -186,7 +186,7 @@ def test_a_factory_that_makes_no_handler_is_a_421(
 ) -> None:
     """A handler that could not be made takes no mail: the client comes again (P40)."""
     client = connect(Recorder(), start=False)
-    client.factory.handler_factory = factory
+    client.factory.handlers.make = factory
     client.protocol.makeConnection(client.transport)
     (reply,) = client.replies()
     assert reply.startswith("421 ")

@@ -319,8 +319,8 @@ def test_what_instances_say_for_themselves_is_asked_of_each() -> None:
         factory = SmtpServerFactory(kind, reactor=Clock())
         seen = []
         for port in (1, 2, 1, 2):
-            handler = factory.handler_factory(Connection("x", peer_port=port))
-            found = factory._known.handler(handler, tls=False)
+            handler = factory.handlers.make(Connection("x", peer_port=port))
+            found = factory.handlers.known.handler(handler, tls=False)
             abilities = found.abilities
             seen.append((set(found.methods), abilities.concurrent_recipients, abilities.extensions))
         assert seen[0] != seen[1], kind
@@ -338,6 +338,6 @@ def test_classes_that_come_and_go_are_not_kept() -> None:
 
     factory = SmtpServerFactory(provider(ISmtpHandlerFactory)(make), reactor=Clock())
     for _ in range(10):
-        factory._known.handler(factory.handler_factory(Connection("x")), tls=False)
+        factory.handlers.known.handler(factory.handlers.make(Connection("x")), tls=False)
     gc.collect()
-    assert len(factory._known._classes) == 0
+    assert len(factory.handlers.known._classes) == 0

@@ -52,7 +52,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
         return float(next(seconds))
 
     monkeypatch.setattr("smtpcb.engine._conversation.perf_counter", tick)
-    monkeypatch.setattr("smtpcb.server._factory.perf_counter", tick)
+    monkeypatch.setattr("smtpcb.server._handlers.perf_counter", tick)
 
 
 class Inbox(Observer):

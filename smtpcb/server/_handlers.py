@@ -1,0 +1,89 @@
+"""A handler for each connection, and what the client is told where there is none."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.logger import Logger
+
+from smtpcb.engine import Connection, Handler, Settings
+from smtpcb.engine._conversation import SLOW_SECONDS
+from smtpcb.engine._handler import name_of
+from smtpcb.engine._questions import CONNECTED
+from smtpcb.engine._verdict import reply_to_incident
+from smtpcb.handling import check, handler_factory
+from smtpcb.handling._known import Known
+from smtpcb.handling._logins import authenticator as adapt_authenticator
+
+if TYPE_CHECKING:
+    from smtpcb.server._later import TwistedPlatform
+    from smtpcb.smtp import Reply
+
+_log = Logger(namespace="smtpcb.server")
+
+
+class Handlers:
+    """
+    Makes the handlers of a server's connections.
+
+    :param handler: what `smtpcb.handling.handler_factory` takes.
+    :param authenticator: who may log in, for all of them; by default their own ``authenticate``.
+    :raises TypeError: one of both is none.
+    :raises ValueError: the handler says of itself what cannot be.
+    :ivar make: called with a connection.
+    :ivar known: what is known of their classes.
+    """
+
+    def __init__(self, handler: object, settings: Settings, authenticator: object | None) -> None:
+        for warning in check(
+            handler,
+            own=frozenset(one.keyword for one in settings.extensions),
+            needs_login=settings.require_auth and authenticator is None,
+        ):
+            _log.warn("{warning}", warning=warning)
+        self._handler: Any = handler
+        self.make = handler_factory(handler)
+        login = adapt_authenticator(authenticator) if authenticator is not None else None
+        self.known = Known(login, settings)
+
+    def start(self) -> None:
+        """Start what was given, if it is a service."""
+        if IService.providedBy(self._handler):
+            self._handler.startService()
+
+    def stop(self) -> Deferred[Any]:
+        """Stop it."""
+        if IService.providedBy(self._handler):
+            return maybeDeferred(self._handler.stopService)
+        return succeed(None)
+
+    def of(
+        self, connection: Connection, platform: TwistedPlatform, *, tls: bool
+    ) -> tuple[Handler, Reply | None]:
+        """
+        Return the handler of a new connection, and what the client is told if there is none.
+
+        :param tls: whether STARTTLS is possible on it.
+        """
+        began = perf_counter()
+        try:
+            return self.known.handler(self.make(connection), tls=tls), None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # sys.exit() in a constructor is a fault, no more
+            number = platform.incidents.report(
+                "the handler factory", name_of(self._handler), error, connection.id
+            )
+            return self.known.nobody, reply_to_incident(CONNECTED, number)
+        finally:
+            seconds = perf_counter() - began
+            if seconds > SLOW_SECONDS:
+                platform.log.warn(
+                    "making {handler} kept everybody waiting for {seconds:.1f} s on {id}",
+                    handler=name_of(self._handler),
+                    seconds=seconds,
+                    id=connection.id,
+                )
