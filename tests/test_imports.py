@@ -56,15 +56,17 @@ TABLE = {
     "smtp._scan": row("smtp", {"stringzilla"}),  # an extra; without it another make is used
     "engine": row("smtp"),
     "_folders": row(),
+    "_ending": row(),
     "interfaces": row("smtp engine", TWISTED_TYPES),
-    "transcript": row("smtp engine", TWISTED_TYPES),
-    "handling": row("smtp engine interfaces transcript", ANY),
-    "tls": row("smtp engine interfaces transcript _folders", ANY),
-    "server": row("smtp engine interfaces transcript handling tls", ANY),
-    "handlers": row("smtp engine interfaces transcript handling tls _folders", ANY),
+    "transcript": row("smtp engine _ending", TWISTED_TYPES),
+    "handling": row("smtp engine interfaces transcript _ending", ANY),
+    "tls": row("smtp engine interfaces transcript _folders _ending", ANY),
+    "server": row("smtp engine interfaces transcript handling tls _ending", ANY),
+    "handlers": row("smtp engine interfaces transcript handling tls _folders _ending", ANY),
     "testing": row("smtp engine interfaces transcript handling tls server handlers", ANY),
     "run": row(
-        "smtp engine interfaces transcript handling tls server handlers testing _folders", ANY
+        "smtp engine interfaces transcript handling tls server handlers testing _folders _ending",
+        ANY,
     ),
 }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from smtpcb._ending import DISK_SECONDS
 from smtpcb.transcript._disk import SLOW, Disk, Warnings
 from smtpcb.transcript._file import TranscriptWriting
 from smtpcb.transcript._names import place_of
@@ -33,7 +34,6 @@ _WAKE_OCTETS = 1_048_576
 _FOLLOW_SECONDS = 1.0
 
 _TIDY_SECONDS = 3600.0
-_CLOSE_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
 
 _log = Logger(namespace="smtpcb.transcript")
@@ -50,7 +50,7 @@ class _Ending:
         self.fired: Deferred[None] = Deferred()
         self._writer = writer
         self._clock = clock
-        self._left = round(_CLOSE_SECONDS / _LOOK_SECONDS)
+        self._left = round(DISK_SECONDS / _LOOK_SECONDS)
         self._timer: IDelayedCall | None = None
         self.look()
 
@@ -139,8 +139,8 @@ class TranscriptFolder:
 
         Transcripts that are still open are written when they close.
 
-        :return: fires when all is written, or after 5 seconds: a disk that does not answer keeps
-            nobody, and the log says what is lost.
+        :return: fires when all is written, or after 4 seconds: a disk that does not answer
+            keeps nobody, and the log says what is lost.
         """
         self._closed = True
         if self._timer is not None:

@@ -15,12 +15,10 @@ from typing import Any
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger, globalLogBeginner
 
+from smtpcb._ending import LAST_WORDS_SECONDS
 from smtpcb.run._options import ConfigurationError
 from smtpcb.run.workers._reporter import Reporter
 from smtpcb.run.workers._words import CUT, FAILED, READY, RELOAD, STOP
-
-# How long the last lines may take to reach a supervisor that does not read.
-LAST_WORDS_SECONDS = 1.0
 
 _log = Logger(namespace="smtpcb.workers")
 
