@@ -54,7 +54,7 @@ class Disk:
         seconds: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
-        self._folders = Folders(settings.folder)
+        self._folders = Folders(settings.folder, seconds)
         self._room = Room(self._folders, settings, seconds, wall)
         self._warnings = Warnings(seconds)
         self._told = False

@@ -54,6 +54,7 @@ class Room:
         self._wall = wall
         self.octets = self.files = 0
         self._octets_since = self._files_since = 0  # written since the folder was looked through
+        self._opening = 0  # which opening of the folder the figures are of
         self._tried: float | None = None
         self._live: set[str] = set()  # those that are being written: they stay
 
@@ -68,6 +69,7 @@ class Room:
             for _, size in self._folders.transcripts(day):
                 self.octets += size
                 self.files += 1
+        self._opening = self._folders.openings
         return self._clear(0, 0)
 
     def admit(self, octets: int, *, new: bool) -> None:
@@ -78,7 +80,11 @@ class Room:
         :raises OSError: there is no room and none can be made.
         """
         files = int(new)
-        if self._octets_since > self._look_octets or self._files_since > self._look_files:
+        if (
+            self._octets_since > self._look_octets
+            or self._files_since > self._look_files
+            or self._opening != self._folders.openings
+        ):
             self.tidy()
         if (
             self.octets + octets > self._most_octets or self.files + files > self._most_files
@@ -116,6 +122,8 @@ class Room:
         if self._tried is not None and 0 <= now - self._tried < _RETRY_SECONDS:
             return False
         self._clear(octets, files)
+        if self._over(octets, files):
+            self.tidy()  # others may have removed what we count still
         self._tried = now if self._over(octets, files) else None
         return self._tried is None
 
