@@ -17,6 +17,7 @@ from twisted.logger import Logger, globalLogBeginner
 
 from smtpcb._ending import LAST_WORDS_SECONDS
 from smtpcb.run._options import ConfigurationError
+from smtpcb.run._timers import follow_no_clock
 from smtpcb.run.workers._reporter import Reporter
 from smtpcb.run.workers._words import CUT, FAILED, READY, RELOAD, STOP
 
@@ -163,6 +164,7 @@ def main() -> None:
         importlib.import_module(task["reactor"]).install()
     from twisted.internet import reactor
 
+    follow_no_clock(reactor)
     reporter, orders = Reporter(out), Orders(reactor)
     globalLogBeginner.beginLoggingTo([reporter])
     Thread(target=listen_to, args=(control, orders.heed, task["seconds"]), daemon=True).start()
