@@ -56,15 +56,19 @@ TABLE = {
     "smtp._scan": row("smtp", {"stringzilla"}),  # an extra; without it another make is used
     "engine": row("smtp"),
     "_folders": row(),
+    "_ending": row(),
+    "_steady": row(),
     "interfaces": row("smtp engine", TWISTED_TYPES),
-    "transcript": row("smtp engine", TWISTED_TYPES),
-    "handling": row("smtp engine interfaces transcript", ANY),
-    "tls": row("smtp engine interfaces transcript _folders", ANY),
-    "server": row("smtp engine interfaces transcript handling tls", ANY),
-    "handlers": row("smtp engine interfaces transcript handling tls _folders", ANY),
+    "transcript": row("smtp engine _ending _steady", TWISTED_TYPES),
+    "handling": row("smtp engine interfaces transcript _ending _steady", ANY),
+    "tls": row("smtp engine interfaces transcript _folders _ending _steady", ANY),
+    "server": row("smtp engine interfaces transcript handling tls _ending _steady", ANY),
+    "handlers": row("smtp engine interfaces transcript handling tls _folders _ending _steady", ANY),
     "testing": row("smtp engine interfaces transcript handling tls server handlers", ANY),
     "run": row(
-        "smtp engine interfaces transcript handling tls server handlers testing _folders", ANY
+        "smtp engine interfaces transcript handling tls server handlers testing"
+        " _folders _ending _steady",
+        ANY,
     ),
 }
 

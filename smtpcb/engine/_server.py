@@ -30,7 +30,7 @@ from smtpcb.engine._table import IN_TRANSACTION, TRANSITIONS, WANTS, State, Step
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError
 from smtpcb.smtp._reply import Reply
-from smtpcb.smtp._secret import is_auth, shown, shown_response
+from smtpcb.smtp._secret import is_auth, is_usual, shown, shown_response
 
 # A member of an enum is looked up in its class for the price of three calls before Python 3.12.
 _LINE = Wants.LINE
@@ -482,7 +482,7 @@ class ServerDialogue:
         """
         if self.state is _RESPONSE:
             return shown_response(line)
-        return shown(line, self.offer.extensions.verbs)
+        return line if is_usual(line) else shown(line, self.offer.extensions.verbs)
 
     @property
     def in_transaction(self) -> bool:

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smtpcb._ending import DISK_SECONDS
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._envelope import Envelope
 from smtpcb.handlers._clearing import Keep, Kept, clear
@@ -28,10 +29,8 @@ from smtpcb.interfaces import IReadyMadeHandler, ISmtpHandlerPlugin, ISmtpHandle
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp.sasl import Credentials
 
-__all__ = ["KEEP_OF_STATE", "STOP_SECONDS", "Capture", "CapturePlugin", "Keep"]
+__all__ = ["KEEP_OF_STATE", "Capture", "CapturePlugin", "Keep"]
 
-STOP_SECONDS = 4.0
-"""How long the disk is waited for when all else has ended; whoever waits for us has 5."""
 CLEAR_SECONDS = 3600.0
 """How often old mail is looked for, besides whenever there is too much of it."""
 KEEP_OF_STATE = Keep(days=30, messages=100_000, octets=4 * 1024**3)
@@ -119,14 +118,14 @@ class Capture(Service):
         """
         Stop when everything that `message` was given is on disk.
 
-        :return: fires then, and after `STOP_SECONDS` if the disk takes longer: what is not kept
+        :return: fires then, and after 4 seconds if the disk takes longer: what is not kept
             by then may not be kept, and its client has not been told that it is.
         """
         super().stopService()
         if self._loop is not None:
             self._loop.stop()
             self._loop = None
-        return self._threads.stop(STOP_SECONDS).addCallback(self._stopped)
+        return self._threads.stop(DISK_SECONDS).addCallback(self._stopped)
 
     def authenticate(self, credentials: Credentials, connection: object = None) -> bool:
         """Accept any login."""

@@ -16,15 +16,13 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
+from smtpcb._ending import THREADS_SECONDS
 from smtpcb.engine._connection import Connection
 from smtpcb.engine._handler import DECLARATIONS, Method, methods_of, name_of
 from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import OneForAll, OnePerConnection, handler_factory
 from smtpcb.interfaces import ISmtpHandlerFactory
 from smtpcb.smtp.sasl import Authenticated
-
-STOP_SECONDS = 5.0
-"""How long the threads are waited for when all else has ended."""
 
 _log = Logger(namespace="smtpcb.handler")
 
@@ -152,7 +150,7 @@ def _stop_for_a_while(pool: ThreadPool) -> None:
     """End the threads; one that does not end is left behind."""
     stopping = Thread(target=pool.stop, daemon=True)
     stopping.start()
-    stopping.join(STOP_SECONDS)
+    stopping.join(THREADS_SECONDS)
 
 
 def _plain_call(method: Method, *arguments: object) -> object:

@@ -30,6 +30,7 @@ from smtpcb.run._options import (
 )
 from smtpcb.run._pid_file import clear
 from smtpcb.run._signals import attend, remember_reload
+from smtpcb.run._timers import follow_no_clock
 from smtpcb.run.build import handlers_known, make_service
 from smtpcb.run.workers._supervisor import make_supervisor
 
@@ -169,6 +170,7 @@ def makeService(options: Options) -> IService:
     # Here and not at the top: twistd's --reactor installs one meanwhile.
     from twisted.internet import reactor
 
+    follow_no_clock(reactor)
     remember_reload(reactor)
     owner = _owner(options)
     try:

@@ -7,9 +7,8 @@ from typing import Any
 
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
-# How long a client that has been told to go may take to go; and in a hurry.
+# How long a client that has been told to go may take to go, where nobody is in a hurry.
 LINGER_SECONDS = 5.0
-CUT_SECONDS = 1.0
 
 
 def close_gently(transport: Any, *, unread: bool, tls: bool) -> None:

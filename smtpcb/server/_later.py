@@ -16,9 +16,9 @@ from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python import runtime
 from twisted.python.failure import Failure
 
+from smtpcb._steady import steady_seconds
 from smtpcb.engine._conversation import SLOW_SECONDS
 from smtpcb.engine._envelope import Content
 from smtpcb.engine._keeping import MailData
@@ -106,11 +106,7 @@ class TwistedPlatform:
         self.log: Log = _log
         self._reactor = reactor
         #: Tells the time for deadlines.  The reactor's own follows the wall clock, which jumps.
-        self.seconds: Callable[[], float] = (
-            time.monotonic
-            if getattr(reactor, "seconds", None) in (runtime.seconds, time.time)
-            else reactor.seconds
-        )
+        self.seconds = steady_seconds(reactor)
         self._memory_octets = memory_octets
         self._spool_folder = spool_folder
         self._asyncio = isinstance(reactor, AsyncioSelectorReactor)

@@ -25,36 +25,59 @@ _LENIENCIES = frozenset({NEWLINES_REPAIRED, *(leniency.value for leniency in Len
 _log = Logger(namespace="smtpcb.mail")
 
 
-class Several(Observer):
-    """Several observers of one connection."""
+class _Seeing(Observer):
+    """Those of several who see octets."""
 
-    __slots__ = ("_all", "_with_octets", "sees_octets", "sees_plain_answers")
+    __slots__ = ("_all",)
 
     def __init__(self, them: Sequence[Observer]) -> None:
         self._all = them
-        self._with_octets = [one for one in them if one.sees_octets]
-        self.sees_octets = bool(self._with_octets)
-        self.sees_plain_answers = any(one.sees_plain_answers for one in them)
 
     def client(self, octets: bytes) -> None:
         """See `Observer.client`."""
-        for one in self._with_octets:
+        for one in self._all:
             one.client(octets)
 
     def server(self, octets: bytes) -> None:
         """See `Observer.server`."""
-        for one in self._with_octets:
+        for one in self._all:
             one.server(octets)
 
     def content(self, octets: bytes) -> None:
         """See `Observer.content`."""
-        for one in self._with_octets:
+        for one in self._all:
             one.content(octets)
 
     def end_of_content(self) -> None:
         """See `Observer.end_of_content`."""
-        for one in self._with_octets:
+        for one in self._all:
             one.end_of_content()
+
+
+class Several(Observer):
+    """Several observers of one connection."""
+
+    __slots__ = (
+        "_all",
+        "client",
+        "content",
+        "end_of_content",
+        "sees_octets",
+        "sees_plain_answers",
+        "server",
+    )
+
+    def __init__(self, them: Sequence[Observer]) -> None:
+        self._all = them
+        with_octets = [one for one in them if one.sees_octets]
+        self.sees_octets = bool(with_octets)
+        self.sees_plain_answers = any(one.sees_plain_answers for one in them)
+        # Nearly always it is one who sees octets, and then nobody stands before it.
+        seeing = with_octets[0] if len(with_octets) == 1 else _Seeing(with_octets)
+        self.client = seeing.client  # type: ignore[method-assign]
+        self.server = seeing.server  # type: ignore[method-assign]
+        self.content = seeing.content  # type: ignore[method-assign]
+        self.end_of_content = seeing.end_of_content  # type: ignore[method-assign]
 
     def decided(self, method: str, subject: object, reply: Reply, seconds: float) -> None:
         """See `Observer.decided`."""

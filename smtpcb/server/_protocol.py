@@ -19,9 +19,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smtpcb import tls
+from smtpcb._ending import CUT_SECONDS
 from smtpcb.engine import Connection, Conversation, Reason, ServerDialogue, Wants, replies
 from smtpcb.engine._lines import Discarded, has_lone_lf
-from smtpcb.server._farewell import CUT_SECONDS, LINGER_SECONDS, close_gently
+from smtpcb.server._farewell import LINGER_SECONDS, close_gently
 from smtpcb.server._flow import Flow
 from smtpcb.server._patience import Patience
 from smtpcb.smtp import Reply

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from smtpcb.smtp._command import VERBS, Command, Verb
 from smtpcb.smtp._text import printable
@@ -26,6 +26,9 @@ _USUAL = re.compile(
     rb"|(?i:DATA|RSET|QUIT|NOOP|STARTTLS)\Z"
     rb"|(?i:EHLO|HELO) [A-Za-z0-9-]{1,63}+(?:\.[A-Za-z0-9-]{1,63}+)++\Z"
 )
+
+#: Tells whether a line is one of those that nearly all are: `shown` is the line itself.
+is_usual: Callable[[bytes], object] = _USUAL.match
 
 # What people and programs try here that is no command of ours: to see it is worth something.  The
 # argument of the first kind is treated like that of a command, that of the second is a login.
@@ -81,7 +84,7 @@ def shown(line: bytes, also: Collection[bytes] = ()) -> bytes:
 
     :param also: verbs of your own extensions, in upper case.
     """
-    if _USUAL.match(line):
+    if is_usual(line):
         return line
     word, _, argument = line.partition(b" ")
     name = word.rstrip(b"\t").upper()

@@ -34,7 +34,7 @@ class Warnings:
     def lost(self, why: str) -> None:
         """Say that one was cut or lost."""
         now = self._seconds()
-        if self._last is not None and 0 <= now - self._last < _WARNING_SECONDS:
+        if self._last is not None and now - self._last < _WARNING_SECONDS:
             self._unreported += 1
             return
         _log.warn(
@@ -54,7 +54,7 @@ class Disk:
         seconds: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
-        self._folders = Folders(settings.folder)
+        self._folders = Folders(settings.folder, seconds)
         self._room = Room(self._folders, settings, seconds, wall)
         self._warnings = Warnings(seconds)
         self._told = False

@@ -29,12 +29,6 @@ def is_plain(octets: bytes) -> bool:
     return len(octets.translate(None, _PLAIN)) == 2 * octets.count(b"\r\n")
 
 
-def plain_lines(octets: bytes, crlf: bytes) -> bytes:
-    """Replace each CRLF of what `is_plain`."""
-    # Two replacements of one octet each take a fifth of the time that one of two octets does.
-    return octets.replace(b"\r", b"").replace(b"\n", crlf)
-
-
 def escape(octets: bytes, crlf: str = "\\x0d\\x0a") -> str:
     """
     Write any octets as printable text; `unescape` reads it.
@@ -51,7 +45,8 @@ def escape(octets: bytes, crlf: str = "\\x0d\\x0a") -> str:
         if text.isprintable() and "\\" not in text:
             return text
     if is_plain(octets):
-        return plain_lines(octets, crlf.encode()).decode()
+        # Two replacements of one octet each take a fifth of the time that one of two octets does.
+        return octets.replace(b"\r", b"").replace(b"\n", crlf.encode()).decode()
     # The doubling comes first: decoding adds backslashes of its own, for what is not UTF-8.
     text = octets.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
     return _UNSAFE.sub(_hexadecimal, text.replace("\r\n", _CRLF)).replace(_CRLF, crlf)

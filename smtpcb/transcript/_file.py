@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from smtpcb.transcript._notation import CONTENT, END_OF_CONTENT, NOTE, Head, Notation, Record
+from smtpcb.transcript._notation import CONTENT, END_OF_CONTENT, Head, Notation, Record
 
 if TYPE_CHECKING:
     from smtpcb.transcript._folders import Folders
@@ -65,21 +65,23 @@ class TranscriptWriting:
         if self.over:
             return
         self.over = closed
+        new = not self._written
         try:
-            if not records:
-                return
-            octets = self._text(records)
-            try:
-                room.admit(len(octets), new=not self._written)
-                self._append(folders, octets)
-            except OSError as error:
-                self.cut(folders, records[-1][0], error.strerror or str(error))
-                raise
+            if records:
+                octets = self._text(records)
+                try:
+                    room.admit(len(octets), new=new)
+                    self._append(folders, octets)
+                except OSError as error:
+                    self.cut(folders, records[-1][0], error.strerror or str(error))
+                    raise
         except BaseException:
             self.over = True
             raise
         finally:
-            room.being_written(f"{self.day}/{self.name}", not self.over)
+            # Most are written once, and over.
+            if not (new and self.over):
+                room.being_written(f"{self.day}/{self.name}", not self.over)
 
     def cut(self, folders: Folders, seconds: float, why: str) -> None:
         """
@@ -115,21 +117,10 @@ class TranscriptWriting:
 
     def _text(self, records: Sequence[Record]) -> bytes:
         head = b"" if self._written else self._head.text()
-        size = self._written + len(head)
-        full = size >= self._max_octets
-        most = sum([len(octets) for _, side, octets in records if not (full and side == CONTENT)])
-        most = most * _GROWTH + len(records) * _BESIDE
-        if size + most > self._max_octets * (2 if full else 1):
+        most = sum([len(octets) for _, _, octets in records]) * _GROWTH + len(records) * _BESIDE
+        if self._written + len(head) + most > self._max_octets:
             return b"".join(self._careful(head, records))
-        said = []
-        for record in records:
-            if record[1] == END_OF_CONTENT:
-                said += self._end_of_content(record)
-            elif full and record[1] == CONTENT:
-                self._left_out += len(record[2])
-            else:
-                said.append(record)
-        return head + self._notation.lines(said)
+        return head + self._notation.lines(records)
 
     def _careful(self, head: bytes, records: Sequence[Record]) -> Iterator[bytes]:
         """Write one record after the other, and look at the size before each."""
@@ -150,7 +141,8 @@ class TranscriptWriting:
     def _pieces(self, record: Record, size: int) -> Iterator[bytes]:
         seconds, side, octets = record
         if side == END_OF_CONTENT:
-            yield self._notation.lines(self._end_of_content(record))
+            left_out, self._left_out = self._left_out + int(octets), 0
+            yield self._notation.lines([(seconds, END_OF_CONTENT, b"%d" % left_out)])
         elif side != CONTENT:
             yield self._notation.lines([record])
         else:
@@ -162,8 +154,3 @@ class TranscriptWriting:
                 start = stop
                 yield piece
             self._left_out += len(octets) - start
-
-    def _end_of_content(self, record: Record) -> list[Record]:
-        left_out, self._left_out = self._left_out + int(record[2]), 0
-        text = b"content: %d octets left out\r\n" % left_out
-        return [(record[0], NOTE, text)] if left_out else []

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from smtpcb._ending import DISK_SECONDS
+from smtpcb._steady import steady_seconds
 from smtpcb.transcript._disk import SLOW, Disk, Warnings
 from smtpcb.transcript._file import TranscriptWriting
 from smtpcb.transcript._names import place_of
@@ -33,7 +35,6 @@ _WAKE_OCTETS = 1_048_576
 _FOLLOW_SECONDS = 1.0
 
 _TIDY_SECONDS = 3600.0
-_CLOSE_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
 
 _log = Logger(namespace="smtpcb.transcript")
@@ -50,7 +51,7 @@ class _Ending:
         self.fired: Deferred[None] = Deferred()
         self._writer = writer
         self._clock = clock
-        self._left = round(_CLOSE_SECONDS / _LOOK_SECONDS)
+        self._left = round(DISK_SECONDS / _LOOK_SECONDS)
         self._timer: IDelayedCall | None = None
         self.look()
 
@@ -80,7 +81,7 @@ class TranscriptFolder:
     removed.  Nothing is done to the disk before `start`, or the first thing to write: a process
     may fork after this has been made.
 
-    :param clock: what times are taken from; also the reactor's timers.
+    :param clock: the reactor's timers, and the time, unless that is what the wall clock says.
     :param wall: seconds since the epoch, for the age of transcripts.
     """
 
@@ -92,8 +93,10 @@ class TranscriptFolder:
     ) -> None:
         self.settings = settings
         self.clock = clock
-        self._disk = Disk(settings, clock.seconds, wall)
-        self._warnings = Warnings(clock.seconds)
+        #: What times in transcripts are taken from: how much has passed, whoever sets the clock.
+        self.seconds = steady_seconds(clock)
+        self._disk = Disk(settings, self.seconds, wall)
+        self._warnings = Warnings(self.seconds)
         self._writer: Writer | None = None
         self._previous: Writer | None = None
         # Transcripts with something in memory, in the order and with the time they got it.
@@ -127,7 +130,7 @@ class TranscriptFolder:
             connection.peer_port,
             connection.host_address,
             connection.host_port,
-            self.clock.seconds(),
+            self.seconds(),
             connection.started,
         )
         writing = TranscriptWriting(head, day, name, self.settings.max_octets)
@@ -139,8 +142,8 @@ class TranscriptFolder:
 
         Transcripts that are still open are written when they close.
 
-        :return: fires when all is written, or after 5 seconds: a disk that does not answer keeps
-            nobody, and the log says what is lost.
+        :return: fires when all is written, or after 4 seconds: a disk that does not answer
+            keeps nobody, and the log says what is lost.
         """
         self._closed = True
         if self._timer is not None:
@@ -184,7 +187,7 @@ class TranscriptFolder:
 
         :param transcript: one that has just got something.
         """
-        self._unwritten[transcript] = self.clock.seconds()
+        self._unwritten[transcript] = self.seconds()
         if self._timer is None:
             self._arm()
 
@@ -206,11 +209,13 @@ class TranscriptFolder:
         :param closed: it is the last of this transcript.
         :return: whether there was room for it.
         """
-        try:
-            writer = self._thread()
-        except RuntimeError as error:  # no thread can be started
-            self._warnings.lost(str(error))
-            return False
+        writer = self._writer
+        if writer is None:
+            try:
+                writer = self._thread()
+            except RuntimeError as error:  # no thread can be started
+                self._warnings.lost(str(error))
+                return False
         if not writer.hand(octets, self._disk.write, writing, records, closed):
             self._warnings.lost(SLOW)
             self._wake(writer)
@@ -259,9 +264,9 @@ class TranscriptFolder:
 
     def _look_around(self) -> None:
         self._timer = None
-        now = self.clock.seconds()
+        now = self.seconds()
         for transcript, since in list(self._unwritten.items()):
-            if 0 <= now - since < _FOLLOW_SECONDS:
+            if now - since < _FOLLOW_SECONDS:
                 break
             transcript.hand_over()
         if self._asleep_octets and self._writer is not None:

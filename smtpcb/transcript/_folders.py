@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,9 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without waiting: what stands in the place of a transcript may be a FIFO that nobody reads.
 _FILE = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
+# How often it is seen whether the folders are in their place.
+_LOOK_SECONDS = 1.0
+
 # What a file system of its own has in it from the start.
 _EMPTY = {"lost+found"}
 
@@ -22,19 +26,26 @@ class Folders:
     """
     The folder of transcripts and the dated ones in it.  It blocks, and belongs to one thread.
 
-    Two descriptors stay open: a short session is one open, one write, one close.
+    Two descriptors stay open: a short session is one open, one write, one close.  Once a second
+    it is seen whether they still are those of what is called so: a folder that somebody has moved
+    away takes no transcript any more, and a new one is made.
 
     :param path: the folder; missing ones above it are made as well.  It may be a link: the user
         has chosen it.
+    :param seconds: any clock.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seconds: Callable[[], float] = time.monotonic) -> None:
         self.path = path
+        self._seconds = seconds
+        self._look_at = 0.0
         self._root: int | None = None
         self._day = ""  # which one is open
         self._day_descriptor: int | None = None
         #: Whether it bears our mark, so that transcripts in it may be removed; once it is open.
         self.ours = False
+        #: How often it has been opened: another one may have been in it each time.
+        self.openings = 0
 
     def close(self) -> None:
         """Close the descriptors; they are opened anew when they are needed."""
@@ -67,6 +78,7 @@ class Folders:
                 os.close(root)
                 raise
             self._root = root
+            self.openings += 1
         return self._root
 
     def open_new(self, day: str, name: str) -> int:
@@ -97,6 +109,7 @@ class Folders:
 
     def days(self) -> list[str]:
         """List the dated folders, the oldest first, as ``2026/11/20``."""
+        self._look()  # what has been moved away is kept, not cleared
         try:
             root = self.open_root(make=False)
         except FileNotFoundError:
@@ -155,6 +168,8 @@ class Folders:
             day = day.rpartition("/")[0]
 
     def _open_day(self, day: str) -> int:
+        if self._seconds() >= self._look_at:
+            self._look()
         if self._day_descriptor is None or self._day != day:
             root = self.open_root()
             if self._day_descriptor is not None:
@@ -164,6 +179,26 @@ class Folders:
             self._day_descriptor = _descend(root, day, _make)
             self._day = day
         return self._day_descriptor
+
+    def _look(self) -> None:
+        self._look_at = self._seconds() + _LOOK_SECONDS
+        if not self._in_its_place():
+            self.close()
+
+    def _in_its_place(self) -> bool:
+        """Whether what is open is what its path leads to."""
+        try:
+            return (
+                self._root is None or os.path.samestat(os.fstat(self._root), os.stat(self.path))
+            ) and (
+                self._day_descriptor is None
+                or os.path.samestat(
+                    os.fstat(self._day_descriptor),
+                    os.stat(self._day, dir_fd=self._root, follow_symlinks=False),
+                )
+            )
+        except OSError:  # there is nothing, or nothing that we can see
+            return False
 
 
 def _make(name: str, parent: int) -> None:

@@ -28,15 +28,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
-from smtpcb.transcript._escape import escape, is_plain, plain_lines
+from smtpcb.transcript._escape import escape, is_plain
 
 CLIENT, SERVER, NOTE, CONTENT, END_OF_CONTENT = range(5)
 
 #: When (on the clock of the owner), which of the five, and the octets; of END_OF_CONTENT, instead
 #: of octets, how many of the content have been left out already, in ASCII digits.
 Record = tuple[float, int, bytes]
+
+_NOTHING = b"0"
 
 # How a line begins, behind its time; content is the client's.
 _SIDES = (b" C: ", b" S: ", b" *: ", b" C: ")
@@ -66,21 +69,26 @@ class Head(NamedTuple):
 
     def text(self) -> bytes:
         """Write the first lines."""
-        date = self.date.astimezone(UTC).isoformat(timespec="microseconds")[:26]
+        date = self.date if self.date.tzinfo is UTC else self.date.astimezone(UTC)
         return (
             "# smtpcb transcript 1\n"
             f"# connection {self.identifier}\n"
             f"# peer {_endpoint(self.peer_address, self.peer_port)}\n"
             f"# host {_endpoint(self.host_address, self.host_port)}\n"
-            f"# started {date}Z\n"
+            f"# started {date.isoformat(timespec='microseconds')[:26]}Z\n"
         ).encode()
 
 
 def _endpoint(address: str, port: int) -> str:
-    printable = escape(address.encode("utf-8", "surrogateescape")) or "-"
+    printable = _host(address)
     if not port:
         return printable
     return f"[{printable}]:{port}" if ":" in printable else f"{printable}:{port}"
+
+
+@lru_cache(maxsize=256)
+def _host(address: str) -> str:
+    return escape(address.encode("utf-8", "surrogateescape")) or "-"
 
 
 class Notation:
@@ -100,23 +108,33 @@ class Notation:
         self._held = b""  # the end of it, which the next piece may complete
 
     def lines(self, records: Sequence[Record]) -> bytes:
-        """Write what was said, none of it END_OF_CONTENT; the last line may be without its end."""
-        # Nearly always all of it is ASCII and in whole lines: looked at once, then only copied.
+        """Write what was said; the last line may be without its end."""
+        # Nearly always all of it is ASCII and in whole lines: looked at once, then only copied,
+        # and the CR of all lines is taken out at the end.
         plain = is_plain(b"".join([octets for _, _, octets in records]))
         pieces: list[bytes] = []
+        started, time_text = self._started, self._time_text
         for seconds, side, octets in records:
+            if side == END_OF_CONTENT:
+                if octets == _NOTHING:
+                    continue
+                side, octets = NOTE, b"content: %s octets left out\r\n" % octets
             if self._unended is not None or octets[-2:] != b"\r\n":
                 self._part(pieces, seconds, side, octets)
+                time_text = self._time_text
                 continue
-            milliseconds = int((seconds - self._started) * 1000 + 0.5)
+            milliseconds = int((seconds - started) * 1000 + 0.5)
             if milliseconds != self._milliseconds:
-                self._count(milliseconds)
-            if plain:
-                text = plain_lines(octets[:-2], _NEXT_LINES[side])
+                time_text = self._count(milliseconds)
+            if not plain:
+                text = escape(octets[:-2], _NEXT_LINES[side].decode()).encode() + b"\n"
+            elif more := octets.count(b"\n") - 1:
+                text = octets.replace(b"\n", _NEXT_LINES[side], more)
             else:
-                text = escape(octets[:-2], _NEXT_LINES[side].decode()).encode()
-            pieces += (self._time_text, _SIDES[side], text, b"\n")
-        return b"".join(pieces)
+                text = octets
+            pieces += (time_text, _SIDES[side], text)
+        # Octets that are escaped have none.
+        return b"".join(pieces).replace(b"\r", b"")
 
     def mark(self, seconds: float, text: str, *, inside: bool) -> bytes:
         """
@@ -149,7 +167,8 @@ class Notation:
             octets, end = octets[: incomplete.start()], b""
         pieces += (escape(octets, _NEXT_LINES[who].decode()).encode(), end)
 
-    def _count(self, milliseconds: int) -> None:
+    def _count(self, milliseconds: int) -> bytes:
         # Much is said within one millisecond, and writing the number is most of the work.
         self._milliseconds = milliseconds
         self._time_text = b"%9.3f" % (milliseconds / 1000)
+        return self._time_text

@@ -20,6 +20,9 @@ _FREED = 20
 # Other processes write to the folder too: it is looked through again after such a part of a limit.
 _LOOK_AGAIN = 4
 
+# No disk has so much room.
+_BOUNDLESS = 1 << 63
+
 # Where nothing could be removed, it is not tried again for every session.
 _RETRY_SECONDS = 60.0
 
@@ -43,12 +46,15 @@ class Room:
     ) -> None:
         self._folders = folders
         self._keep_days = settings.keep_days
-        self._keep_octets = settings.keep_octets
-        self._keep_files = settings.keep_files
+        self._most_octets = _BOUNDLESS if settings.keep_octets is None else settings.keep_octets
+        self._most_files = _BOUNDLESS if settings.keep_files is None else settings.keep_files
+        self._look_octets = self._most_octets // _LOOK_AGAIN
+        self._look_files = self._most_files // _LOOK_AGAIN
         self._seconds = seconds
         self._wall = wall
         self.octets = self.files = 0
         self._octets_since = self._files_since = 0  # written since the folder was looked through
+        self._opening = 0  # which opening of the folder the figures are of
         self._tried: float | None = None
         self._live: set[str] = set()  # those that are being written: they stay
 
@@ -63,6 +69,7 @@ class Room:
             for _, size in self._folders.transcripts(day):
                 self.octets += size
                 self.files += 1
+        self._opening = self._folders.openings
         return self._clear(0, 0)
 
     def admit(self, octets: int, *, new: bool) -> None:
@@ -74,10 +81,14 @@ class Room:
         """
         files = int(new)
         if (
-            self._keep_octets is not None and self._octets_since > self._keep_octets // _LOOK_AGAIN
-        ) or (self._keep_files is not None and self._files_since > self._keep_files // _LOOK_AGAIN):
+            self._octets_since > self._look_octets
+            or self._files_since > self._look_files
+            or self._opening != self._folders.openings
+        ):
             self.tidy()
-        if self._over(octets, files) and not self._make_room(octets, files):
+        if (
+            self.octets + octets > self._most_octets or self.files + files > self._most_files
+        ) and not self._make_room(octets, files):
             raise OSError(errno.EDQUOT, FULL)
         self.octets += octets
         self.files += files
@@ -97,22 +108,22 @@ class Room:
 
     def _over(self, octets: int, files: int, part: int = 0) -> bool:
         """Whether so much more is too much, or leaves free less than one part in so many."""
-        for here, more, limit in (
-            (self.octets, octets, self._keep_octets),
-            (self.files, files, self._keep_files),
-        ):
-            if limit is not None and here + more > limit - (limit // part if part else 0):
-                return True
-        return False
+        octets_limit, files_limit = self._most_octets, self._most_files
+        if part:
+            octets_limit -= octets_limit // part
+            files_limit -= files_limit // part
+        return self.octets + octets > octets_limit or self.files + files > files_limit
 
     def _make_room(self, octets: int, files: int) -> bool:
         # All would be removed, and nothing won.
-        if self._keep_files == 0 or (self._keep_octets is not None and octets > self._keep_octets):
+        if not self._most_files or octets > self._most_octets:
             return False
         now = self._seconds()
         if self._tried is not None and 0 <= now - self._tried < _RETRY_SECONDS:
             return False
         self._clear(octets, files)
+        if self._over(octets, files):
+            self.tidy()  # others may have removed what we count still
         self._tried = now if self._over(octets, files) else None
         return self._tried is None
 

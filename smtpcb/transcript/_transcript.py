@@ -50,7 +50,7 @@ class Transcript:
         self, folder: TranscriptFolder, settings: TranscriptSettings, writing: TranscriptWriting
     ) -> None:
         self._folder = folder
-        self._seconds = folder.clock.seconds
+        self._seconds = folder.seconds
         self._writing = writing
         self._content = settings.content
         self._sessions = settings.sessions
@@ -79,7 +79,15 @@ class Transcript:
         """
         if not self._kept and (self._sessions != "transactions" or _names_a_sender(octets)):
             self._keep()
-        self._record(CLIENT, octets)
+        # Here and in `server` as in `_record`: they are what a session consists of.
+        if not self._records:
+            if self._over:
+                return
+            self._first()
+        self._records.append((self._seconds(), CLIENT, octets))
+        self._weight += len(octets) + RECORD_OCTETS
+        if self._weight > HAND_OVER_OCTETS:
+            self._early()
 
     def server(self, octets: bytes) -> None:
         """
@@ -87,7 +95,14 @@ class Transcript:
 
         :param octets: as sent, with CRLF.
         """
-        self._record(SERVER, octets)
+        if not self._records:
+            if self._over:
+                return
+            self._first()
+        self._records.append((self._seconds(), SERVER, octets))
+        self._weight += len(octets) + RECORD_OCTETS
+        if self._weight > HAND_OVER_OCTETS:
+            self._early()
 
     def content(self, octets: bytes) -> None:
         """
@@ -97,16 +112,16 @@ class Transcript:
         """
         if not self._kept:
             self._keep()
-        kept = len(octets)
+        kept = size = len(octets)
         # A transcript is never shorter than what it records: the rest would be left out anyway.
-        if self._content == "none" or self._content_octets > self._max_octets:
+        if self._content_octets > self._max_octets or self._content == "none":
             kept = 0
         elif self._content == "head":
             kept = self._head_of(octets)
         self._content_octets += kept
-        self._left_out += len(octets) - kept
+        self._left_out += size - kept
         if kept:
-            self._record(CONTENT, octets if kept == len(octets) else octets[:kept])
+            self._record(CONTENT, octets if kept == size else octets[:kept])
 
     def end_of_content(self) -> None:
         """Say that the mail data is complete; what comes next belongs to another message."""
@@ -129,9 +144,10 @@ class Transcript:
         """
         if self._over:
             return
-        self.end_of_content()
-        self.note(f"closed: {reason}")
         if self._kept:
+            if self._left_out or self._content_octets:
+                self.end_of_content()
+            self.note(f"closed: {reason}")
             self.hand_over(closed=True)
         self._over = True
         self._records = []
@@ -157,16 +173,23 @@ class Transcript:
                 self._folder.cut(self._writing, self._seconds())
 
     def _record(self, side: int, octets: bytes) -> None:
-        if self._over:
-            return
-        records = self._records
-        if not records and self._kept:
-            self._folder.remember(self)
-        records.append((self._seconds(), side, octets))
+        if not self._records:
+            if self._over:
+                return
+            self._first()
+        self._records.append((self._seconds(), side, octets))
         self._weight += len(octets) + RECORD_OCTETS
         if self._weight > HAND_OVER_OCTETS:
-            self._kept = True  # nobody who says so much is a health check
-            self.hand_over()
+            self._early()
+
+    def _first(self) -> None:
+        """The next record is the first of some that are written together."""
+        if self._kept:
+            self._folder.remember(self)
+
+    def _early(self) -> None:
+        self._kept = True  # nobody who says so much is a health check
+        self.hand_over()
 
     def _keep(self) -> None:
         self._kept = True

@@ -62,7 +62,7 @@ class Writer:
         :param work: called with the arguments; it may not raise.
         :return: whether there was room for it.
         """
-        if octets and self.waiting_octets + octets > self._most_octets:
+        if octets and self._handed - self._worked_off + octets > self._most_octets:
             return False
         self._handed += octets
         self._queue.append((octets, work, arguments))

@@ -21,13 +21,14 @@ from twisted.internet.task import Clock, deferLater
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
+from smtpcb._ending import DISK_SECONDS
 from smtpcb.engine._envelope import Recipient
 from smtpcb.engine._keeping import MailData
 from smtpcb.handlers import READY_MADE
 from smtpcb.handlers import capture as capture_module
 from smtpcb.handlers._clearing import Keep
 from smtpcb.handlers._maildir import MARK, prepare
-from smtpcb.handlers.capture import CLEAR_SECONDS, KEEP_OF_STATE, STOP_SECONDS, Capture
+from smtpcb.handlers.capture import CLEAR_SECONDS, KEEP_OF_STATE, Capture
 from smtpcb.interfaces import IReadyMadeHandler, ISmtpHandlerPlugin
 from smtpcb.smtp._address import ForwardPath
 
@@ -428,7 +429,7 @@ async def test_a_disk_that_stalls_keeps_nobody(maildir: Path, reactor: Any) -> N
     assert not any(answer.called for answer in answers)
     stopped = capture.stopService()
     with capturedLogs() as events:
-        clock.advance(STOP_SECONDS)
+        clock.advance(DISK_SECONDS)
     await stopped
     [said] = [formatEvent(event) for event in events]
     assert said == f"{maildir} is not waited for any longer: the disk has not done 20 tasks"

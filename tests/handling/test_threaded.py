@@ -194,7 +194,7 @@ def test_a_call_that_never_returns_does_not_keep_the_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Threads that do not end are left behind; they are daemons."""
-    monkeypatch.setattr("smtpcb.handling._threaded.STOP_SECONDS", 0.01)
+    monkeypatch.setattr("smtpcb.handling._threaded.THREADS_SECONDS", 0.01)
     go_on = threading.Event()
     started = threading.Event()
 

@@ -22,6 +22,7 @@ from twisted.logger import Logger, LogLevel, capturedLogs, eventAsJSON, formatEv
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smtpcb._ending import STOP_SECONDS
 from smtpcb.run._options import BY_NAME, Configuration, ConfigurationError, read_value, resolve
 from smtpcb.run._signals import ONE_STOP_SECONDS
 from smtpcb.run._sockets import SocketReactor
@@ -34,7 +35,7 @@ from smtpcb.run.workers._supervisor import (
     Supervisor,
     make_supervisor,
 )
-from smtpcb.run.workers._task import STOP_SECONDS, task, understood
+from smtpcb.run.workers._task import task, understood
 from smtpcb.run.workers._words import FAILED, READY
 from tests.certificates import make_identity, write_pem
 from tests.running import ANY_PORT

@@ -164,6 +164,33 @@ def test_folders_that_were_removed_are_made_again(recording: Recording) -> None:
     assert recording.settings.folder.joinpath(".smtpcb-transcripts").exists()
 
 
+@pytest.mark.parametrize("what", [".", "2026", "2026/11", "2026/11/20"])
+def test_a_folder_that_was_moved_away_gets_no_more(recording: Recording, what: str) -> None:
+    """Whoever keeps what there was elsewhere has a new folder a second later, as named."""
+    recording.open(1).close("done")
+    assert recording.files() == [f"{named(1)}.txt"]
+    kept = recording.settings.folder.with_name("kept")
+    (recording.settings.folder / what).rename(kept)
+    recording.clock.advance(1)
+    recording.open(2).close("done")
+    assert recording.files() == [f"{named(2)}.txt"]
+    assert [path.name for path in kept.rglob("*.txt")] == [f"{named(1)}.txt"]
+
+
+def test_a_session_whose_folder_was_moved_away_says_what_it_lost(recording: Recording) -> None:
+    """It has no second transcript of half of it; those that come have theirs."""
+    transcript = recording.open(1)
+    transcript.client(b"NOOP\r\n")
+    assert recording.folder.flush()
+    recording.settings.folder.rename(recording.settings.folder.with_name("kept"))
+    recording.clock.advance(1)
+    with capturedLogs() as captured:
+        transcript.close("done")
+        recording.open(2).close("done")
+        assert recording.files() == [f"{named(2)}.txt"]
+    assert "A transcript is cut or lost" in warnings(captured)[0]
+
+
 def test_a_session_goes_on_in_the_folder_of_its_day(recording: Recording) -> None:
     """Whoever stays past midnight has one transcript, and so has who comes after it."""
     first, second = recording.open(1), connection(2)

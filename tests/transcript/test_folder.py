@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from smtpcb.transcript import Transcript, TranscriptSettings
+from smtpcb._ending import CUT_SECONDS, DISK_SECONDS, STOP_SECONDS
+from smtpcb.transcript import Transcript, TranscriptFolder, TranscriptSettings, load
 from smtpcb.transcript import _file as file_module
 from smtpcb.transcript import _folder as folder_module
 from smtpcb.transcript._writer import Writer
-from tests.transcript.recording import Recording, named, notes, octets_of, os_with
+from tests.transcript.recording import Recording, connection, named, notes, octets_of, os_with
 from tests.transcript.test_file import warnings
 
 # Soon
@@ -71,13 +74,22 @@ def test_much_does_not_wait_for_the_timer(
     assert len(woken) == 1
 
 
-def test_a_clock_that_is_set_back_keeps_nothing_back(recording: Recording) -> None:
-    """What was said is written although its second never seems to pass."""
-    transcript = recording.open()
+def test_a_clock_that_is_set_changes_no_time(tmp_path: Path) -> None:
+    """Times in a transcript say how much has passed, whoever sets the clock."""
+    wall = Clock()
+    wall.seconds = time.time  # type: ignore[method-assign]  # as reactors have it
+    passed = Clock()
+    folder = TranscriptFolder(TranscriptSettings(tmp_path, sessions="all"), wall)
+    assert folder.seconds is time.monotonic
+    folder.seconds = passed.seconds
+    transcript = folder.open(connection())
     transcript.client(b"NOOP\r\n")
-    recording.folder._unwritten[transcript] = 1e9
-    recording.clock.advance(0.1)
-    assert recording.folder._unwritten == {}
+    passed.advance(2.5)
+    transcript.close("done")
+    assert folder.flush()
+    assert [line.seconds for line in load(transcript.path).lines] == [0.0, 2.5]
+    folder.close()
+    assert folder.flush()
 
 
 def test_what_is_written_is_forgotten(recording: Recording) -> None:
@@ -230,12 +242,16 @@ def test_nobody_waits_for_a_disk_that_stalls(
 
 
 def test_a_disk_that_stalls_keeps_no_server(recording: Recording, stalled: Stalled) -> None:
-    """Closing takes five seconds at most, and the log says what is not written."""
+    """
+    Closing takes four seconds at most, and the log says what is not written.
+
+    That is sooner than a supervisor kills the process, clients that linger included.
+    """
     recording.open().close("done")
     with capturedLogs() as captured:
         ended = recording.folder.close()
         assert stalled.reached.wait(10)
-        recording.clock.pump([0.02] * 249)
+        recording.clock.pump([0.02] * (round(DISK_SECONDS / 0.02) - 1))
         assert not ended.called
         recording.clock.pump([0.02] * 2)
         assert ended.called
@@ -243,6 +259,7 @@ def test_a_disk_that_stalls_keeps_no_server(recording: Recording, stalled: Stall
     assert said.startswith("The disk does not answer: ")
     assert said.endswith(" octets of transcripts are not written")
     assert recording.clock.getDelayedCalls() == []
+    assert CUT_SECONDS + DISK_SECONDS < STOP_SECONDS
 
 
 def test_after_a_stall_everything_is_written_in_its_order(
@@ -263,7 +280,7 @@ def test_after_a_stall_everything_is_written_in_its_order(
 
 
 def until_fired(recording: Recording, ended: Deferred[None]) -> None:
-    """Let the clock go on until it has fired, or the five seconds have passed."""
+    """Let the clock go on until it has fired, or the time of the disk has passed."""
     for _ in range(400):
         if ended.called:
             return

@@ -448,6 +448,40 @@ def test_where_nothing_can_be_removed_it_is_tried_once_a_minute(
     assert recording.files() == [f"{named(1)}.txt"]
 
 
+def test_what_others_have_removed_makes_room(make: Callable[..., Recording]) -> None:
+    """Whoever empties a full folder by hand sees the next session in it, not an hour later."""
+    recording = make(keep_files=4)
+    for number in range(1, 5):
+        recording.open(number).close("done")
+    assert len(recording.files()) == 4
+    for path in recording.settings.folder.rglob("*.txt"):
+        path.unlink()
+    with capturedLogs() as captured:
+        recording.open(5).close("done")
+        assert recording.files() == [f"{named(5)}.txt"]
+    assert captured == []
+
+
+@pytest.mark.parametrize("files", [2, 8])
+def test_what_was_moved_away_is_neither_counted_nor_cleared(
+    make: Callable[..., Recording], files: int
+) -> None:
+    """An archive of old transcripts is nobody's but its owner's, whatever the limits say."""
+    recording = make(keep_files=4)
+    for number in range(1, 5):
+        recording.open(number).close("done")
+    assert len(recording.files()) == 4
+    kept = recording.settings.folder.with_name("kept")
+    recording.settings.folder.rename(kept)
+    with capturedLogs() as captured:
+        for number in range(11, 11 + files):
+            recording.open(number).close("done")
+            assert recording.folder.flush()
+    assert captured == []
+    assert len(recording.files()) == min(files, 4)
+    assert len([*kept.rglob("*.txt")]) == 4
+
+
 def test_nothing_is_kept_where_nothing_may_be(make: Callable[..., Recording]) -> None:
     """A limit of no files is a folder without files."""
     recording = make(keep_files=0)

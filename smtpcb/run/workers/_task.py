@@ -7,11 +7,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from smtpcb._ending import STOP_SECONDS
 from smtpcb.run._options import Configuration
 from smtpcb.run.build import Share
 
-# What a worker may take longer than --grace-seconds: a handler's last answers, threads, the disk.
-STOP_SECONDS = 5.0
+# The supervisor kills a worker that takes too long, and says so; this is for where there is none.
+_ORPHAN_SECONDS = 1.0
 
 
 def task(configuration: Configuration, share: Share, reactor: Any) -> bytes:
@@ -30,7 +31,7 @@ def task(configuration: Configuration, share: Share, reactor: Any) -> bytes:
             "path": sys.path,
             "reactor": type(reactor).__module__,
             "configuration": configuration.as_json(),
-            "seconds": configuration.limits.grace_seconds + STOP_SECONDS,
+            "seconds": configuration.limits.grace_seconds + STOP_SECONDS + _ORPHAN_SECONDS,
             "share": [share.number, share.workers, share.sockets, identity],
         }
     ).encode()

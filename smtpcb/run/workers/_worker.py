@@ -15,12 +15,11 @@ from typing import Any
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger, globalLogBeginner
 
+from smtpcb._ending import LAST_WORDS_SECONDS
 from smtpcb.run._options import ConfigurationError
+from smtpcb.run._timers import follow_no_clock
 from smtpcb.run.workers._reporter import Reporter
 from smtpcb.run.workers._words import CUT, FAILED, READY, RELOAD, STOP
-
-# How long the last lines may take to reach a supervisor that does not read.
-LAST_WORDS_SECONDS = 1.0
 
 _log = Logger(namespace="smtpcb.workers")
 
@@ -165,6 +164,7 @@ def main() -> None:
         importlib.import_module(task["reactor"]).install()
     from twisted.internet import reactor
 
+    follow_no_clock(reactor)
     reporter, orders = Reporter(out), Orders(reactor)
     globalLogBeginner.beginLoggingTo([reporter])
     Thread(target=listen_to, args=(control, orders.heed, task["seconds"]), daemon=True).start()
