@@ -16,9 +16,10 @@ from smtpcb.smtp._address import ForwardPath
 from smtpcb.smtp._argument import USUAL_MAIL, USUAL_RCPT, read_mail, read_rcpt
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._extension import Extension, Parameter
+from smtpcb.smtp._reply import Reply
 from smtpcb.testing import play
 
-from .scripts import HELO, MAIL, RCPT, Does, Noting, Server
+from .scripts import HELO, MAIL, RCPT, Does, Noting, Server, returns
 
 
 def test_a_refused_recipient_leaves_the_transaction_open() -> None:
@@ -598,7 +599,7 @@ def test_blanks_around_an_argument_are_none_of_it(word: str, before: str, behind
         return int(code)
 
     play(
-        f"C: EHLO me\nS: 250 ...\nC: {word} {before}a.b{behind}\nS: {code}",
+        f"C: EHLO me\nS: 250 ...\nC: {word} {before}a.b{behind}\nS: {code} ...",
         Does(verify=hear, help=hear, etrn=hear),
         settings=Settings(extensions=(Extension("XTRA", verbs={"XTRA": hear}),)),
     )
@@ -610,3 +611,22 @@ def test_a_tab_makes_no_command_wrong_that_comes_too_early() -> None:
     play(
         "C: MAIL FROM:\\x09<a@b>\nC: RCPT TO:<a@b>\\x09\nS: 503 5.5.1 Send EHLO\nS: 503 5.5.1 Send"
     )
+
+
+@pytest.mark.parametrize("answer", [250, (250, "Fine"), Reply(250, "Fine")])
+def test_a_yes_in_your_own_words_has_the_status_of_its_event(answer: object) -> None:
+    """2.1.0 for a sender, 2.1.5 for a recipient (RFC 3463 §3.2), as the standard words have."""
+    play(
+        HELO
+        + """
+        C: MAIL FROM:<>
+        S: 250 2.1.0
+        C: RCPT TO:<a@b>
+        S: 250 2.1.5
+        C: BDAT 0 LAST
+        S: 250 2.0.0
+        """,
+        Does(mail=returns(answer), rcpt=returns(answer), message=returns(answer)),
+    )
+    chosen = Reply(250, "Fine", status="2.0.1")
+    play(f"{HELO}C: MAIL FROM:<>\nS: 250 2.0.1 Fine", Does(mail=returns(chosen)))
