@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from smtpcb import tls
 from smtpcb.engine import Connection, Conversation, Reason, ServerDialogue, Wants, replies
-from smtpcb.engine._lines import Discarded, has_lone_lf
+from smtpcb.engine._lines import Discarded, has_lone_lf, has_lone_newline
 from smtpcb.server._farewell import CUT_SECONDS, LINGER_SECONDS, close_gently
 from smtpcb.server._flow import SLICE_SECONDS
 from smtpcb.server._pace import SECONDS, Pace
@@ -613,8 +613,8 @@ class SmtpServerProtocol(LineReceiver):
                 lone_lf = intake is not None and intake.lone_newlines
                 self._close(replies.too_slow(lone_lf=lone_lf))
         else:
-            lone_lf = self._discarded is not None or has_lone_lf(self._buffer)
-            self._close(replies.timed_out(lone_lf=lone_lf))
+            lone = self._discarded is not None or has_lone_newline(self._buffer)
+            self._close(replies.timed_out(lone_newline=lone))
             if self._choked:  # it does not read that either
                 self._abort()
 
