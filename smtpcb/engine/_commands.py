@@ -19,14 +19,10 @@ from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.engine._login import auth
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._table import State
-from smtpcb.smtp._address import ForwardPath, ReversePath
-from smtpcb.smtp._argument import (
-    USUAL_MAIL,
-    USUAL_RCPT,
-    read_mail,
-    read_rcpt,
-)
+from smtpcb.smtp._address import AnyPath, ForwardPath, PathRead, ReversePath
+from smtpcb.smtp._argument import USUAL_MAIL, USUAL_RCPT, read_mail, read_rcpt
 from smtpcb.smtp._command import Introduction, Query, Verb, read_command, read_query
+from smtpcb.smtp._errors import PeerProtocolError
 from smtpcb.smtp._parameter import (
     NO_MAIL_PARAMETERS,
     NO_RCPT_PARAMETERS,
@@ -43,12 +39,21 @@ if TYPE_CHECKING:
 Act = Callable[["ServerDialogue", bytes], Reply | None]
 
 
-def _text_of(argument: bytes, *, tabs: bool = False) -> tuple[str, Reply | None]:
-    """Return what stands behind a verb as text, or the reply to what is none."""
+def _text_of(argument: bytes) -> str:
+    """
+    Return what stands behind a verb as text, without blanks at its end (RFC 5321 §4.1.1).
+
+    :raises PeerProtocolError: it is none (500).
+    """
     try:
-        return read_text(argument, tabs=tabs).rstrip(" \t"), None
+        return read_text(argument).rstrip(" \t")
     except ValueError:
-        return "", replies.LINES_END_IN_CRLF if b"\n" in argument else replies.LINE_NOT_TEXT
+        raise PeerProtocolError(replies.LINE_NOT_TEXT) from None
+
+
+def _query_of(argument: bytes) -> Query:
+    """Return what stands behind a verb as one text, whatever it says; raises as `_text_of`."""
+    return Query(_text_of(argument).lstrip(" \t"), smtputf8=False)
 
 
 # Introductions (RFC 5321 §4.1.1.1).
@@ -75,6 +80,16 @@ def ehlo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 # Transactions (RFC 5321 §4.1.1.2 to §4.1.1.5).
 
 
+def _read_path(
+    dialogue: ServerDialogue, argument: bytes, read: Callable[..., PathRead[AnyPath]]
+) -> PathRead[AnyPath]:
+    """Read an argument that is not of the usual form, and note what was wrong with it."""
+    found = read(_text_of(argument), lenient=dialogue.offer.settings.lenient_addresses)
+    for leniency in found.leniencies:
+        dialogue.note(leniency.value)
+    return found
+
+
 def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """MAIL."""
     match = USUAL_MAIL.match(argument)
@@ -87,13 +102,8 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         )
         rest, wide = after.decode("ascii"), False
     else:
-        text, refusal = _text_of(argument, tabs=True)
-        if refusal is not None:
-            return refusal
-        found = read_mail(text, lenient=dialogue.offer.settings.lenient_addresses)
+        found = _read_path(dialogue, argument, read_mail)
         path, rest, wide = found.path, found.rest, found.internationalized
-        for leniency in found.leniencies:
-            dialogue.note(leniency.value)
     offer = dialogue.offer
     limits = offer.settings.limits
     parameters = NO_MAIL_PARAMETERS
@@ -123,13 +133,8 @@ def rcpt(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         path = ForwardPath(local_part.decode("ascii"), domain.lower().decode("ascii"))
         rest = after.decode("ascii")
     else:
-        text, refusal = _text_of(argument, tabs=True)
-        if refusal is not None:
-            return refusal
-        found = read_rcpt(text, lenient=dialogue.offer.settings.lenient_addresses)
+        found = _read_path(dialogue, argument, read_rcpt)
         path, rest = found.path, found.rest
-        for leniency in found.leniencies:
-            dialogue.note(leniency.value)
         if found.internationalized and not envelope.parameters.smtputf8:
             return replies.RECIPIENT_NEEDS_UTF8
     parameters = NO_RCPT_PARAMETERS
@@ -169,7 +174,8 @@ def rset(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 
 def noop(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """NOOP."""
-    return _text_of(argument)[1] or replies.OK
+    _text_of(argument)
+    return replies.OK
 
 
 def quit_(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
@@ -179,11 +185,9 @@ def quit_(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 
 def _about(dialogue: ServerDialogue, kind: questions.Kind, argument: bytes) -> Reply | None:
     """Ask about a text, which must be there."""
-    text, refusal = _text_of(argument)
-    if refusal is not None:
-        return refusal
-    text = text.lstrip(" \t")
-    query = Query(text, smtputf8=False) if kind is questions.ETRN else read_query(text)
+    query = _query_of(argument)
+    if kind is not questions.ETRN:
+        query = read_query(query.text)
     if not query.text:
         return replies.SYNTAX_OF_VRFY
     dialogue.ask(kind, query, query.text, dialogue.connection)
@@ -211,11 +215,9 @@ def etrn(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 
 def help_(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """HELP."""
-    text, refusal = _text_of(argument)
-    if refusal is None:
-        query = Query(text.lstrip(" \t"), smtputf8=False)
-        dialogue.ask(questions.HELP, query, query.text, dialogue.connection)
-    return refusal
+    query = _query_of(argument)
+    dialogue.ask(questions.HELP, query, query.text, dialogue.connection)
+    return None
 
 
 def starttls(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
@@ -240,11 +242,9 @@ def extension_verb(verb: str, answer: Callable[..., object]) -> Act:
     )
 
     def act(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
-        text, refusal = _text_of(argument)
-        if refusal is None:
-            query = Query(text.lstrip(" \t"), smtputf8=False)
-            dialogue.ask(kind, query, query.text, dialogue.connection)
-        return refusal
+        query = _query_of(argument)
+        dialogue.ask(kind, query, query.text, dialogue.connection)
+        return None
 
     return act
 
@@ -252,13 +252,21 @@ def extension_verb(verb: str, answer: Callable[..., object]) -> Act:
 # What is refused before its function is called.
 
 
+def _not_text(octets: bytes) -> Reply | None:
+    """Return what is said of what is no text; ``None``: it is."""
+    try:
+        read_text(octets)
+    except ValueError:
+        return replies.LINE_NOT_TEXT
+    return None
+
+
 def refuse(dialogue: ServerDialogue, verb: Verb, argument: bytes) -> Reply | None:
     """Say why a command may not come now."""
-    _, refusal = _text_of(argument)
-    if refusal is not None and verb is not Verb.EHLO and verb is not Verb.HELO:
-        return refusal
     state = dialogue.state
-    return dialogue.why if state is State.INSECURE else dialogue.offer.why_not(state, verb)
+    if state is State.INSECURE:
+        return dialogue.why
+    return _not_text(argument) or dialogue.offer.why_not(state, verb)
 
 
 # A line of HTTP, which a browser can be made to send to any port.
@@ -270,7 +278,7 @@ def unknown(line: bytes) -> Reply:
     if _HTTP.fullmatch(line.rstrip(b" \t")):
         # Somebody makes a browser speak to us: what follows is a form's fields.
         return replies.NOT_SMTP
-    return _text_of(line)[1] or replies.COMMAND_UNKNOWN
+    return _not_text(line) or replies.COMMAND_UNKNOWN
 
 
 def too_long(dialogue: ServerDialogue, verb: Verb, argument: bytes) -> Reply | None:

@@ -70,3 +70,14 @@ def has_lone_lf(waiting: bytes | bytearray) -> bool:
     :param waiting: octets without a CRLF.
     """
     return b"\n" in waiting
+
+
+def has_lone_newline(waiting: bytes | bytearray) -> bool:
+    """
+    Tell whether a client that says no more has ended its lines otherwise than in CRLF.
+
+    While it may say more, a CR that is last may be the first half of one.
+
+    :param waiting: octets without a CRLF.
+    """
+    return b"\n" in waiting or b"\r" in waiting

@@ -16,7 +16,7 @@ from smtpcb.engine._conversation import Conversation
 from smtpcb.engine._envelope import Content
 from smtpcb.engine._handler import Handler, understand
 from smtpcb.engine._keeping import MailData
-from smtpcb.engine._lines import Discarded, has_lone_lf
+from smtpcb.engine._lines import Discarded, has_lone_lf, has_lone_newline
 from smtpcb.engine._observer import Observer
 from smtpcb.engine._pending import Pending
 from smtpcb.engine._reason import Reason
@@ -174,8 +174,8 @@ class Driver:
 
     def time_out(self) -> bytes:
         """End, since the client has said nothing for too long."""
-        lone = has_lone_lf(self._waiting) or self._discarded is not None
-        self._dialogue.close(replies.timed_out(lone_lf=lone), Reason.TIMEOUT)
+        lone = has_lone_newline(self._waiting) or self._discarded is not None
+        self._dialogue.close(replies.timed_out(lone_newline=lone), Reason.TIMEOUT)
         return self.advance()
 
     def disconnect(self, reason: Reason = Reason.DISCONNECTED) -> None:

@@ -99,7 +99,7 @@ TOO_MANY_CONNECTIONS = Reply(421, "Too many connections, try again later", statu
 
 # Time and shutdown: RFC 5321 §3.8, §4.5.3.2.
 TIMED_OUT = Reply(421, "Timed out waiting for you", status="4.4.2")
-TIMED_OUT_BY_LF = Reply(421, "Timed out: lines end in CRLF, not in LF", status="4.4.2")
+TIMED_OUT_BY_LINE_END = Reply(421, "Timed out: lines end in CRLF, not in LF or CR", status="4.4.2")
 TOO_SLOW = Reply(421, "Message comes too slowly", status="4.4.2")
 TOO_SLOW_BY_LF = Reply(
     421, "No end of the message: lines end in CRLF, the last too", status="4.4.2"
@@ -108,13 +108,13 @@ SESSION_TOO_LONG = Reply(421, "Session too long", status="4.4.2")
 SHUTTING_DOWN = Reply(421, "Service shutting down", status="4.3.2")
 
 
-def timed_out(*, lone_lf: bool) -> Reply:
+def timed_out(*, lone_newline: bool) -> Reply:
     """
     Return the end of a session in which the client has said nothing for too long.
 
-    :param lone_lf: it has said something, in lines that end in LF alone.
+    :param lone_newline: it has said something, in lines that end in LF or CR alone.
     """
-    return TIMED_OUT_BY_LF if lone_lf else TIMED_OUT
+    return TIMED_OUT_BY_LINE_END if lone_newline else TIMED_OUT
 
 
 def too_slow(*, lone_lf: bool) -> Reply:

@@ -32,8 +32,8 @@ class Settings:
     :ivar banner: what follows it in the greeting.
     :ivar bare_newline: what a CR or LF alone does to a message: ``"refuse"`` it once it has been
         read, or ``"normalize"`` it to CRLF.
-    :ivar lenient_addresses: take ``MAIL FROM: <a@b>`` (a blank), ``MAIL FROM:a@b`` (no brackets)
-        and domains with an underscore or a dot at the end.
+    :ivar lenient_addresses: take what real clients get wrong: ``MAIL FROM:a@b`` (no brackets),
+        ``<root>``, ``<a..b@c.>`` and whatever else `Leniency` names.
     :ivar allow_insecure_auth: offer passwords outside TLS as well.
     :ivar require_auth: take mail from clients only that have logged in: before, anything but EHLO,
         HELO, NOOP, RSET, STARTTLS, AUTH and QUIT is 530 5.7.0 (RFC 4954 §6).

@@ -147,9 +147,11 @@ def reply_of(kind: Kind, accept: Reply, answer: object) -> Reply:
     if verdict is False:
         return kind.refuse
     assert isinstance(verdict, Reply)
-    if verdict.code < 400 and not kind.fits(verdict.code):
+    if verdict.code >= 400:
+        return verdict
+    if not kind.fits(verdict.code):
         raise ValueError(f"{verdict.code} is no answer to {kind.method}")
-    return verdict
+    return verdict.fitted(accept)
 
 
 def reply_of_refusal(kind: Kind, refusal: Refusal) -> Reply:

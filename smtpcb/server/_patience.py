@@ -120,11 +120,11 @@ class Patience:
         self.deadline = _NEVER
         self.pace = None
 
-    def judge(self, now: float, conversation: Conversation, *, lone_lf: bool) -> Reply | None:
+    def judge(self, now: float, conversation: Conversation, *, lone_newline: bool) -> Reply | None:
         """
         See to what is late.
 
-        :param lone_lf: the client has sent one where a CRLF is waited for.
+        :param lone_newline: the client has sent one where a CRLF is waited for.
         :return: what the client is told before it is left; ``None``: it may go on.
         """
         if now >= self._session_end:
@@ -136,7 +136,7 @@ class Patience:
         elif self.waits_for is _ANSWER:
             conversation.expire(now)
         elif self.waits_for is not _CONTENT:
-            return replies.timed_out(lone_lf=lone_lf)
+            return replies.timed_out(lone_newline=lone_newline)
         elif self._pace_of(now).is_too_slow(self.octets):
             intake = conversation.dialogue.intake
             return replies.too_slow(lone_lf=intake is not None and intake.lone_newlines)

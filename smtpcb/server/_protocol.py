@@ -21,7 +21,7 @@ from zope.interface import implementer
 from smtpcb import tls
 from smtpcb._ending import CUT_SECONDS
 from smtpcb.engine import Connection, Conversation, Reason, ServerDialogue, Wants, replies
-from smtpcb.engine._lines import Discarded, has_lone_lf
+from smtpcb.engine._lines import Discarded, has_lone_lf, has_lone_newline
 from smtpcb.server._farewell import LINGER_SECONDS, close_gently
 from smtpcb.server._flow import Flow
 from smtpcb.server._patience import Patience
@@ -501,8 +501,8 @@ class SmtpServerProtocol(LineReceiver):
         elif self._hung_up:
             self._abort()  # it does not go
         else:
-            lone_lf = self._discarded is not None or has_lone_lf(self._buffer)
-            reply = patience.judge(now, conversation, lone_lf=lone_lf)
+            lone = self._discarded is not None or has_lone_newline(self._buffer)
+            reply = patience.judge(now, conversation, lone_newline=lone)
             if reply is not None:
                 conversation.dialogue.close(reply, Reason.TIMEOUT)
                 if self.flow.choked:  # it does not read that either

@@ -6,7 +6,7 @@ import enum
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from smtpcb.smtp import _grammar as grammar
 
@@ -68,8 +68,8 @@ class Path:
         :raises AddressError: it cannot be written: nothing that could end a command line can.
         """
         text = f"<{self}>"
-        read = read_forward_path if isinstance(self, ForwardPath) else read_reverse_path
-        found = read(text, lenient=True)
+        forward = isinstance(self, ForwardPath)
+        found = (read_forward_path if forward else read_reverse_path)(text, lenient=True)
         if found.rest or found.path.local_part != self.local_part:
             raise AddressError("This path cannot be written")
         return text
@@ -112,31 +112,25 @@ class ForwardPath(Path):
         return not self.domain and self.local_part.lower() == "postmaster"
 
 
-class ReversePathRead(NamedTuple):
+AnyPath = TypeVar("AnyPath", bound=Path)
+
+
+class PathRead(NamedTuple, Generic[AnyPath]):
     """
-    What `read_reverse_path` found.
+    What `read_reverse_path` and `read_forward_path` found.
 
     :ivar rest: the text behind the path.
     :ivar internationalized: the path as it was received, its source route included, is not ASCII.
     :ivar leniencies: what was wrong with it, in the order of `Leniency`.
     """
 
-    path: ReversePath
+    path: AnyPath
     rest: str
     internationalized: bool = False
     leniencies: tuple[Leniency, ...] = ()
 
 
-class ForwardPathRead(NamedTuple):
-    """What `read_forward_path` found; see `ReversePathRead`."""
-
-    path: ForwardPath
-    rest: str
-    internationalized: bool = False
-    leniencies: tuple[Leniency, ...] = ()
-
-
-def read_reverse_path(text: str, *, lenient: bool = False) -> ReversePathRead:
+def read_reverse_path(text: str, *, lenient: bool = False) -> PathRead[ReversePath]:
     """
     Read what follows ``FROM:``.
 
@@ -145,52 +139,46 @@ def read_reverse_path(text: str, *, lenient: bool = False) -> ReversePathRead:
     """
     match = grammar.NULL_PATH.match(text)
     if match is not None:
-        return ReversePathRead(ReversePath.NULL, text[match.end() :])
-    match = grammar.PATH.match(text)
-    if match is not None and not (lenient and _too_long(match)):
-        _check_length(match)
-        path = ReversePath(*_meaning(*match.group("local_part", "domain")))
-        return ReversePathRead(path, text[match.end() :], not match[0].isascii())
-    if lenient:
-        match = grammar.LENIENT_NULL_PATH.match(text)
-        if match is not None:
-            return ReversePathRead(
-                ReversePath.NULL, text[match.end() :], leniencies=(Leniency.BLANKS,)
-            )
-        match = grammar.LENIENT_PATH.match(text)
-        if match is not None:
-            local_part, domain, leniencies = _loosely(match)
-            path = ReversePath(local_part, domain)
-            return ReversePathRead(path, text[match.end() :], not match[0].isascii(), leniencies)
-    raise AddressError("A path is <local-part@domain> or <>")
+        return PathRead(ReversePath.NULL, text[match.end() :])
+    match = grammar.LENIENT_NULL_PATH.match(text) if lenient else None
+    if match is not None:
+        return PathRead(ReversePath.NULL, text[match.end() :], False, (Leniency.BLANKS,))
+    found = _read_path(ReversePath, text, lenient=lenient)
+    if found is None:
+        raise AddressError("A path is <local-part@domain> or <>")
+    return found
 
 
-def read_forward_path(text: str, *, lenient: bool = False) -> ForwardPathRead:
+def read_forward_path(text: str, *, lenient: bool = False) -> PathRead[ForwardPath]:
     """
     Read what follows ``TO:``.
 
     :param lenient: take what real clients get wrong; see `Leniency`.
     :raises AddressError: there is no path.
     """
+    match = grammar.POSTMASTER.match(text)
+    if match is not None:
+        return PathRead(ForwardPath(match[1], ""), text[match.end() :])
+    found = _read_path(ForwardPath, text, lenient=lenient)
+    if found is None:
+        raise AddressError("A path is <local-part@domain>")
+    return found
+
+
+def _read_path(kind: type[AnyPath], text: str, *, lenient: bool) -> PathRead[AnyPath] | None:
+    """Read a path that has a mailbox in it, or if it may be wrong, perhaps less."""
     match = grammar.PATH.match(text)
     if match is not None and not (lenient and _too_long(match)):
         _check_length(match)
-        path = ForwardPath(*_meaning(*match.group("local_part", "domain")))
-        return ForwardPathRead(path, text[match.end() :], not match[0].isascii())
-    match = grammar.POSTMASTER.match(text)
-    if match is not None:
-        return ForwardPathRead(ForwardPath(match[1], ""), text[match.end() :])
-    if lenient:
-        match = grammar.LENIENT_PATH.match(text)
-        if match is not None:
-            local_part, domain, leniencies = _loosely(match)
-            return ForwardPathRead(
-                ForwardPath(local_part, domain),
-                text[match.end() :],
-                not match[0].isascii(),
-                leniencies,
-            )
-    raise AddressError("A path is <local-part@domain>")
+        local_part, domain = _meaning(*match.group("local_part", "domain"))
+        leniencies: tuple[Leniency, ...] = ()
+    else:
+        match = grammar.LENIENT_PATH.match(text) if lenient else None
+        if match is None:
+            return None
+        local_part, domain, leniencies = _loosely(match)
+    path = kind(local_part, domain)
+    return PathRead(path, text[match.end() :], not match[0].isascii(), leniencies)
 
 
 def read_mailbox(text: str) -> ReversePath:

@@ -17,11 +17,11 @@ import re
 
 from smtpcb.smtp._address import (
     AddressError,
+    AnyPath,
     ForwardPath,
-    ForwardPathRead,
     Leniency,
+    PathRead,
     ReversePath,
-    ReversePathRead,
     read_forward_path,
     read_reverse_path,
 )
@@ -43,21 +43,7 @@ _FROM = re.compile(r"(?P<before>[ \t]*+)FROM(?P<between>[ \t]*+):", re.IGNORECAS
 _TO = re.compile(r"(?P<before>[ \t]*+)TO(?P<between>[ \t]*+):", re.IGNORECASE | re.ASCII)
 
 
-def usual_reverse_path(match: re.Match[bytes]) -> ReversePath:
-    """Return the path of a match of `USUAL_MAIL`."""
-    local_part, domain = match.group(1, 2)
-    if domain is None:
-        return ReversePath.NULL
-    return ReversePath(local_part.decode("ascii"), domain.lower().decode("ascii"))
-
-
-def usual_forward_path(match: re.Match[bytes]) -> ForwardPath:
-    """Return the path of a match of `USUAL_RCPT`."""
-    local_part, domain = match.group(1, 2)
-    return ForwardPath(local_part.decode("ascii"), domain.lower().decode("ascii"))
-
-
-def read_mail(argument: str, *, lenient: bool = False) -> ReversePathRead:
+def read_mail(argument: str, *, lenient: bool = False) -> PathRead[ReversePath]:
     """
     Read the argument of MAIL up to its parameters (RFC 5321 §4.1.1.2).
 
@@ -65,32 +51,36 @@ def read_mail(argument: str, *, lenient: bool = False) -> ReversePathRead:
     :param lenient: take what real clients get wrong; see `Leniency`.
     :raises PeerProtocolError: there is no path in it (501).
     """
-    text, leniencies = _behind_colon(argument, _FROM, SYNTAX_OF_MAIL, lenient=lenient)
+    text, blanks = _behind_colon(argument, _FROM, SYNTAX_OF_MAIL, lenient=lenient)
     try:
-        found = read_reverse_path(text, lenient=lenient)
+        return _noted(read_reverse_path(text, lenient=lenient), blanks)
     except AddressError as error:
         raise PeerProtocolError(Reply(501, str(error), status="5.1.7")) from None
-    return found._replace(leniencies=leniencies + found.leniencies) if leniencies else found
 
 
-def read_rcpt(argument: str, *, lenient: bool = False) -> ForwardPathRead:
+def read_rcpt(argument: str, *, lenient: bool = False) -> PathRead[ForwardPath]:
     """Read the argument of RCPT up to its parameters (RFC 5321 §4.1.1.3); see `read_mail`."""
-    text, leniencies = _behind_colon(argument, _TO, SYNTAX_OF_RCPT, lenient=lenient)
+    text, blanks = _behind_colon(argument, _TO, SYNTAX_OF_RCPT, lenient=lenient)
     try:
-        found = read_forward_path(text, lenient=lenient)
+        return _noted(read_forward_path(text, lenient=lenient), blanks)
     except AddressError as error:
         raise PeerProtocolError(Reply(501, str(error), status="5.1.3")) from None
-    return found._replace(leniencies=leniencies + found.leniencies) if leniencies else found
 
 
 def _behind_colon(
     argument: str, pattern: re.Pattern[str], syntax: Reply, *, lenient: bool
-) -> tuple[str, tuple[Leniency, ...]]:
+) -> tuple[str, bool]:
+    """Return what stands behind the colon, and whether blanks around its word were let pass."""
     match = pattern.match(argument)
     if match is None:
         raise PeerProtocolError(syntax)
-    if not (match["before"] or match["between"]):
-        return argument[match.end() :], ()
-    if not lenient:
+    blanks = bool(match["before"] or match["between"])
+    if blanks and not lenient:
         raise PeerProtocolError(syntax)
-    return argument[match.end() :], (Leniency.BLANKS,)
+    return argument[match.end() :], blanks
+
+
+def _noted(found: PathRead[AnyPath], blanks: bool) -> PathRead[AnyPath]:
+    if not blanks or Leniency.BLANKS in found.leniencies:
+        return found
+    return found._replace(leniencies=(Leniency.BLANKS, *found.leniencies))

@@ -50,9 +50,3 @@ LENIENT_NULL_PATH = re.compile(r"[ \t]*+<[ \t]++>")
 # §4.1.2: esmtp-keyword ["=" esmtp-value]
 KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*+")
 PARAMETER = re.compile(rf"(?P<keyword>{KEYWORD.pattern})(?:=(?P<value>[!-<>-~{_WIDE}]++))?+")
-
-# RFC 3030 §2: chunk-size = 1*20DIGIT.  Wherever a size can be read at all, so many octets follow;
-# if there is a rest, the command is refused behind them.
-CHUNK = re.compile(
-    r" *+(?P<size>[0-9]{1,20})(?:(?P<last> ++LAST)?+ *+\Z|(?P<rest>.*))", re.IGNORECASE | re.ASCII
-)

@@ -10,15 +10,14 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL_BUT_TAB = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-def read_text(octets: bytes, *, tabs: bool = False) -> str:
+def read_text(octets: bytes) -> str:
     """
-    Return the text of a command line's argument.
+    Return the text of a command line's argument; a tab in it is a blank.
 
-    :param tabs: a tab passes; it is a blank where a grammar has one.
     :raises ValueError: it is no UTF-8 (so it has no surrogates), or holds a control character.
     """
     text = octets.decode("utf-8")
-    if (_CONTROL_BUT_TAB if tabs else CONTROL).search(text):
+    if _CONTROL_BUT_TAB.search(text):
         raise ValueError("a control character")
     return text
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from smtpcb.engine._connection import Connection
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._settings import Settings
 from smtpcb.smtp._address import ForwardPath
+from smtpcb.smtp._argument import USUAL_MAIL, USUAL_RCPT, read_mail, read_rcpt
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._extension import Extension, Parameter
+from smtpcb.smtp._reply import Reply
 from smtpcb.testing import play
 
-from .scripts import HELO, MAIL, RCPT, Does, Noting, Server
+from .scripts import HELO, MAIL, RCPT, Does, Noting, Server, returns
 
 
 def test_a_refused_recipient_leaves_the_transaction_open() -> None:
@@ -46,6 +50,48 @@ def test_a_refused_recipient_leaves_the_transaction_open() -> None:
     assert played.envelopes[0].forward_paths == [ForwardPath("anne", "example.org")]
 
 
+ARGUMENTS = st.one_of(
+    st.binary(max_size=20),
+    st.from_regex(USUAL_RCPT),
+    st.from_regex(USUAL_MAIL),
+    st.builds(
+        lambda local, domain, rest: b"TO:<" + local + b"@" + domain + b">" + rest,
+        st.from_regex(rb"[a.!\"@-]{1,5}|a{240,260}", fullmatch=True),
+        st.from_regex(rb"(?:[aB.-]|x{60,66}){1,5}", fullmatch=True),
+        st.sampled_from([b"", b" ", b" SIZE=1", b"x", b"\t"]),
+    ),
+)
+
+
+@given(ARGUMENTS, st.booleans())
+@example(b"TO:<" + b"a" * 242 + b"@example.org>", False)
+@example(b"TO:<" + b"a" * 243 + b"@example.org>", False)
+@example(b"FROM:<" + b"a@b." + b"x" * 63 + b">", False)
+@example(b"FROM:<A.b+c@EXAMPLE.org> SIZE=1", False)
+@example(b"From:<>  SIZE=1 ", True)
+def test_a_client_cannot_tell_how_its_path_was_read(argument: bytes, lenient: bool) -> None:
+    """What is of the usual form is read at once, and means what the readers of every form say."""
+    server = Server(settings=Settings(lenient_addresses=lenient))
+    if USUAL_MAIL.match(argument):
+        from_ = read_mail(argument.decode("ascii"), lenient=lenient)
+        assert (from_.internationalized, from_.leniencies) == (False, ())
+        said = server.send(b"HELO me\r\nMAIL " + argument + b"\r\n")
+        if said[-1] == "250":
+            assert server.dialogue.envelope is not None
+            assert server.dialogue.envelope.reverse_path == from_.path
+        else:
+            assert from_.rest
+    elif USUAL_RCPT.match(argument):
+        to = read_rcpt(argument.decode("ascii"), lenient=lenient)
+        assert (to.internationalized, to.leniencies) == (False, ())
+        said = server.send(b"HELO me\r\nMAIL FROM:<>\r\nRCPT " + argument + b"\r\n")
+        if said[-1] == "250":
+            assert server.dialogue.envelope is not None
+            assert server.dialogue.envelope.forward_paths == [to.path]
+        else:
+            assert to.rest
+
+
 @pytest.mark.parametrize(
     ("line", "reply"),
     [
@@ -55,7 +101,8 @@ def test_a_refused_recipient_leaves_the_transaction_open() -> None:
         ("HELOX me", "500"),
         (" NOOP", "500"),
         ("1NOOP", "500"),
-        ("NOOP\\x09x", "500 5.5.2 A command is printable"),
+        ("NOOP \\x01", "500 5.5.2 A command is printable"),
+        ("NOOP\\x09x", "500 5.5.2 Command not recognised"),
         ("\\xff\\xfe\\xfd", "500 5.5.2 A command is printable"),
         ("NOOP \\xff", "500 5.5.2 A command is printable"),
         ("NOOP \\x1b[2J", "500 5.5.2 A command is printable"),
@@ -538,3 +585,48 @@ def test_a_login_in_the_clear_does_not_count_after_starttls() -> None:
         Does(authenticate=lambda credentials, connection: True),
         settings=Settings(require_auth=True, allow_insecure_auth=True),
     )
+
+
+@pytest.mark.parametrize("word", ["VRFY", "vrfy", "HELP", "help", "ETRN", "etrn", "XTRA", "xtra"])
+@pytest.mark.parametrize(("before", "behind"), [("", "\\x09"), (" ", " \\x09 "), ("\\x09", "")])
+def test_blanks_around_an_argument_are_none_of_it(word: str, before: str, behind: str) -> None:
+    """A tab is one too, however the verb is written (§4.1.1)."""
+    heard: list[str] = []
+    code = "214" if word.upper() == "HELP" else "250"
+
+    def hear(text: str, connection: Connection) -> object:
+        heard.append(text)
+        return int(code)
+
+    play(
+        f"C: EHLO me\nS: 250 ...\nC: {word} {before}a.b{behind}\nS: {code} ...",
+        Does(verify=hear, help=hear, etrn=hear),
+        settings=Settings(extensions=(Extension("XTRA", verbs={"XTRA": hear}),)),
+    )
+    assert heard == ["a.b", "a.b"]
+
+
+def test_a_tab_makes_no_command_wrong_that_comes_too_early() -> None:
+    """It hears why it may not come now, as it does without the tab."""
+    play(
+        "C: MAIL FROM:\\x09<a@b>\nC: RCPT TO:<a@b>\\x09\nS: 503 5.5.1 Send EHLO\nS: 503 5.5.1 Send"
+    )
+
+
+@pytest.mark.parametrize("answer", [250, (250, "Fine"), Reply(250, "Fine")])
+def test_a_yes_in_your_own_words_has_the_status_of_its_event(answer: object) -> None:
+    """2.1.0 for a sender, 2.1.5 for a recipient (RFC 3463 §3.2), as the standard words have."""
+    play(
+        HELO
+        + """
+        C: MAIL FROM:<>
+        S: 250 2.1.0
+        C: RCPT TO:<a@b>
+        S: 250 2.1.5
+        C: BDAT 0 LAST
+        S: 250 2.0.0
+        """,
+        Does(mail=returns(answer), rcpt=returns(answer), message=returns(answer)),
+    )
+    chosen = Reply(250, "Fine", status="2.0.1")
+    play(f"{HELO}C: MAIL FROM:<>\nS: 250 2.0.1 Fine", Does(mail=returns(chosen)))

@@ -236,12 +236,14 @@ def test_a_lone_lf_in_a_message_is_no_matter_of_lines() -> None:
     assert Server().send(TO_DATA + b"a\nb\r\n.\r\n")[-2:] == ["354", "550"]
 
 
-@pytest.mark.parametrize("octets", [b"EHLO me\n", b"EHLO me\nMAIL FROM:<>\n"])
-def test_who_waits_for_an_answer_to_a_lf_hears_why_it_ends(octets: bytes) -> None:
+@pytest.mark.parametrize("octets", [b"EHLO me\n", b"EHLO me\nMAIL FROM:<>\n", b"EHLO me\r"])
+def test_who_waits_for_an_answer_to_half_a_line_end_hears_why_it_ends(octets: bytes) -> None:
     """421 that names the cure, where anybody else is told of the time only."""
     server = Server()
     server.send(octets)
-    assert server.driver.time_out() == b"421 4.4.2 Timed out: lines end in CRLF, not in LF\r\n"
+    assert (
+        server.driver.time_out() == b"421 4.4.2 Timed out: lines end in CRLF, not in LF or CR\r\n"
+    )
     server = Server()
     server.send(b"EHLO me")
     assert server.driver.time_out() == b"421 4.4.2 Timed out waiting for you\r\n"

@@ -71,13 +71,14 @@ def test_lf_in_a_login(connect: Connect) -> None:
     assert client.codes(b"YQ==\r\nNOOP\r\n") == [250]
 
 
-def test_the_timeout_says_that_lines_end_in_crlf(connect: Connect) -> None:
+@pytest.mark.parametrize("line", [b"NOOP\n", b"NOOP\r", b"NOOP\rQUIT\r", b"NOOP\n\r"])
+def test_the_timeout_says_that_lines_end_in_crlf(connect: Connect, line: bytes) -> None:
     """Whoever looks at that client's log finds out what is wrong with it."""
     client = connect(Recorder())
     client.send(HELLO)
-    client.send(b"NOOP\n")
+    client.send(line)
     client.clock.advance(300)
-    assert client.send() == ["421 4.4.2 Timed out: lines end in CRLF, not in LF"]
+    assert client.send() == ["421 4.4.2 Timed out: lines end in CRLF, not in LF or CR"]
     assert client.closing
 
 

@@ -3,39 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from smtpcb.smtp._address import ForwardPath, Leniency, ReversePath
 from smtpcb.smtp._argument import (
-    USUAL_MAIL,
     USUAL_RCPT,
     read_mail,
     read_rcpt,
-    usual_forward_path,
-    usual_reverse_path,
 )
 from smtpcb.smtp._errors import PeerProtocolError
-from smtpcb.smtp._text import read_text
-
-
-@pytest.mark.parametrize(
-    ("argument", "path", "rest"),
-    [
-        (b"FROM:<anne@example.org>", ReversePath("anne", "example.org"), b""),
-        (b"from:<A.b+c@EXAMPLE.org> SIZE=1", ReversePath("A.b+c", "example.org"), b" SIZE=1"),
-        (b"From:<>  SIZE=1 ", ReversePath.NULL, b"  SIZE=1 "),
-        (b"FROM:<a@" + b"x" * 63 + b".o-rg>", ReversePath("a", f"{'x' * 63}.o-rg"), b""),
-    ],
-)
-def test_the_usual_form_is_read_at_once(argument: bytes, path: ReversePath, rest: bytes) -> None:
-    """Also in the middle of a line, so that nothing has to be cut off first."""
-    match = USUAL_MAIL.match(argument)
-    assert match is not None
-    assert (usual_reverse_path(match), match[3]) == (path, rest)
-    match = USUAL_MAIL.match(b"MAIL " + argument, 5)
-    assert match is not None
-    assert usual_reverse_path(match) == path
 
 
 @pytest.mark.parametrize(
@@ -61,37 +36,6 @@ def test_the_usual_form_is_read_at_once(argument: bytes, path: ReversePath, rest
 def test_anything_else_is_left_to_the_readers(argument: bytes) -> None:
     """It may be right or wrong; the pattern does not know."""
     assert USUAL_RCPT.match(argument) is None
-
-
-ARGUMENTS = st.one_of(
-    st.binary(max_size=20),
-    st.from_regex(USUAL_RCPT),
-    st.from_regex(USUAL_MAIL),
-    st.builds(
-        lambda local, domain, rest: b"TO:<" + local + b"@" + domain + b">" + rest,
-        st.from_regex(rb"[a.!\"@-]{1,5}|a{240,260}", fullmatch=True),
-        st.from_regex(rb"(?:[aB.-]|x{60,66}){1,5}", fullmatch=True),
-        st.sampled_from([b"", b" ", b" SIZE=1", b"x", b"\t"]),
-    ),
-)
-
-
-@given(ARGUMENTS)
-@example(b"TO:<" + b"a" * 242 + b"@example.org>")
-@example(b"TO:<" + b"a" * 243 + b"@example.org>")
-@example(b"FROM:<" + b"a@b." + b"x" * 63 + b">")
-def test_the_pattern_says_just_what_the_readers_say(argument: bytes) -> None:
-    """So it needs no second check, and a client cannot tell which of them read its command."""
-    match = USUAL_RCPT.match(argument)
-    if match is not None:
-        for lenient in (False, True):
-            found = read_rcpt(read_text(argument), lenient=lenient)
-            assert found == (usual_forward_path(match), match[3].decode(), False, ())
-    match = USUAL_MAIL.match(argument)
-    if match is not None:
-        for lenient in (False, True):
-            read = read_mail(read_text(argument), lenient=lenient)
-            assert read == (usual_reverse_path(match), match[3].decode(), False, ())
 
 
 @pytest.mark.parametrize("argument", ["", "FROM", "FROM<a@b>", "<a@b>", "T\u00ba:<a@b>", "TO ."])
