@@ -93,7 +93,7 @@ def _blamed_on_the_handler(configuration: Configuration) -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
-            f"--handler {configuration['handler']}: {one_line(error)}"
+            f"{configuration.where('handler')} {configuration['handler']}: {one_line(error)}"
         ) from None
 
 
