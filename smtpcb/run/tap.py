@@ -212,8 +212,21 @@ def makeService(options: Options) -> IService:
     except ConfigurationError as error:
         raise SystemExit(f"smtpcb: {error}") from None
     provide(configuration)
+    service.log_faults = not _log_is_beside(options.parent or {})
     attend(reactor, service.cut)
     return service
+
+
+def _log_is_beside(twistd: Mapping[str, Any]) -> bool:
+    """Whether twistd's log goes where standard error goes: what is said there is read once."""
+    if not twistd.get("nodaemon") or twistd.get("syslog") or twistd.get("logger"):
+        return False
+    if twistd.get("logfile") not in (None, "-"):
+        return False
+    try:
+        return os.path.sameopenfile(1, 2)
+    except OSError:  # one of them is closed
+        return False
 
 
 def _owner(options: Options) -> tuple[int, int] | None:

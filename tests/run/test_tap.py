@@ -273,9 +273,28 @@ class TestMistakes:
             output, errors = process.communicate(timeout=60)
         assert process.returncode == 1
         line = f"cannot listen on 127.0.0.1:{number}: Address already in use"
-        assert errors.decode() == f"smtpcb: {line}\n"
+        assert errors.decode().startswith(f"smtpcb: {line}")
+        assert errors.count(b"\n") == 1
         assert line in output.decode()
         assert "Traceback" not in output.decode()
+
+    @pytest.mark.parametrize("logfile", ["-", "log"])
+    def test_it_is_said_once(self, folder: Path, logfile: str) -> None:
+        """On a terminal the log is beside standard error, so that it need not say it again."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            ended = subprocess.run(
+                [
+                    *(TWISTD, "-n", "--pidfile=", f"--logfile={logfile}", "smtpcb"),
+                    *("--listen", f"tcp:{port}:interface=127.0.0.1"),
+                ],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=60,
+                check=False,
+            )
+        assert ended.stdout.count(b"cannot listen") == 1
+        assert logfile == "-" or "cannot listen" in Path(logfile).read_text()
 
     def test_a_port_that_is_taken_and_a_daemon(self, folder: Path) -> None:
         """Whoever starts a daemon is told as well; no pid file stays behind."""
