@@ -220,7 +220,9 @@ class Capture(Service):
 
 _UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
 # From the end, so that a folder may have colons in its name.
-_SETTING = re.compile(r"(?P<rest>.*):(?P<name>[a-z]+-[a-z]+)=(?P<value>[^:]*)", re.DOTALL)
+_SETTING = re.compile(
+    r"(?P<rest>.*):(?P<name>[A-Za-z]+[-_]?[A-Za-z]+)=(?P<value>[^:/]*)", re.DOTALL
+)
 
 
 def _read_argument(argument: str) -> tuple[str, dict[str, Any]]:

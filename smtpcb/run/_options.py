@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from smtpcb.run._meant import OF_TWISTD, did_you_mean, option_meant, plain
 from smtpcb.smtp._limits import Limits
 
 
@@ -361,6 +361,11 @@ OPTIONS: tuple[Option, ...] = (
 
 BY_NAME: Mapping[str, Option] = {option.name: option for option in OPTIONS}
 
+#: What has no place in a file of settings.
+ON_THE_COMMAND_LINE = frozenset(
+    {"config", "check", "help-handlers", "help-auth", "version", "help"}
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
@@ -369,13 +374,22 @@ class Configuration:
 
     :ivar values: by `Option.key`.
     :ivar given: the keys that were said, on the command line or in the file.
+    :ivar in_file: those of them that the file has said.
+    :ivar file: its path.
     """
 
     values: Mapping[str, Any] = field(repr=False)  # there may be passwords in --auth
     given: frozenset[str] = frozenset()
+    in_file: frozenset[str] = field(default=frozenset(), compare=False)
+    file: str = field(default="", compare=False)
 
     def __getitem__(self, key: str) -> Any:
         return self.values[key]
+
+    def where(self, key: str) -> str:
+        """Return how a setting was said: ``--listen``, or ``/etc/smtpcb.toml: listen``."""
+        name = key.replace("_", "-")
+        return f"{self.file}: {name}" if key in self.in_file else f"--{name}"
 
     def as_json(self) -> dict[str, Any]:
         """Return it as what JSON can say; `from_json` reads it."""
@@ -383,7 +397,13 @@ class Configuration:
             key: str(value) if isinstance(value, Path) else value
             for key, value in self.values.items()
         }
-        return {"values": values, "given": sorted(self.given)}
+        in_file = sorted(self.in_file)
+        return {
+            "values": values,
+            "given": sorted(self.given),
+            "in_file": in_file,
+            "file": self.file,
+        }
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Configuration:
@@ -395,7 +415,7 @@ class Configuration:
                 values[option.key] = Path(value)
             elif option.many:
                 values[option.key] = tuple(value)
-        return cls(values, frozenset(told["given"]))
+        return cls(values, frozenset(told["given"]), frozenset(told["in_file"]), told["file"])
 
     @property
     def limits(self) -> Limits:
@@ -442,7 +462,7 @@ def read_file(path: Path) -> dict[str, Any]:
     for name, given in table.items():
         option = BY_NAME.get(name.replace("_", "-"))
         if option is None:
-            raise ConfigurationError(f"{path}: unknown setting {name!r}{nearest(name, BY_NAME)}")
+            raise ConfigurationError(f"{path}: {_unknown(name, given)}")
         where = f"{path}: {name}"
         if option.key in values:  # once with a dash, and once with an underscore
             raise ConfigurationError(f"{where} is given twice")
@@ -454,23 +474,38 @@ def read_file(path: Path) -> dict[str, Any]:
     return values
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a question that names what somebody may have meant, or nothing."""
-    found = difflib.get_close_matches(name.replace("_", "-").lower(), list(known), 1)
-    return f"; did you mean {found[0]}?" if found else ""
+def _unknown(name: str, given: object) -> str:
+    """Return what to say of a key that is none."""
+    if isinstance(given, dict):
+        return f"[{name}] is a table; settings stand in none"
+    if plain(name) in ON_THE_COMMAND_LINE:
+        return f"{name} stands on the command line only"
+    if plain(name) in OF_TWISTD:
+        return f"{name} is an option of twistd, before smtpcb on the command line"
+    meant = option_meant(name, BY_NAME)
+    question = "" if meant is None else f'{meant.option} = "{meant.value}"'
+    if meant is not None and not meant.value:
+        question = meant.option
+    return f"unknown setting {name!r}{did_you_mean(question or None)}"
 
 
-def resolve(said: Mapping[str, Any], file: Mapping[str, Any]) -> Configuration:
+def resolve(
+    said: Mapping[str, Any], file: Mapping[str, Any], path: Path | None = None
+) -> Configuration:
     """
     Return the configuration: the command line before the file before the defaults.
 
+    :param path: of the file.
     :raises ConfigurationError: no port is left to take mail on.
     """
     given = {**file, **said}
     values = {option.key: given.get(option.key, option.default) for option in OPTIONS}
     if given.keys() & {"listen", "smtps"} and "listen" not in given:
         values["listen"] = ()  # ports that are named take the place of the default ones
+    in_file = frozenset(file) - said.keys()
+    made = Configuration(values, frozenset(given), in_file, "" if path is None else str(path))
     if not values["listen"] and not values["smtps"]:
-        raise ConfigurationError("nothing to listen on: neither listen nor smtps names a port")
+        which = made.where("listen" if "listen" in given else "smtps")
+        raise ConfigurationError(f"{which}: nothing to listen on: it names no port")
     values["state"] = values["state"].absolute()
-    return Configuration(values, frozenset(given))
+    return made

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from smtpcb import tls
 from smtpcb.interfaces import IReadyMadeHandler
 from smtpcb.run._options import ConfigurationError
-from smtpcb.run._start import announce, cannot_listen, give_up, one_line
+from smtpcb.run._start import Announcement, cannot_listen, give_up, one_line
 from smtpcb.run._state import explained
 from smtpcb.server._service import SmtpService
 
@@ -21,12 +21,12 @@ class ServerService(Service):
     A server of `smtpcb.server.SmtpService`, with what it has on disk and what it says.
 
     :param smtp: the ports, and all that belongs to them.
-    :param clear: how many of them, the first ones, are without implicit TLS.
     :param handler: what is wrong when a ready-made one starts is one line.
-    :param report: what else to say once the ports are open; ``None``: say nothing at all.
+    :param announcement: what to say once the ports are open; ``None``: say nothing at all.
     :param identity: what the identities were at first, where only root may be able to read them.
     :param as_root: what is done while we may still be root.
     :param first: what is done on disk when we are not any more, before anything else.
+    :ivar log_faults: whether what stops the start is logged too, and not only on standard error.
     """
 
     name = "smtpcb"
@@ -34,18 +34,17 @@ class ServerService(Service):
     def __init__(
         self,
         smtp: SmtpService,
-        clear: int,
         handler: object,
-        report: Sequence[str] | None,
+        announcement: Announcement | None,
         identity: tls.Identity | None = None,
         *,
         as_root: Sequence[Callable[[], None]] = (),
         first: Sequence[Callable[[], None]] = (),
     ) -> None:
         self.smtp = smtp
-        self._clear = clear
         self._is_ready_made = IReadyMadeHandler.providedBy(handler)
-        self.report = report
+        self.announcement = announcement
+        self.log_faults = True
         self.identity = identity
         self._as_root = as_root
         self._first = first
@@ -81,8 +80,8 @@ class ServerService(Service):
         self._bind()
         self._do([*self._first, self._start])
         super().startService()
-        if self.report is not None:
-            announce([port.getHost() for port in self.smtp.ports], self._clear, self.report)
+        if self.announcement is not None:
+            self.announcement.make([port.getHost() for port in self.smtp.ports])
 
     def stopService(self) -> Deferred[Any]:
         """Stop all of it: no message that was accepted is lost."""
@@ -102,7 +101,7 @@ class ServerService(Service):
         try:
             self.smtp.privilegedStartService()
         except Exception as error:  # an endpoint of a plug-in may raise anything
-            cannot_listen(error)
+            cannot_listen(error, log=self.log_faults)
 
     def _do(self, steps: Sequence[Callable[[], None]]) -> None:
         try:
@@ -110,9 +109,9 @@ class ServerService(Service):
                 step()
         except ConfigurationError as error:
             self.smtp.stopService()  # nobody has connected: the ports are closed at once
-            if self.report is None:
+            if self.announcement is None:
                 raise
-            give_up(str(error))
+            give_up(str(error), log=self.log_faults)
 
     def _start(self) -> None:
         try:

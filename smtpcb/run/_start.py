@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
@@ -17,55 +20,88 @@ class StartError(Exception):
     """The server cannot start; the text is one line, and has been said."""
 
 
-def announce(addresses: Sequence[object], clear: int, report: Sequence[str], by: str = "") -> None:
+@dataclass(frozen=True, slots=True)
+class Announcement:
     """
-    Say where mail is taken, how to send a first message, and what else there is to say.
+    What is said once mail is taken.
 
-    :param clear: how many of the addresses, the first ones, are without implicit TLS.
-    :param by: who takes it, if that is not this process.
+    :ivar clear: how many of the addresses, the first ones, are without implicit TLS.
+    :ivar starttls: whether these offer STARTTLS.
+    :ivar invitation: what stands before the command that sends a first message; empty: a message
+        needs more than such a command sends.
+    :ivar report: what else there is to say.
     """
-    places, first = [], None
-    for at, address in enumerate(addresses):
-        implicit = at >= clear
-        if isinstance(address, (IPv4Address, IPv6Address)):
-            host = f"[{address.host}]" if ":" in address.host else address.host
-            place = f"{host}:{address.port}"
-            first = first or (None if implicit else (address.host, address.port))
-        else:
-            place = str(address)
-        places.append(f"{place} (implicit TLS)" if implicit else place)
-    lines = [f"mail is taken on {', '.join(places)}{by}"]
-    if first is not None:
-        host, number = _reached_by(first[0]), first[1]
-        lines.append(
-            f"a first message: python3 -c \"import smtplib; smtplib.SMTP('{host}', {number})"
-            ".sendmail('me@example.org', 'you@example.org', "
-            "'Subject: hello\\n\\nIt works.')\""
-        )
-    for line in [*lines, *report]:
-        _log.info("{line}", line=line)
+
+    clear: int
+    starttls: bool
+    invitation: str
+    report: Sequence[str]
+
+    def make(self, addresses: Sequence[object], by: str = "") -> None:
+        """
+        Say where mail is taken, how to send a first message, and what else there is to say.
+
+        :param by: who takes it, if that is not this process.
+        """
+        places, first = [], None
+        for at, address in enumerate(addresses):
+            implicit = at >= self.clear
+            if isinstance(address, (IPv4Address, IPv6Address)):
+                host = f"[{address.host}]" if ":" in address.host else address.host
+                place = f"{host}:{address.port}"
+                first = first or (None if implicit else (address.host, address.port))
+            elif isinstance(address, UNIXAddress):
+                place = f"unix:{os.fsdecode(address.name or b'')}"
+            else:
+                place = str(address)
+            tls = "implicit TLS" if implicit else "STARTTLS" if self.starttls else "no TLS"
+            places.append(f"{place} ({tls})")
+        lines = [f"mail is taken on {', '.join(places)}{by}"]
+        if first is not None and self.invitation:
+            host, number = _reached_by(first[0]), first[1]
+            lines.append(
+                f'{self.invitation}: python3 -c "import smtplib; '
+                f"smtplib.SMTP('{host}', {number}).sendmail('me@example.org', 'you@example.org', "
+                "'Subject: hello\\n\\nIt works.')\""
+            )
+        for line in [*lines, *self.report]:
+            _log.info("{line}", line=line)
 
 
-def cannot_listen(error: Exception) -> NoReturn:
+def cannot_listen(error: Exception, *, log: bool = True) -> NoReturn:
     """Give up, since a port could not be bound; this is the error of its endpoint."""
     if not isinstance(error, CannotListenError):
-        give_up(f"cannot listen: {one_line(error)}")
+        give_up(f"cannot listen: {one_line(error)}", log=log)
     cause = getattr(error.socketError, "strerror", None) or error.socketError
     if isinstance(error.port, int):
         where = f"{error.interface or '*'}:{error.port}"
     else:
         where = str(error.port)
-    privileged = isinstance(error.port, int) and error.port < 1024
-    forbidden = privileged and isinstance(error.socketError, PermissionError)
-    advice = " (ports below 1024 want root, or CAP_NET_BIND_SERVICE)" if forbidden else ""
-    give_up(f"cannot listen on {where}: {cause}{advice}")
+    give_up(f"cannot listen on {where}: {cause}{_advice(error)}", log=log)
 
 
-def give_up(why: str) -> NoReturn:
-    """Say one line on standard error and in the log, and raise `StartError`."""
+def _advice(error: CannotListenError) -> str:
+    """Return what to do about it, if that is known."""
+    match getattr(error.socketError, "errno", None):
+        case errno.EADDRINUSE:
+            return " (stop what listens there, or name another port with --listen)"
+        case errno.EADDRNOTAVAIL:
+            return " (interface= names an address of this machine)"
+        case errno.EACCES | errno.EPERM if isinstance(error.port, int) and error.port < 1024:
+            return " (ports below 1024 want root, or CAP_NET_BIND_SERVICE)"
+    return ""
+
+
+def give_up(why: str, *, log: bool = True) -> NoReturn:
+    """
+    Say one line on standard error, and raise `StartError`.
+
+    :param log: say it in the log as well, which is another place.
+    """
     # twistd has redirected sys.stderr into its log by now.
     print(f"smtpcb: {why}", file=sys.__stderr__, flush=True)
-    _log.error("{why}", why=why)
+    if log:
+        _log.error("{why}", why=why)
     # Not SystemExit: twistd would leave its pid file behind, and the parent of a daemon would
     # wait for ever.  It must end as an uncaught exception does, but without the traceback.
     others = sys.excepthook

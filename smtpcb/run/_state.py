@@ -29,11 +29,13 @@ class State:
     :ivar reactor: the server's.
     :ivar state: its path, absolute.
     :ivar owners: the users that may have made it.
+    :ivar where: how it was said.
     """
 
     reactor: Any
     state: Path
     owners: frozenset[int]
+    where: str = "--state"
 
     def make_state(self) -> None:
         """
@@ -49,7 +51,7 @@ class State:
 
         :raises ConfigurationError: it could not.
         """
-        with explained(f"--state {self.state}"):
+        with explained(f"{self.where} {self.state}"):
             folders.look_at(self.state, self.owners)
 
 
@@ -60,7 +62,8 @@ def state_of(configuration: Configuration, reactor: Any, owner: tuple[int, int] 
     :param owner: user and group that the process will run as, if it is root and will not be.
     """
     us = os.geteuid() if owner is None or owner[0] == -1 else owner[0]
-    return State(reactor, configuration["state"], frozenset({0, us}))
+    where = configuration.where("state")
+    return State(reactor, configuration["state"], frozenset({0, us}), where)
 
 
 @contextmanager

@@ -18,12 +18,12 @@ from twisted.python import usage
 
 from smtpcb.run._check import check
 from smtpcb.run._descriptors import provide
+from smtpcb.run._meant import OF_TWISTD, WORDS, did_you_mean, option_meant, plain
 from smtpcb.run._options import (
     OPTIONS,
     Configuration,
     ConfigurationError,
     Option,
-    nearest,
     read_file,
     read_value,
     resolve,
@@ -91,11 +91,22 @@ class Options(usage.Options, AuthOptionMixin):
         try:
             super().parseOptions(options)
         except (usage.UsageError, ConfigurationError) as error:
-            meant = ""
-            if isinstance(error.__context__, GetoptError) and "recognized" in str(error):
-                known = [f"--{name.rstrip('=')}" for name in self.longOpt]
-                meant = nearest(f"--{error.__context__.opt}", known)
-            raise SystemExit(f"smtpcb: {error}{meant}") from None
+            unread = error.__context__
+            hint = self._hint(unread) if isinstance(unread, GetoptError) else ""
+            raise SystemExit(f"smtpcb: {error}{hint}") from None
+
+    def _hint(self, error: GetoptError) -> str:
+        """Return what may have been meant by an option that could not be read."""
+        known = [name for one in self.longOpt if (name := one.rstrip("=")) not in _NOT_OURS]
+        if "prefix" in error.msg:
+            names = ", ".join(f"--{name}" for name in known if name.startswith(error.opt))
+            return f"; there are {names}"
+        if "recognized" not in error.msg:
+            return ""
+        meant = option_meant(error.opt, known)
+        if plain(error.opt) in OF_TWISTD and plain(error.opt) not in WORDS:
+            return "; it is one of twistd's, which stand before smtpcb"
+        return did_you_mean(None if meant is None else f"--{meant.option} {meant.value}".rstrip())
 
     def parseArgs(self, *arguments: str) -> None:
         """Refuse what is no option."""
@@ -120,7 +131,8 @@ class Options(usage.Options, AuthOptionMixin):
         """
         said = dict(self.said)
         said |= {row.key: True for row in OPTIONS if row.kind is bool and self[row.name]}
-        return resolve(said, read_file(self.config) if self.config is not None else {})
+        file = read_file(self.config) if self.config is not None else {}
+        return resolve(said, file, self.config)
 
     def getUsage(self, width: int | None = None) -> str:
         """Return what ``--help`` prints: the rows in their order, with their defaults."""
@@ -159,6 +171,28 @@ def _takes(option: Option) -> Callable[[Options, str], None]:
     return take
 
 
+# Words of other servers that could be the beginning of an option of ours which does something
+# else: without a word of ours ``--host 0.0.0.0`` would be ``--hostname 0.0.0.0``.
+_NOT_OURS = frozenset(
+    word
+    for word, meant in WORDS.items()
+    if [one.name for one in OPTIONS if one.name.startswith(word)] not in ([], [meant.option])
+    and sum(one.name.startswith(word) for one in OPTIONS) == 1
+)
+
+
+def _refuses(word: str) -> Callable[[Options, str], None]:
+    def refuse(self: Options, text: str) -> None:
+        meant = WORDS[word]
+        question = did_you_mean(f"--{meant.option} {meant.value}".rstrip())
+        raise usage.UsageError(f"option --{word} not recognized{question}")
+
+    return refuse
+
+
+for _word in _NOT_OURS:
+    setattr(Options, f"opt_{_word.replace('-', '_')}", _refuses(_word))
+
 # Methods, since of a parameter Twisted's parser keeps the last value, and forgets the others.
 for _option in OPTIONS:
     if _option.kind is not bool:
@@ -180,8 +214,21 @@ def makeService(options: Options) -> IService:
     except ConfigurationError as error:
         raise SystemExit(f"smtpcb: {error}") from None
     provide(configuration)
+    service.log_faults = not _log_is_beside(options.parent or {})
     attend(reactor, service.cut)
     return service
+
+
+def _log_is_beside(twistd: Mapping[str, Any]) -> bool:
+    """Whether twistd's log goes where standard error goes: what is said there is read once."""
+    if not twistd.get("nodaemon") or twistd.get("syslog") or twistd.get("logger"):
+        return False
+    if twistd.get("logfile") not in (None, "-"):
+        return False
+    try:
+        return os.path.sameopenfile(1, 2)
+    except OSError:  # one of them is closed
+        return False
 
 
 def _owner(options: Options) -> tuple[int, int] | None:

@@ -31,6 +31,10 @@ class Doorway(Factory):
         self.stopping = False
         self._all_gone: list[Deferred[None]] = []
 
+    def logPrefix(self) -> str:
+        """Return what Twisted calls us when it logs that a port is open."""
+        return "SMTP"
+
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         """Return the protocol of a new connection; one that is too many is told so and closed."""
         return self.server.protocol_for(addr, self)

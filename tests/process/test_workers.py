@@ -271,7 +271,10 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         process = run_twistd(tmp_path, *options, errors=subprocess.PIPE)
         _, errors = process.communicate(timeout=20)
         assert process.returncode == 1
-        line = f"smtpcb: cannot listen on 127.0.0.1:{number}: Address already in use\n"
+        line = (
+            f"smtpcb: cannot listen on 127.0.0.1:{number}: Address already in use "
+            "(stop what listens there, or name another port with --listen)\n"
+        )
         assert errors.decode() == line
         # It is no matter to a check, which binds nothing and starts nobody.
         checked = run_twistd(tmp_path, *options, "--check")
@@ -332,7 +335,7 @@ def test_a_daemon(tmp_path: Path) -> None:
     try:
         assert b"error" not in started.stderr
         log = (tmp_path / "log").read_text()
-        match = re.search(r"mail is taken on 127\.0\.0\.1:([0-9]+) by 2 workers", log)
+        match = re.search(r"mail is taken on 127\.0\.0\.1:([0-9]+) \(STARTTLS\) by 2 workers", log)
         assert match is not None
         with Client(int(match[1])) as client:
             assert client.send(CONTENT).startswith(b"250 ")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from smtpcb.run._meant import WORDS, option_meant
 from smtpcb.run._options import (
     BY_NAME,
     OPTIONS,
@@ -280,13 +281,17 @@ class TestFile:
                 "listen: the PROXY protocol is not there yet",
             ),
             ("nothing-like-it = 1", "unknown setting 'nothing-like-it'"),
-            ("config = 'x'", "unknown setting 'config'"),
+            ("config = 'x'", "config stands on the command line only"),
+            ("uid = 3", "uid is an option of twistd, before smtpcb on the command line"),
+            ("host = 'x'", 'did you mean listen = "tcp:PORT:interface=ADDRESS"'),
+            ("smtpd_recipient_limit = 3", "did you mean recipients?"),
+            ("maxClients = 3", "did you mean connections?"),
             ("message-octets = 'x'", "message-octets: a number of octets such as 33554432 or 32M"),
             ("message-octets = true", "message-octets: not a value: True"),
             ("message-octets = [1]", r"message-octets: not a value: \[1\]"),
             ("no-tls = 1", "no-tls: true or false is wanted, not 1"),
             ("listen = [1, {}]", r"listen: not a value: {}"),
-            ("[limits]\nmessage-octets = 1", "unknown setting 'limits'"),
+            ("[limits]\nmessage-octets = 1", r"\[limits\] is a table; settings stand in none"),
         ],
     )
     def test_mistakes(self, tmp_path: Path, text: str, says: str) -> None:
@@ -305,3 +310,45 @@ class TestFile:
         path.write_bytes(b'banner = "\xff"')
         with pytest.raises(ConfigurationError, match=r"x\.toml: 'utf-8' codec"):
             read_file(path)
+
+
+class TestMeant:
+    """What was meant by a name that is none."""
+
+    def test_every_row_leads_to_an_option(self) -> None:
+        """Nobody is sent to an option that is none either, or told that one is not there."""
+        known = {*BY_NAME, "config"}
+        assert {meant.option for meant in WORDS.values()} <= known
+        assert not WORDS.keys() & known
+
+    @pytest.mark.parametrize(
+        ("said", "meant"),
+        [
+            ("max-size", "message-octets"),
+            ("message_size_limit", "message-octets"),
+            ("data-size", "message-octets"),
+            ("smtpd_tls_cert_file", "tls-certificate"),
+            ("smtp-tls-key", "tls-key"),
+            ("key", "tls-key"),
+            ("bind", "listen"),
+            ("inet_interfaces", "listen"),
+            ("myhostname", "hostname"),
+            ("user", "auth"),
+            ("smtp-auth-file", "auth"),
+            ("socketTimeout", "idle-seconds"),
+            ("smtpd_client_connection_count_limit", "connections-per-address"),
+            ("maildir", "handler"),
+            ("Message-Octets", "message-octets"),
+            ("mesage-octets", "message-octets"),
+        ],
+    )
+    def test_words_of_other_servers(self, said: str, meant: str) -> None:
+        """Who comes from another server is told what its option is called here."""
+        found = option_meant(said, BY_NAME)
+        assert found is not None
+        assert found.option == meant
+
+    @pytest.mark.parametrize("said", ["", "-", "bogus", "verbose", "quiet"])
+    def test_no_guess_is_better_than_a_wild_one(self, said: str) -> None:
+        """What resembles nothing gets no question."""
+        assert option_meant(said, BY_NAME) is None

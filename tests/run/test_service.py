@@ -48,6 +48,13 @@ MESSAGE = b"Subject: x\r\n\r\nhello\r\n"
 Start = Callable[..., ServerService]
 
 
+class Mine:
+    """A handler of a user's own."""
+
+    def message(self, envelope: object) -> None:
+        pass
+
+
 def made(folder: Path, **said: object) -> ServerService:
     """Make the service of some settings, named as Python identifiers, and given as texts."""
     values: dict[str, Any] = {"listen": (ANY_PORT,), "state": folder / "state"}
@@ -127,7 +134,7 @@ class TestRunning:
         state = tmp_path / "state"
         said = texts(event for event in events if event["log_namespace"] == "smtpcb")
         assert said[0] == (
-            f"mail is taken on 127.0.0.1:{clear}, 127.0.0.1:{implicit} (implicit TLS)"
+            f"mail is taken on 127.0.0.1:{clear} (STARTTLS), 127.0.0.1:{implicit} (implicit TLS)"
         )
         assert said[2:] == [
             f"messages: {state / 'Maildir/new'}",
@@ -154,7 +161,7 @@ class TestRunning:
         said = texts(event for event in events if event["log_namespace"] == "smtpcb")
         number = port_of(service)
         assert f"smtplib.SMTP('127.0.0.1', {number})" in said[1]
-        assert f"0.0.0.0:{number}, UNIXAddress" in said[0]
+        assert f"0.0.0.0:{number} (no TLS), unix:{tmp_path}/socket (no TLS)" in said[0]
         assert not any(line.startswith("certificate") for line in said)
 
     @pytest_twisted.ensureDeferred
@@ -165,7 +172,7 @@ class TestRunning:
         with capturedLogs() as events:
             service = start(listen=(r"tcp6:0:interface=\:\:1",), no_tls=True)
         said = texts(event for event in events if event["log_namespace"] == "smtpcb")
-        assert said[0] == f"mail is taken on [::1]:{port_of(service)}"
+        assert said[0] == f"mail is taken on [::1]:{port_of(service)} (no TLS)"
         assert f"smtplib.SMTP('::1', {port_of(service)})" in said[1]
 
     @pytest_twisted.ensureDeferred
@@ -175,6 +182,37 @@ class TestRunning:
             start(listen=(), smtps=(ANY_PORT,))
         said = texts(event for event in events if event["log_namespace"] == "smtpcb")
         assert not any(line.startswith("a first message") for line in said)
+
+    @pytest.mark.parametrize(
+        ("values", "said"),
+        [
+            ({}, "a first message: python3"),
+            (
+                {"handler": "python:tests.run.test_service.Mine"},
+                "a first message (with a recipient that your handler takes): python3",
+            ),
+            ({"require_tls": True}, "messages: "),
+            ({"require_auth": True}, "messages: "),
+        ],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_a_first_message_that_gets_in(
+        self, start: Start, values: dict[str, Any], said: str
+    ) -> None:
+        """A handler of one's own may not know our recipient; some servers take no such message."""
+        with capturedLogs() as events:
+            start(**values)
+        lines = texts(event for event in events if event["log_namespace"] == "smtpcb")
+        assert lines[1].startswith(said)
+
+    @pytest_twisted.ensureDeferred
+    async def test_no_word_of_ours(self, start: Start) -> None:
+        """What Twisted logs of a port is in words that a user knows."""
+        with capturedLogs() as events:
+            service = start(smtps=(ANY_PORT,))
+        said = texts(events)
+        assert f"SMTP starting on {port_of(service)}" in said
+        assert f"SMTP (TLS) starting on {port_of(service, 1)}" in said
 
     @pytest_twisted.ensureDeferred
     async def test_starting_and_stopping_twice(self, start: Start) -> None:
@@ -231,7 +269,10 @@ class TestRunning:
             service = made(tmp_path, listen=(f"tcp:{number}:interface=127.0.0.1",), no_tls=True)
             with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{number}: Address"):
                 service.privilegedStartService()
-        line = f"smtpcb: cannot listen on 127.0.0.1:{number}: Address already in use\n"
+        line = (
+            f"smtpcb: cannot listen on 127.0.0.1:{number}: Address already in use "
+            "(stop what listens there, or name another port with --listen)\n"
+        )
         assert capfd.readouterr().err == line
         sys.excepthook(StartError, StartError("x"), None)
         sys.excepthook(KeyError, KeyError("x"), None)
@@ -592,7 +633,8 @@ class TestSettings:
         """`capture:FOLDER` puts the Maildir there, and nothing else; a colon may be in its name."""
         place = tmp_path / "mail/a:b"
         service = made(tmp_path, no_tls=True, no_transcripts=True, handler=f"capture:{place}")
-        assert service.report == [f"messages: {place}/new"]
+        assert service.announcement is not None
+        assert service.announcement.report == [f"messages: {place}/new"]
         assert not (tmp_path / "mail").exists()
         start(no_tls=True, no_transcripts=True, handler=f"capture:{place}:keep-days=3")
         assert sorted(path.name for path in place.iterdir()) == [
@@ -654,8 +696,9 @@ class TestReadyMade:
         assert settings.lenient_addresses
         assert settings.bare_newline == "normalize"
         assert settings.allow_insecure_auth
-        assert service.report is not None
-        assert service.report[:2] == ["my line", f"transcripts: {tmp_path}/state/transcripts"]
+        assert service.announcement is not None
+        lines = ["my line", f"transcripts: {tmp_path}/state/transcripts"]
+        assert service.announcement.report[:2] == lines
         assert not (tmp_path / "state").exists()
         handler.setting.make_state()
         assert (tmp_path / "state").stat().st_mode & 0o7777 == 0o700
@@ -739,7 +782,7 @@ class TestReadyMade:
             service.startService()
         assert capfd.readouterr().err == f"smtpcb: {line}\n"
         assert service.smtp.ports == []
-        service.report = None  # a worker's
+        service.announcement = None  # a worker's
         with pytest.raises(ConfigurationError, match=line):
             service.startService()
 

@@ -515,7 +515,7 @@ class TestShare:
         """Each writes transcripts and clears up; the supervisor says where, once."""
         services = [self.made(tmp_path, number) for number in (1, 2)]
         assert all(service.smtp.factory.transcripts is not None for service in services)
-        assert [service.report for service in services] == [None, None]
+        assert [service.announcement for service in services] == [None, None]
 
     def test_connections_say_whose_they_are(self, tmp_path: Path) -> None:
         """Handlers can tell that there are several processes."""

@@ -26,7 +26,7 @@ from smtpcb._ending import STOP_SECONDS
 from smtpcb.run._options import BY_NAME, Configuration, ConfigurationError, read_value, resolve
 from smtpcb.run._signals import ONE_STOP_SECONDS
 from smtpcb.run._sockets import SocketReactor
-from smtpcb.run._start import StartError
+from smtpcb.run._start import Announcement, StartError
 from smtpcb.run.build import Share
 from smtpcb.run.workers._process import HEIRS_SECONDS, Worker
 from smtpcb.run.workers._supervisor import (
@@ -126,9 +126,8 @@ def supervisor_of(reactor: Reactor, **said: Any) -> Supervisor:
     from twisted.internet.endpoints import serverFromString
 
     endpoint = serverFromString(SocketReactor(), ANY_PORT)  # type: ignore[arg-type]
-    return Supervisor(
-        reactor, configured(**said), [endpoint], ["messages: /x"], now=lambda: reactor.now
-    )
+    says = Announcement(1, starttls=False, invitation="a first message", report=["messages: /x"])
+    return Supervisor(reactor, configured(**said), [endpoint], says, now=lambda: reactor.now)
 
 
 def texts(events: Any) -> list[str]:
@@ -169,7 +168,10 @@ class TestSockets:
             supervisor._endpoints[1]._port = number  # type: ignore[attr-defined]
             with pytest.raises(StartError):
                 supervisor.startService()
-        line = f"smtpcb: cannot listen on 127.0.0.1:{number}: Address already in use\n"
+        line = (
+            f"smtpcb: cannot listen on 127.0.0.1:{number}: Address already in use "
+            "(stop what listens there, or name another port with --listen)\n"
+        )
         assert capfd.readouterr().err == line
         assert supervisor.sockets == []
         assert not supervisor.running
@@ -187,8 +189,9 @@ class TestSockets:
                 failed.errback(ValueError("odd\nthing"))
                 return failed
 
+        says = Announcement(1, starttls=False, invitation="", report=[])
         with pytest.raises(StartError, match="cannot listen: odd thing"):
-            Supervisor(reactor, configured(), [Odd()], []).privilegedStartService()
+            Supervisor(reactor, configured(), [Odd()], says).privilegedStartService()
 
 
 class TestStart:
@@ -220,7 +223,8 @@ class TestStart:
             reactor.processes[0].says(READY)
         port = supervisor.sockets[0].getHost().port
         said = texts(events)
-        assert said[0] == f"mail is taken on 127.0.0.1:{port} by 2 workers (process 100, 101)"
+        by = "by 2 workers (process 100, 101)"
+        assert said[0] == f"mail is taken on 127.0.0.1:{port} (no TLS) {by}"
         assert f"smtplib.SMTP('127.0.0.1', {port})" in said[1]
         assert said[2:] == ["messages: /x"]
         for process in reactor.processes:

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
+from smtpcb.run._meant import did_you_mean, nearest
 from smtpcb.run._options import Configuration, ConfigurationError
 from smtpcb.run._sockets import for_ipv6_alone, ports_of_both_families
 from smtpcb.run._start import one_line
@@ -17,6 +18,8 @@ from smtpcb.run.build._share import Share
 from smtpcb.server._direct import SharingReactor, is_supported
 
 _PORT = re.compile(r"tcp6?:(?:port=)?([0-9]{1,5})(?::|\Z)")
+# As most other servers have it.
+_ADDRESS = re.compile(r"(?P<host>[0-9.]*|\*|\[[0-9a-fA-F:.]+\]|localhost):(?P<port>[0-9]{1,5})")
 _INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])*)")
 
 
@@ -51,16 +54,14 @@ def endpoints_of(
         for description in configuration[name]:
             kind = description.partition(":")[0]
             full = description
+            where = f"{configuration.where(name)} {description}"
             if configuration["workers"] is not None and kind not in ("tcp", "tcp6"):
-                raise ConfigurationError(
-                    f"--{name} {description}: --workers can serve tcp: and tcp6: only"
-                )
+                raise ConfigurationError(f"{where}: --workers can serve tcp: and tcp6: only")
             if kind in ("tcp", "tcp6"):
                 number = _PORT.match(description)
                 if number is None or int(number[1]) > 65535:
                     raise ConfigurationError(
-                        f"--{name} {description}: no endpoint: a port number is wanted, as in "
-                        f"{kind}:10025"
+                        f"{where}: no endpoint: a port number is wanted, as in {kind}:10025"
                     )
                 if "backlog=" not in description:
                     full += ":backlog=511"  # Twisted's 50 is little for a burst of mail
@@ -69,11 +70,26 @@ def endpoints_of(
             try:
                 made.append(serverFromString(opening, full))
             except Exception as error:  # a parser of a plug-in may raise anything
-                meant = f"; did you mean tcp:{description}?" if description.isdecimal() else ""
+                meant = did_you_mean(_meant(description))
                 raise ConfigurationError(
-                    f"--{name} {description}: no endpoint: {one_line(error)}{meant}"
+                    f"{where}: no endpoint: {one_line(error)}{meant}"
                 ) from None
     return made
+
+
+def _meant(description: str) -> str | None:
+    """Return the endpoint of somebody who has said a port, ``HOST:PORT``, or a kind amiss."""
+    if description.isdecimal():
+        return f"tcp:{description}"
+    address = _ADDRESS.fullmatch(description)
+    if address is not None and address["host"] in ("", "*", "0.0.0.0"):  # noqa: S104 - only read
+        return f"tcp:{address['port']}"
+    if address is not None:
+        host = address["host"].strip("[]").replace(":", r"\:")
+        return f"tcp:{address['port']}:interface={host}"
+    kind, colon, rest = description.partition(":")
+    meant = nearest(kind, ("tcp", "tcp6", "unix", "systemd"))
+    return None if meant in (None, kind) else f"{meant}{colon}{rest}"
 
 
 def is_of_this_machine(descriptions: Sequence[str]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from twisted.plugin import getPlugins
@@ -11,19 +11,23 @@ from zope.interface.verify import verifyObject
 
 from smtpcb.handlers import READY_MADE
 from smtpcb.interfaces import IReadyMadeHandler, ISmtpHandlerPlugin
+from smtpcb.run._meant import did_you_mean, nearest, of_another_server
 from smtpcb.run._options import Configuration, ConfigurationError
 from smtpcb.run._start import one_line
 from smtpcb.run._state import State
-from smtpcb.run.build._python import import_handler
+from smtpcb.run.build._python import as_dotted, import_handler
 
 
-def _meant(description: str) -> str:
-    """Return what to say of ``inbox.Inbox`` and ``inbox:Inbox``, as other servers have it."""
-    dotted = description.replace(":", ".")
-    parts = dotted.split(".")
-    if len(parts) < 2 or parts[-1] == "py" or not all(part.isidentifier() for part in parts):
-        return ""
-    return f"; did you mean python:{dotted}?"
+def _meant(description: str, known: Collection[str]) -> str | None:
+    """Return what may have been meant: a name nearby, or a class said as other servers have it."""
+    name, colon, argument = description.partition(":")
+    found = nearest(name, (*known, "python"))
+    if found is not None:
+        return f"{found}{colon}{argument}"
+    word = of_another_server(name)
+    if word is not None and word.value.startswith("capture"):  # maildir:/srv/mail
+        return f"capture{colon}{argument}"
+    return as_dotted(description)
 
 
 @implementer(IReadyMadeHandler)
@@ -50,15 +54,14 @@ def handler_of(configuration: Configuration, state: State) -> object:
     """
     description = configuration["handler"]
     name, _, argument = description.partition(":")
-    where = f"--handler {description}"
+    where = f"{configuration.where('handler')} {description}"
     if name == "python":
         return import_handler(argument, where)
     known = _plugins()
     if name not in known:
         names = ", ".join(sorted({*known, "python"}))
-        raise ConfigurationError(
-            f"{where}: no such handler; there are {names}{_meant(description)}"
-        )
+        meant = did_you_mean(_meant(description, known))
+        raise ConfigurationError(f"{where}: no such handler; there are {names}{meant}")
     try:
         return known[name].make(argument, state)
     except ValueError as error:

@@ -44,7 +44,7 @@ class SelfSigned:
 
     def prepare(self) -> None:
         """Use what is kept from now on; it is read, or made, when it is read next."""
-        with explained(f"--state {self._state.state}"):
+        with explained(f"{self._state.where} {self._state.state}"):
             self._state.make_state()
         self._may_touch = True
 
@@ -81,9 +81,10 @@ def identities_of(
         _no_tls_alone(configuration, settings)
         return Identities()
     if certificate and archive:
-        raise ConfigurationError("--tls-certificate and --tls-pkcs12 exclude each other")
+        both = f"{configuration.where('tls_certificate')} and {configuration.where('tls_pkcs12')}"
+        raise ConfigurationError(f"{both} exclude each other")
     if key and not certificate:
-        raise ConfigurationError("--tls-key needs --tls-certificate")
+        raise ConfigurationError(f"{configuration.where('tls_key')} needs --tls-certificate")
     kept = None if certificate or archive else SelfSigned(state, settings.hostname)
     loaded: list[tls.Identity] = []
 
@@ -109,23 +110,32 @@ def identities_of(
     try:
         made = tls.ServerTls(load, client_authorities=configuration["tls_client_authorities"])
     except tls.IdentityError as error:
-        raise ConfigurationError(str(error)) from None
+        raise ConfigurationError(_with_setting(configuration, str(error))) from None
     return Identities(made, loaded[0] if kept is None else None, kept)
 
 
 def _no_tls_alone(configuration: Configuration, settings: Settings) -> None:
     beside = [
-        option.name
+        configuration.where(option.key)
         for option in OPTIONS
         if (option.name in ("smtps", "require-tls") or option.name.startswith("tls-"))
         and configuration[option.key]
     ]
     if beside:
-        raise ConfigurationError(f"--no-tls cannot stand beside --{beside[0]}")
+        raise ConfigurationError(f"{configuration.where('no_tls')} cannot stand beside {beside[0]}")
     if settings.require_auth and not settings.allow_insecure_auth:
         raise ConfigurationError(
-            "--require-auth beside --no-tls needs --allow-insecure-auth: nobody could log in"
+            f"{configuration.where('require_auth')} beside {configuration.where('no_tls')} needs "
+            "--allow-insecure-auth: nobody could log in"
         )
+
+
+def _with_setting(configuration: Configuration, fault: str) -> str:
+    """Put before what is wrong with a file how the file was named."""
+    for option in OPTIONS:
+        if option.name.startswith("tls-") and fault.startswith(f"{configuration[option.key]}: "):
+            return f"{configuration.where(option.key)} {fault}"
+    return fault
 
 
 def _passphrase(path: Path | None) -> bytes | None:

@@ -35,7 +35,7 @@ class Kept:
         recorded: TranscriptSettings | None,
         identities: Identities,
     ) -> None:
-        self._handler = f"--handler {configuration['handler']}"
+        self._handler = f"{configuration.where('handler')} {configuration['handler']}"
         self._transcripts = transcripts_named(configuration)
         self._state = state
         self._wishes = wishes

@@ -8,11 +8,12 @@ from typing import Any
 
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IUsernamePassword
-from twisted.cred.strcred import InvalidAuthType, findCheckerFactory
+from twisted.cred.strcred import InvalidAuthType, findCheckerFactories, findCheckerFactory
 from twisted.internet.defer import inlineCallbacks, maybeDeferred
 
 from smtpcb.engine._connection import Connection
 from smtpcb.handling._logins import authenticator as adapt_authenticator
+from smtpcb.run._meant import did_you_mean, nearest
 from smtpcb.run._options import Configuration, ConfigurationError
 from smtpcb.run._passwords import PasswordFile
 from smtpcb.run._start import one_line
@@ -25,21 +26,23 @@ def authenticator_of(configuration: Configuration) -> object | None:
 
     :raises ConfigurationError: a method is none, or cannot be used.
     """
-    checkers = [_checker(description) for description in configuration["auth"]]
+    where = configuration.where("auth")
+    checkers = [_checker(description, where) for description in configuration["auth"]]
     return _AnyOf(checkers) if checkers else None
 
 
-def _checker(description: str) -> object:
-    """Return the twisted.cred checker that ``--auth`` describes."""
+def _checker(description: str, where: str) -> object:
+    """Return the twisted.cred checker that ``--auth`` describes, which was said so."""
     # Never the whole description: it may hold passwords.
     name, _, argument = description.partition(":")
-    where = f"--auth {name}"
+    where = f"{where} {name}"
     try:
         if name == "file" and argument:
             return PasswordFile(Path(argument).absolute())
         checker = findCheckerFactory(name).generateChecker(argument)
     except InvalidAuthType:
-        raise ConfigurationError(f"{where}: no such method; --help-auth lists them") from None
+        fault = f"no such method; --help-auth lists them{did_you_mean(_meant(name))}"
+        raise ConfigurationError(f"{where}: {fault}") from None
     except Exception as error:  # a plug-in may raise anything
         raise ConfigurationError(f"{where}: {one_line(error)}") from None
     if IUsernamePassword not in checker.credentialInterfaces:
@@ -48,6 +51,14 @@ def _checker(description: str) -> object:
         # Twisted 26.10 puts text into it, and compares that with octets.
         checker.users = {_octets(user): _octets(word) for user, word in checker.users.items()}
     return checker
+
+
+def _meant(name: str) -> str | None:
+    """Return what somebody may have meant who has named no method; only by what they showed."""
+    if "/" in name or Path(name).is_file():
+        return f"file:{name}"
+    found = nearest(name, [checker.authType for checker in findCheckerFactories()])
+    return None if found is None else f"{found}:"
 
 
 def _octets(text: str | bytes) -> bytes:

@@ -10,9 +10,11 @@ from typing import Any
 from twisted.internet.endpoints import wrapServerTLS
 from twisted.internet.interfaces import IStreamServerEndpoint
 
+from smtpcb.engine._settings import Settings
+from smtpcb.interfaces import IReadyMadeHandler
 from smtpcb.run._options import Configuration, ConfigurationError
 from smtpcb.run._server import ServerService
-from smtpcb.run._start import one_line
+from smtpcb.run._start import Announcement, one_line
 from smtpcb.run._state import state_of
 from smtpcb.run.build._endpoints import endpoints_for
 from smtpcb.run.build._handler import handler_of, wishes_of
@@ -78,13 +80,26 @@ def make_service(
     implicit = _with_tls(endpoints[clear:], identities, reactor)
     return ServerService(
         SmtpService([*endpoints[:clear], *implicit], factory, direct=direct),
-        clear,
         handler,
-        kept.report if share is None else None,  # the supervisor says it, once
+        # Of several workers the supervisor says it, once.
+        None
+        if share is not None
+        else Announcement(
+            clear, identities.server is not None, _invitation(handler, settings), kept.report
+        ),
         identities.first,
         as_root=() if owner is None else [partial(kept.hand_over, owner)],
         first=[kept.make],
     )
+
+
+def _invitation(handler: object, settings: Settings) -> str:
+    """Return what stands before the command that sends a first message, if one could get in."""
+    if settings.require_auth or settings.require_tls:
+        return ""
+    if IReadyMadeHandler.providedBy(handler):
+        return "a first message"
+    return "a first message (with a recipient that your handler takes)"
 
 
 @contextmanager
@@ -93,7 +108,7 @@ def _blamed_on_the_handler(configuration: Configuration) -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
-            f"--handler {configuration['handler']}: {one_line(error)}"
+            f"{configuration.where('handler')} {configuration['handler']}: {one_line(error)}"
         ) from None
 
 

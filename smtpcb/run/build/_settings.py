@@ -28,8 +28,10 @@ def settings_of(configuration: Configuration, wishes: Any) -> Settings:
         return _with_hostname(configuration, wishes, hostname)
     except ValueError as error:
         # The sentence begins with the name of what is wrong, which the option has as well.
-        option = "--" + str(error).partition(" ")[0].replace("_", "-")
-        where = f"{option} {printable(hostname)}" if option == "--hostname" else option
+        key = str(error).partition(" ")[0]
+        where = configuration.where(key)
+        if key == "hostname":
+            where += f" {printable(hostname)}"
         raise ConfigurationError(f"{where}: {error}") from None
 
 

@@ -16,7 +16,10 @@ def transcripts_of(configuration: Configuration, *, wanted: bool) -> TranscriptS
     folder = configuration["transcripts"]
     if configuration["no_transcripts"]:
         if folder is not None:
-            raise ConfigurationError("--transcripts and --no-transcripts exclude each other")
+            both = (
+                f"{configuration.where('transcripts')} and {configuration.where('no_transcripts')}"
+            )
+            raise ConfigurationError(f"{both} exclude each other")
         return None
     if folder is None:
         if not wanted:
@@ -35,4 +38,6 @@ def transcripts_of(configuration: Configuration, *, wanted: bool) -> TranscriptS
 def transcripts_named(configuration: Configuration) -> str:
     """Return the setting that says where they are."""
     folder = configuration["transcripts"]
-    return f"--state {configuration['state']}" if folder is None else f"--transcripts {folder}"
+    if folder is None:
+        return f"{configuration.where('state')} {configuration['state']}"
+    return f"{configuration.where('transcripts')} {folder}"

@@ -26,7 +26,7 @@ from smtpcb._ending import STOP_SECONDS
 from smtpcb.run._options import Configuration
 from smtpcb.run._signals import ONE_STOP_SECONDS
 from smtpcb.run._sockets import SharedSocket, SocketReactor
-from smtpcb.run._start import announce, cannot_listen, give_up, one_line
+from smtpcb.run._start import Announcement, cannot_listen, give_up, one_line
 from smtpcb.run.build import Share, endpoints_of, make_service
 from smtpcb.run.workers._process import Worker
 from smtpcb.run.workers._task import task
@@ -47,12 +47,13 @@ class Supervisor(Service):
 
     :param configuration: what all of them do.
     :param endpoints: made with a `SocketReactor`.
-    :param report: what else to say once they are at work.
+    :param announcement: what to say once they are at work.
     :param identity: for workers that cannot read it themselves.
     :param as_root: what else is done while we may still be root.
     :param now: seconds that only ever go forward; the reactor's follow a clock that may be set.
     :ivar sockets: what is bound, in the order of the endpoints.
     :ivar workers: those that run, by their numbers.
+    :ivar log_faults: as for `ServerService`.
     """
 
     name = "smtpcb"
@@ -62,7 +63,7 @@ class Supervisor(Service):
         reactor: Any,
         configuration: Configuration,
         endpoints: Sequence[IStreamServerEndpoint],
-        report: Sequence[str],
+        announcement: Announcement,
         identity: Identity | None = None,
         as_root: Callable[[], None] | None = None,
         now: Callable[[], float] = time.monotonic,
@@ -72,7 +73,8 @@ class Supervisor(Service):
         self._now = now
         self._configuration = configuration
         self._endpoints = endpoints
-        self._report = report
+        self._announcement = announcement
+        self.log_faults = True
         self._identity = None if identity is None else (identity.pem, identity.source)
         self.sockets: list[SharedSocket] = []
         self.workers: dict[int, Worker] = {}
@@ -99,7 +101,9 @@ class Supervisor(Service):
         if faults:
             self._close()
             error = faults[0].value
-            cannot_listen(error if isinstance(error, Exception) else RuntimeError(str(error)))
+            if not isinstance(error, Exception):
+                error = RuntimeError(str(error))
+            cannot_listen(error, log=self.log_faults)
 
     def startService(self) -> None:
         """
@@ -125,7 +129,7 @@ class Supervisor(Service):
                 self._reactor.iterate(0.05)
                 reapAllProcesses()
             if self._fault:
-                give_up(self._fault)
+                give_up(self._fault, log=self.log_faults)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -178,10 +182,8 @@ class Supervisor(Service):
             self._starting = False
             count = len(self.workers)
             processes = ", ".join(str(one.pid) for one in self.workers.values())
-            announce(
+            self._announcement.make(
                 [one.getHost() for one in self.sockets],
-                len(self._configuration["listen"]),
-                self._report,
                 f" by {count} {'workers' if count > 1 else 'worker'} (process {processes})",
             )
 
@@ -305,13 +307,14 @@ def make_supervisor(
         from twisted.internet import reactor
     # It finds the mistakes, and makes what only root can make, while we may still be root.
     service = make_service(configuration, reactor, owner=owner)
+    assert service.announcement is not None
     opening = SocketReactor()
     endpoints = endpoints_of(configuration, opening)
     return Supervisor(
         reactor,
         configuration,
         endpoints,
-        service.report or (),
+        service.announcement,
         service.identity,
         service.prepare_as_root,
     )
