@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from time import perf_counter
 from typing import Any
 
@@ -43,7 +44,7 @@ from smtpcb.server._farewell import LINGER_SECONDS
 from smtpcb.server._flow import Turns
 from smtpcb.server._ids import Ids
 from smtpcb.server._later import TwistedPlatform
-from smtpcb.server._observers import Lines, MessageLog, Recording, Several
+from smtpcb.server._observers import Lines, MessageLog, Recording, Several, Watch
 from smtpcb.server._protocol import SmtpServerProtocol
 from smtpcb.smtp import Reply
 from smtpcb.transcript import TranscriptFolder
@@ -70,13 +71,15 @@ class SmtpServerFactory(Doorway):
     :param authenticator: who may log in, for all handlers; by default a handler's own
         ``authenticate`` is asked.
     :param transcripts: where dialogues are recorded.
-    :param observers: called with each connection; what they return sees all of it.
+    :param observers: called with each connection; what they return, an `Observer` or ``None``, sees
+        all of it.
     :param log_messages: write a line into the log for each message, refusal and login.
     :param memory_octets: how much of a message that is taken whole is kept in memory.
     :param spool_folder: where the rest goes; the system's temporary folder by default.
     :param worker: number of this process among several that serve the same ports.
     :raises TypeError: the handler, the authenticator or a setting is none.
-    :raises ValueError: the handler says of itself what cannot be, or a number is below 0.
+    :raises ValueError: the handler says of itself what cannot be, a number is below 0, or no file
+        can be made in ``spool_folder``.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class SmtpServerFactory(Doorway):
         _require_number(worker, "worker")
         _require_or_none(transcripts, TranscriptFolder, "transcripts")
         _require_or_none(spool_folder, Path, "spool_folder")
+        _require_room(spool_folder)
         _require_makers(reactor, tls, observers)
         self.reactor = reactor
         self._handler: Any = handler
@@ -121,11 +125,6 @@ class SmtpServerFactory(Doorway):
         self._known = Known(login, settings)
         self.transcripts = transcripts
         self._lines = Lines(reactor) if log_messages else None
-        self._observers: tuple[ObserverFactory, ...] = (
-            *([Recording(transcripts)] if transcripts is not None else []),
-            *observers,
-            *([MessageLog(self._lines)] if self._lines is not None else []),
-        )
         self._worker = worker
         self._ids = Ids()
         self.platform = TwistedPlatform(
@@ -133,6 +132,11 @@ class SmtpServerFactory(Doorway):
             memory_octets=memory_octets,
             spool_folder=spool_folder,
             header_octets=settings.limits.header_octets,
+        )
+        self._observers: tuple[ObserverFactory, ...] = (
+            *([Recording(transcripts)] if transcripts is not None else []),
+            *[Watch(one, self.platform) for one in observers],
+            *([MessageLog(self._lines)] if self._lines is not None else []),
         )
         self.seconds = self.platform.seconds
         #: Who is there, over all services.
@@ -250,7 +254,9 @@ class SmtpServerFactory(Doorway):
 
     def observe(self, connection: Connection) -> Observer | None:
         """Return who sees a connection."""
-        seen_by = [made for observer in self._observers if (made := observer(connection))]
+        seen_by = [
+            made for observer in self._observers if (made := observer(connection)) is not None
+        ]
         if not seen_by:
             return None
         return seen_by[0] if len(seen_by) == 1 else Several(seen_by)
@@ -297,6 +303,18 @@ def _require_number(value: object, name: str) -> None:
 def _require_or_none(value: object, kind: type, name: str) -> None:
     if value is not None:
         _require(value, kind, name)
+
+
+def _require_room(folder: Path | None) -> None:
+    """A message that is not kept in memory needs a file: try it before the first one comes."""
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        why = error.strerror or str(error)
+        if folder is not None:
+            raise ValueError(f"no file can be made in spool_folder {folder}: {why}") from error
+        _log.warn("no message over memory_octets can be taken: {why}", why=why)
 
 
 def _require_makers(reactor: object, tls: object, observers: object) -> None:
