@@ -31,6 +31,7 @@ from smtpcb.engine import (
 )
 from smtpcb.engine._conversation import SLOW_SECONDS
 from smtpcb.engine._handler import name_of
+from smtpcb.engine._offer import try_own
 from smtpcb.engine._questions import CONNECTED
 from smtpcb.engine._verdict import reply_to_incident
 from smtpcb.handling import check
@@ -78,8 +79,8 @@ class SmtpServerFactory(Doorway):
     :param spool_folder: where the rest goes; the system's temporary folder by default.
     :param worker: number of this process among several that serve the same ports.
     :raises TypeError: the handler, the authenticator or a setting is none.
-    :raises ValueError: the handler says of itself what cannot be, a number is below 0, or no file
-        can be made in ``spool_folder``.
+    :raises ValueError: the handler says of itself what cannot be, a number is below 0, no file can
+        be made in ``spool_folder``, or an extension of the settings fails.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class SmtpServerFactory(Doorway):
             needs_login=settings.require_auth and authenticator is None,
         ):
             _log.warn("{warning}", warning=warning)
+        try_own(settings)
         self.handler_factory = adapt_handler(handler)
         self.settings = settings
         self.tls = tls

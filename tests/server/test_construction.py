@@ -12,7 +12,8 @@ from twisted.internet.task import Clock
 
 from smtpcb.engine import Observer, Settings
 from smtpcb.server import SmtpServerFactory, SmtpService, serve
-from smtpcb.smtp import Limits
+from smtpcb.smtp import Extension, Limits
+from smtpcb.testing import play
 from smtpcb.transcript import TranscriptFolder, TranscriptSettings
 from tests.server.client import Client, Recorder, Secure
 
@@ -112,6 +113,15 @@ def test_no_folder_for_temporary_files_is_said(
     monkeypatch.setattr("tempfile.tempdir", "/nowhere/at/all")
     SmtpServerFactory(Recorder(), reactor=Clock())
     assert any("no message over memory_octets can be taken: No such file" in line for line in log)
+
+
+def test_an_extension_that_fails_stops_the_start() -> None:
+    """What it offers is tried, in each situation; `play` refuses the same."""
+    broken = Settings(extensions=(Extension("XTAG", lambda now: (now.secure and 7) or ""),))
+    with pytest.raises(ValueError, match="the offer of XTAG fails: TypeError: EHLO says a str"):
+        SmtpServerFactory(Recorder(), broken, reactor=Clock())
+    with pytest.raises(ValueError, match="the offer of XTAG fails: TypeError: EHLO says a str"):
+        play("", Recorder(), settings=broken)
 
 
 @pytest.mark.parametrize("name", ["memory_octets", "worker"])
