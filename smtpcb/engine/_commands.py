@@ -16,6 +16,7 @@ from smtpcb.engine import _questions as questions
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._chunking import bdat, is_bdat, refuse_bdat, spoil
 from smtpcb.engine._envelope import Envelope, Recipient
+from smtpcb.engine._faults import fault, whose
 from smtpcb.engine._login import auth
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._table import State
@@ -23,6 +24,7 @@ from smtpcb.smtp._address import AnyPath, ForwardPath, PathRead, ReversePath
 from smtpcb.smtp._argument import USUAL_MAIL, USUAL_RCPT, read_mail, read_rcpt
 from smtpcb.smtp._command import Introduction, Query, Verb, read_command, read_query
 from smtpcb.smtp._errors import PeerProtocolError
+from smtpcb.smtp._extension import ExtensionFailed
 from smtpcb.smtp._parameter import (
     NO_MAIL_PARAMETERS,
     NO_RCPT_PARAMETERS,
@@ -74,7 +76,25 @@ def helo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 
 def ehlo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """EHLO."""
+    faults = dialogue.offer.extensions.faults
+    if faults:
+        dialogue.offer.forget()  # the next client may be luckier
+        for what, error in faults:
+            dialogue.ask(fault(what, error, _say_nothing), None)
     return _hello(dialogue, argument, Verb.EHLO)
+
+
+def _say_nothing(dialogue: ServerDialogue, subject: None, reply: Reply) -> None:
+    """Do nothing: what is not offered is not missed."""
+
+
+def _failed(dialogue: ServerDialogue, failed: ExtensionFailed) -> Reply | None:
+    """Answer a command of whose parameters one could not be read, for no fault of the client's."""
+    error = failed.__cause__
+    assert error is not None
+    settle = questions.settle_query(Verb.UNKNOWN)
+    dialogue.ask(fault(failed.what, error, settle), Query("", smtputf8=False))
+    return None
 
 
 # Transactions (RFC 5321 §4.1.1.2 to §4.1.1.5).
@@ -108,7 +128,12 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     limits = offer.settings.limits
     parameters = NO_MAIL_PARAMETERS
     if rest:
-        parameters = MailParameters.read(rest, offer.extensions.mail, utf8=offer.extensions.utf8)
+        try:
+            parameters = MailParameters.read(
+                rest, offer.extensions.mail, utf8=offer.extensions.utf8
+            )
+        except ExtensionFailed as failed:
+            return _failed(dialogue, failed)
         size, most = parameters.size, limits.message_octets
         if size is not None and most is not None and size > most:
             return replies.MESSAGE_TOO_BIG
@@ -140,7 +165,10 @@ def rcpt(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     parameters = NO_RCPT_PARAMETERS
     if rest:
         extensions = dialogue.offer.extensions
-        parameters = RcptParameters.read(rest, extensions.rcpt, utf8=extensions.utf8)
+        try:
+            parameters = RcptParameters.read(rest, extensions.rcpt, utf8=extensions.utf8)
+        except ExtensionFailed as failed:
+            return _failed(dialogue, failed)
     most = dialogue.offer.settings.limits.recipients
     if (
         most is not None
@@ -239,6 +267,7 @@ def extension_verb(verb: str, answer: Callable[..., object]) -> Act:
         replies.COMMAND_UNAVAILABLE,
         questions.settle_query(Verb.UNKNOWN),
         call=answer,
+        whose=whose(answer),
     )
 
     def act(dialogue: ServerDialogue, argument: bytes) -> Reply | None:

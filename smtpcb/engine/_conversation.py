@@ -141,7 +141,7 @@ class Conversation:
                 answer = Failed(error)
             seconds = perf_counter() - began
             if seconds > SLOW_SECONDS:
-                note_slow(self, kind.method, seconds)
+                note_slow(self, kind.method, seconds, kind.whose)
             if answer is not None or not kind.silence_accepts:
                 self._answered(Question(kind, subject, accept), answer, seconds)
                 return
@@ -406,7 +406,8 @@ class Conversation:
 
     def incident(self, kind: Kind | None, name: str, error: BaseException) -> Reply:
         connection_id = self.dialogue.connection.id
-        number = self.platform.incidents.report(name, self.handler.name, error, connection_id)
+        whose = (kind is not None and kind.whose) or self.handler.name
+        number = self.platform.incidents.report(name, whose, error, connection_id)
         return reply_to_incident(kind, number)
 
     def _conclude(self) -> None:

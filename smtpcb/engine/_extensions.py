@@ -96,6 +96,8 @@ class Offered:
     :ivar rcpt: the parameters of RCPT that are understood.
     :ivar verbs: the commands of users' own extensions, by verb.
     :ivar utf8: SMTPUTF8 is among them.
+    :ivar faults: which functions of users' extensions have failed, and with what; what they were
+        asked about is not offered.
     """
 
     reply: Reply
@@ -104,6 +106,7 @@ class Offered:
     rcpt: Mapping[str, Parameter]
     verbs: Mapping[bytes, Callable[..., object]]
     utf8: bool
+    faults: tuple[tuple[str, BaseException], ...]
 
 
 @lru_cache(maxsize=256)
@@ -114,14 +117,22 @@ def offered(situation: Situation, own: tuple[Extension, ...] = ()) -> Offered:
     :param own: the extensions of the user; `check_own` has looked at them.
     """
     lines = [situation.settings.hostname]
-    understood = []
+    understood: list[Extension] = []
+    faults: list[tuple[str, BaseException]] = []
     for row in EXTENSIONS + own:
         if row.handler_must_honour and row.keyword not in situation.abilities.extensions:
             continue
-        parameters = row.offered(situation)
+        try:
+            parameters = row.offered(situation)
+            lasts = parameters is not None or (row.lasts is not None and row.lasts(situation))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # sys.exit() in one is its fault, no more
+            faults.append((f"the offer of {row.keyword}", error))
+            continue
         if parameters is not None:
             lines.append(f"{row.keyword} {parameters}" if parameters else row.keyword)
-        if parameters is not None or (row.lasts is not None and row.lasts(situation)):
+        if lasts:
             understood.append(row)
     keywords = frozenset(row.keyword for row in understood)
     return Offered(
@@ -131,6 +142,7 @@ def offered(situation: Situation, own: tuple[Extension, ...] = ()) -> Offered:
         {name: rule for row in understood for name, rule in row.rcpt.items()},
         {name.encode("ascii"): act for row in understood for name, act in row.verbs.items()},
         "SMTPUTF8" in keywords,
+        tuple(faults),
     )
 
 

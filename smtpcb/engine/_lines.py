@@ -9,10 +9,16 @@ from smtpcb.engine._reason import Reason
 
 if TYPE_CHECKING:
     from smtpcb.engine._server import ServerDialogue
+    from smtpcb.smtp._limits import Limits
     from smtpcb.smtp._reply import Reply
 
 MOST_LINE_OCTETS = 1_048_576
 """A line that goes on for longer is no mistake: the connection is closed."""
+
+
+def most_line_octets(limits: Limits) -> int:
+    """Return how long a line may be that is kept, without its CRLF."""
+    return max(limits.command_octets, limits.auth_octets) - len(b"\r\n")
 
 
 class Discarded:

@@ -14,12 +14,14 @@ class Observer:
     """
     Sees everything and changes nothing; override what you want to see.
 
-    It is called in the order of what happens, between octets and answers, so it must not block;
-    what it raises ends the connection as a fault of ours.
+    It is called in the order of what happens, between octets and answers, so it must not block,
+    and nothing in it can be awaited.  What it raises is an incident in the log; it is not called
+    again on that connection, and all else goes on.
 
     :cvar sees_octets: whether `client`, `server`, `content` and `end_of_content` are called.
-    :cvar sees_plain_answers: whether `decided` is called for a plain yes at once, which most
-        answers are, to anything but a message.
+    :cvar sees_plain_answers: whether `decided` has to be called for a plain yes at once, which most
+        answers are, to anything but a message.  It is called all the same where another observer of
+        the connection wants it.
     """
 
     __slots__ = ()

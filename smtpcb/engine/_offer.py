@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from functools import lru_cache
+from itertools import product
 
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._commands import COMMANDS, Row, extension_verb
@@ -80,6 +81,11 @@ class Offer:
             TRANSITIONS if self.first is None else RESTRICTED
         )
 
+    def forget(self) -> None:
+        """Have it made anew for the next client: a function that is asked for it has failed."""
+        offer_for.cache_clear()
+        offered.cache_clear()
+
     def why_not(self, state: State, verb: Verb) -> Reply:
         """Return what a command is told that is not legal."""
         if self.first is None or (state is State.CONNECTED and verb in WHY[state]):
@@ -91,3 +97,17 @@ class Offer:
 def offer_for(settings: Settings, abilities: Abilities, secure: bool, authenticated: bool) -> Offer:
     """Return what is offered in a situation."""
     return Offer(settings, abilities, secure=secure, authenticated=authenticated)
+
+
+def try_own(settings: Settings) -> None:
+    """
+    Ask a user's extensions what they offer in each situation, before the first client does.
+
+    :raises ValueError: one of them fails.
+    """
+    for secure, authenticated in product((False, True), repeat=2):
+        # Not remembered: nobody is there yet.
+        offer = Offer(settings, Abilities(), secure=secure, authenticated=authenticated)
+        for what, error in offer.extensions.faults:
+            why = f"{type(error).__name__}: {error}".rstrip(": ")
+            raise ValueError(f"{what} fails: {why}") from error

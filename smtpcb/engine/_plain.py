@@ -14,9 +14,10 @@ from smtpcb.engine import _replies as replies
 from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._conversation import Conversation
 from smtpcb.engine._envelope import Content
+from smtpcb.engine._guarded import Guarded
 from smtpcb.engine._handler import Handler, understand
 from smtpcb.engine._keeping import MailData
-from smtpcb.engine._lines import Discarded, has_lone_lf, has_lone_newline
+from smtpcb.engine._lines import Discarded, has_lone_lf, has_lone_newline, most_line_octets
 from smtpcb.engine._observer import Observer
 from smtpcb.engine._pending import Pending
 from smtpcb.engine._reason import Reason
@@ -101,10 +102,10 @@ class Driver:
     :param connection: what is known of the client.
     :param tls: whether the owner can make a handshake.
     :param platform: how to wait; by default, handlers answer at once or block.
-    :param observer: sees everything.
+    :param observer: sees everything; one that fails is an incident, and hears no more.
     :param changed: called when a late answer has been taken, where the platform knows such: send
         what `advance` returns.
-    :raises TypeError: the handler is none.
+    :raises TypeError: the handler is none, or the observer.
     :raises ValueError: what it says of itself cannot be.
     """
 
@@ -122,11 +123,12 @@ class Driver:
         understood = handler if isinstance(handler, Handler) else understand(handler, tls=tls)
         if platform is None:
             platform = PlainPlatform(header_octets=settings.limits.header_octets)
+        if observer is not None:
+            observer = Guarded(observer, platform, connection.id)
         self.conversation = Conversation(connection, settings, understood, platform, self, observer)
         self._dialogue = self.conversation.dialogue
         self._changed = changed
-        limits = settings.limits
-        self._most_octets = max(limits.command_octets, limits.auth_octets) - 2  # without CRLF
+        self._most_octets = most_line_octets(settings.limits)
         self._recorder = observer if observer is not None and observer.sees_octets else None
         self._waiting = bytearray()
         self._searched = 0

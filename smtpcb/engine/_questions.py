@@ -51,7 +51,8 @@ class Kind:
     :ivar codes: the positive codes that leave client and server in the same state (RFC 5321
         §4.3.2); empty: any 2yz but 221, which would say goodbye.
     :ivar silence_accepts: whether ``None`` is a yes.
-    :ivar call: decides in place of the handler: a verb of an extension of the user's.
+    :ivar call: decides in place of the handler: a function of an extension of the user's.
+    :ivar whose: what logs call that; by default it is the handler.
     """
 
     method: str
@@ -61,6 +62,7 @@ class Kind:
     codes: frozenset[int] = frozenset()
     silence_accepts: bool = True
     call: Callable[..., object] | None = None
+    whose: str = ""
 
     def fits(self, code: int) -> bool:
         """Whether that positive code may be the answer."""

@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from smtpcb.engine._conversation import Conversation
 
 
-def note_slow(conversation: Conversation, name: str, seconds: float) -> None:
-    """Name a method that has kept everybody waiting."""
+def note_slow(conversation: Conversation, name: str, seconds: float, whose: str = "") -> None:
+    """
+    Name a method that has kept everybody waiting.
+
+    :param whose: what logs call that; by default it is the handler.
+    """
     conversation.platform.log.warn(
         "{name} of {handler} kept everybody waiting for {seconds:.1f} s on {id}",
         name=name,
-        handler=conversation.handler.name,
+        handler=whose or conversation.handler.name,
         seconds=seconds,
         id=conversation.dialogue.connection.id,
     )

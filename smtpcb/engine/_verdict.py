@@ -19,6 +19,10 @@ INCIDENT_SECONDS = 60.0
 _MOST_KINDS = 256
 _MOST_TEXT = 20_000
 
+LOGIN_SEEN = "decided, of a login,"
+"""What an observer's method is called, in place of its name, when it has failed at a login."""
+_WITHOUT_WORDS = frozenset({AUTHENTICATE.method, LOGIN_SEEN})
+
 
 class Failed:
     """What was raised in place of an answer; to be taken once."""
@@ -114,7 +118,7 @@ class Incidents:
             id=connection_id,
             more=f" (and {more} like it before)" if more else "",
             # What somebody raises for a login may quote the password: its kind and place will do.
-            trace=_outline(error) if method == AUTHENTICATE.method else _in_full(error),
+            trace=_outline(error) if method in _WITHOUT_WORDS else _in_full(error),
         )
         return number
 

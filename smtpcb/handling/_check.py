@@ -9,12 +9,10 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from smtpcb.engine._connection import Connection
-from smtpcb.engine._handler import DECLARATIONS, name_of, understand
+from smtpcb.engine._handler import name_of, understand
 from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import Factory, handler_factory
-from smtpcb.handling._names import nearest
 from smtpcb.handling._threaded import threaded
-from smtpcb.handling._written import data_of
 from smtpcb.interfaces import ISmtpEventHandler
 from smtpcb.smtp._errors import Refusal
 
@@ -41,12 +39,6 @@ def check(
     if handler is None:
         return warnings
     examine(handler, blocking=blocking, own=own)
-    for name in data_of(handler):
-        right = nearest(name, DECLARATIONS, 2) if name not in DECLARATIONS else None
-        if right is not None:
-            warnings.append(
-                f"{name_of(handler)}.{name} would never be looked at: is {right} meant?"
-            )
     if needs_login and not understand(handler, own=frozenset(own)).abilities.authentication:
         raise TypeError(
             "require_auth needs who decides on logins: a handler with authenticate, or an "

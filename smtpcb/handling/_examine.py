@@ -30,8 +30,8 @@ from smtpcb.handling._calls import (
     reads_content,
     signature_of,
 )
-from smtpcb.handling._names import Likeness, Meant, meant
-from smtpcb.handling._written import functions_of, is_used
+from smtpcb.handling._names import SETTINGS, Likeness, Meant, declared, meant
+from smtpcb.handling._written import functions_of, is_used, names_of
 from smtpcb.smtp._command import Verb
 
 # Parameters that are called so mean what these events give under that name, and nothing else.
@@ -55,6 +55,8 @@ def examine(
     methods = methods_of(handler)
     for name in functions_of(handler):
         _refuse_misspelt(handler, methods, name)
+    for name in names_of(handler):
+        _refuse_unread(handler, methods, name)
     if not _is_said_later(handler, "discards_content"):
         require_mail_taken(handler, methods)
     for name, method in methods.items():
@@ -77,6 +79,22 @@ def _refuse_misspelt(handler: object, methods: dict[str, Method], name: str) -> 
     raise TypeError(
         f"{name_of(handler)}.{name} would never be called: what is meant is {right}, or, if it is "
         f"something of your own, _{name}"
+    )
+
+
+def _refuse_unread(handler: object, methods: dict[str, Method], name: str) -> None:
+    """Refuse what was meant to say something of the handler, under a name that nobody looks at."""
+    right = declared(name)
+    if right is None or name in methods or is_used(handler, name):
+        return
+    if right in SETTINGS:
+        raise TypeError(
+            f"{name_of(handler)}.{name} would never be looked at: it is said to the server, "
+            f"Settings({right}=...), or, if it is something of your own, _{name}"
+        )
+    raise TypeError(
+        f"{name_of(handler)}.{name} would never be looked at: what is meant is {right}, or, if it "
+        f"is something of your own, _{name}"
     )
 
 

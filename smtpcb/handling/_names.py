@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from smtpcb.engine._handler import EVENTS
+from smtpcb.engine._handler import DECLARATIONS, EVENTS
 
 
 def _words(text: str) -> frozenset[str]:
@@ -85,6 +85,35 @@ _OTHERS = _words(
     "bail check comment date email extend fail hail heal heap hold leader mailed main messaging "
     "nail reader sail shell tail wail yell"
 )
+# What a server is told, and handlers are not asked about.
+SETTINGS = (
+    *("require_tls", "require_auth", "allow_insecure_auth", "lenient_addresses", "bare_newline"),
+)
+# Other words for what a handler says of itself, and nobody uses for anything else.
+_SAYINGS: Mapping[str, str] = {
+    "auth_required": "require_auth",
+    "auth_require_tls": "require_tls",
+    "tls_required": "require_tls",
+    "requires_auth": "require_auth",
+    "requires_tls": "require_tls",
+    "concurrent": "concurrent_recipients",
+    "concurrent_rcpt": "concurrent_recipients",
+    "concurrent_rcpts": "concurrent_recipients",
+    "parallel_recipients": "concurrent_recipients",
+    "recipients_concurrent": "concurrent_recipients",
+    "commands_mask": "command_mask",
+    "wants_command": "command_mask",
+    "wants_commands": "command_mask",
+    "discard_mail": "discards_content",
+    "discard_message": "discards_content",
+    "discard_messages": "discards_content",
+    "discards": "discards_content",
+    "discards_mail": "discards_content",
+    "discards_message": "discards_content",
+    "discards_messages": "discards_content",
+    "esmtp_extensions": "extensions",
+    "smtp_extensions": "extensions",
+}
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
@@ -132,6 +161,25 @@ def meant(name: str) -> Meant | None:
         return None
     found = nearest(lowered, EVENTS, 1 if len(lowered) < 7 else 2)
     return Meant((found,), Likeness.NEAR) if found is not None else None
+
+
+def declared(name: str) -> str | None:
+    """
+    Return what an attribute may have been meant to say of its handler.
+
+    :return: one of `DECLARATIONS`, or of `SETTINGS`; ``None`` for a name like any other.
+    """
+    if name in DECLARATIONS:
+        return None
+    if name in SETTINGS:
+        return name
+    spelt = "_".join(word.lower() for word in _WORD.findall(name))
+    if spelt in DECLARATIONS or spelt in SETTINGS:
+        return spelt
+    meaning = _SAYINGS.get(spelt)
+    if meaning is not None:
+        return meaning
+    return nearest(spelt, DECLARATIONS, 2) or nearest(spelt, SETTINGS, 2)
 
 
 def nearest(name: str, known: Iterable[str], most: int) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import sys
 import sysconfig
@@ -26,25 +27,28 @@ def functions_of(handler: object) -> Iterator[str]:
 
 
 def is_used(handler: object, name: str) -> bool:
-    """Whether another of its methods speaks of that name, and so, most likely, calls it."""
+    """Whether another of its methods speaks of that name, and not only to set it."""
     codes = (
         getattr(function_of(value), "__code__", None)
         for other, value in _all_names(handler)
         if other != name and isinstance(value, _FUNCTIONS)
     )
-    return any(name in _names_in(code) for code in codes if code is not None)
+    return any(_speaks_of(name, code) for code in codes if code is not None)
 
 
-def _names_in(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):  # a function within
-            yield from _names_in(constant)
+def _speaks_of(name: str, code: CodeType) -> bool:
+    if name in code.co_names and any(
+        step.argval == name and not step.opname.startswith(("STORE_", "DELETE_"))
+        for step in dis.get_instructions(code)
+    ):
+        return True
+    within = (one for one in code.co_consts if isinstance(one, CodeType))
+    return any(_speaks_of(name, one) for one in within)
 
 
-def data_of(handler: object) -> Iterator[str]:
-    """Yield the names of what is public and no method."""
-    return (name for name, value in _names(handler) if not isinstance(value, _FUNCTIONS))
+def names_of(handler: object) -> Iterator[str]:
+    """Yield the public names of whatever there is."""
+    return (name for name, _ in _names(handler))
 
 
 def _names(handler: object) -> Iterator[tuple[str, object]]:
@@ -54,7 +58,12 @@ def _names(handler: object) -> Iterator[tuple[str, object]]:
 def _all_names(handler: object) -> Iterator[tuple[str, object]]:
     if isinstance(handler, ModuleType):
         for name, value in vars(handler).items():
-            if getattr(value, "__module__", None) == handler.__name__:
+            # What it has imported is not its own.  Data does not say where it comes from.
+            imported = isinstance(value, ModuleType) or (
+                isinstance(value, (type, FunctionType, BuiltinFunctionType))
+                and value.__module__ != handler.__name__
+            )
+            if not imported:
                 yield name, value
         return
     if not isinstance(handler, type):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from twisted.internet.defer import inlineCallbacks, succeed
@@ -15,17 +16,18 @@ from twisted.internet.interfaces import (
     ISSLTransport,
 )
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smtpcb.engine import (
     Budget,
     Connection,
     Conversation,
-    Observer,
     Settings,
     replies,
 )
 from smtpcb.engine._conversation import Host
+from smtpcb.engine._offer import try_own
 from smtpcb.server._admission import Admission, Ticket
 from smtpcb.server._clock import Deadlines
 from smtpcb.server._connections import Doorway
@@ -34,7 +36,7 @@ from smtpcb.server._flow import Turns
 from smtpcb.server._handlers import Handlers
 from smtpcb.server._ids import Ids
 from smtpcb.server._later import TwistedPlatform
-from smtpcb.server._observers import Lines, MessageLog, Recording, Several
+from smtpcb.server._observers import Lines, ObserverFactory, Observers
 from smtpcb.server._protocol import SmtpServerProtocol
 from smtpcb.smtp import Reply
 from smtpcb.transcript import TranscriptFolder
@@ -43,7 +45,7 @@ from smtpcb.transcript import TranscriptFolder
 # taken.
 IDLE_SECONDS = 10.0
 
-ObserverFactory = Callable[[Connection], Observer | None]
+_log = Logger(namespace="smtpcb.server")
 
 
 class SmtpServerFactory(Doorway):
@@ -59,13 +61,15 @@ class SmtpServerFactory(Doorway):
     :param authenticator: who may log in, for all handlers; by default a handler's own
         ``authenticate`` is asked.
     :param transcripts: where dialogues are recorded.
-    :param observers: called with each connection; what they return sees all of it.
+    :param observers: called with each connection; what they return, an `Observer` or ``None``, sees
+        all of it.
     :param log_messages: write a line into the log for each message, refusal and login.
     :param memory_octets: how much of a message that is taken whole is kept in memory.
     :param spool_folder: where the rest goes; the system's temporary folder by default.
     :param worker: number of this process among several that serve the same ports.
     :raises TypeError: the handler, the authenticator or a setting is none.
-    :raises ValueError: the handler says of itself what cannot be, or a number is below 0.
+    :raises ValueError: the handler says of itself what cannot be, a number is below 0, no file can
+        be made in ``spool_folder``, or an extension of the settings fails.
     """
 
     def __init__(
@@ -93,19 +97,15 @@ class SmtpServerFactory(Doorway):
         _require_number(worker, "worker")
         _require_or_none(transcripts, TranscriptFolder, "transcripts")
         _require_or_none(spool_folder, Path, "spool_folder")
+        _require_room(spool_folder)
         _require_makers(reactor, tls, observers)
         self.reactor = reactor
         self._users = 0
+        try_own(settings)
         self.settings = settings
         self.handlers = Handlers(handler, settings, authenticator)
         self.tls = tls
         self.transcripts = transcripts
-        self._lines = Lines(reactor) if log_messages else None
-        self._observers: tuple[ObserverFactory, ...] = (
-            *([Recording(transcripts)] if transcripts is not None else []),
-            *observers,
-            *([MessageLog(self._lines)] if self._lines is not None else []),
-        )
         self._worker = worker
         self._ids = Ids()
         self.platform = TwistedPlatform(
@@ -114,6 +114,8 @@ class SmtpServerFactory(Doorway):
             spool_folder=spool_folder,
             header_octets=settings.limits.header_octets,
         )
+        lines = Lines(reactor) if log_messages else None
+        self.observers = Observers(transcripts, observers, lines, self.platform)
         self.seconds = self.platform.seconds
         #: Who is there, over all services, on which ticket.
         self.everybody: dict[SmtpServerProtocol, Ticket] = {}
@@ -121,8 +123,6 @@ class SmtpServerFactory(Doorway):
         self.deadlines = Deadlines(reactor, self.seconds, lambda: self.everybody)
         self.turns = Turns(reactor, self.seconds)
         self.idle_seconds = settings.limits.idle_seconds
-        #: LineReceiver does not count the CRLF.
-        self.most_line_octets = max(settings.limits.command_octets, settings.limits.auth_octets) - 2
 
     def begin(self) -> None:
         """Start what belongs to the server; the first of its services does it."""
@@ -200,8 +200,7 @@ class SmtpServerFactory(Doorway):
             ticket.give_back()
             if not self.everybody:
                 self.deadlines.stop()
-                if self._lines is not None:
-                    self._lines.close()
+                self.observers.rest()
         doorway: Any = protocol.factory
         doorway.concluded(protocol)
 
@@ -215,18 +214,11 @@ class SmtpServerFactory(Doorway):
         :param host: who has the connection.
         :param tls: whether a handshake can be made on it.
         """
-        observer = self.observe(connection)
+        observer = self.observers.of(connection)
         platform = self.platform
         starttls = tls and self.tls is not None
         handler, refusal = self.handlers.of(connection, platform, tls=starttls)
         return Conversation(connection, self.settings, handler, platform, host, observer), refusal
-
-    def observe(self, connection: Connection) -> Observer | None:
-        """Return who sees a connection."""
-        seen_by = [made for observer in self._observers if (made := observer(connection))]
-        if not seen_by:
-            return None
-        return seen_by[0] if len(seen_by) == 1 else Several(seen_by)
 
 
 class TurnedAway(Protocol):
@@ -270,6 +262,18 @@ def _require_number(value: object, name: str) -> None:
 def _require_or_none(value: object, kind: type, name: str) -> None:
     if value is not None:
         _require(value, kind, name)
+
+
+def _require_room(folder: Path | None) -> None:
+    """A message that is not kept in memory needs a file: try it before the first one comes."""
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        why = error.strerror or str(error)
+        if folder is not None:
+            raise ValueError(f"no file can be made in spool_folder {folder}: {why}") from error
+        _log.warn("no message over memory_octets can be taken: {why}", why=why)
 
 
 def _require_makers(reactor: object, tls: object, observers: object) -> None:

@@ -70,8 +70,20 @@ class Waiting(Pending):
             came(outcome)
 
 
+class _HandlerLog(Logger):
+    """Where the faults of users' code are told."""
+
+    def error(self, format: str | None = None, **fields: object) -> None:
+        """
+        Write it as critical, as `Logger.failure` does with what nobody has caught.
+
+        A program that has begun no logging sees that on stderr, and nothing less.
+        """
+        self.critical(format, **fields)
+
+
 # Twisted's, whose methods are those of `Log` but for how they are declared.
-_log: Any = Logger(namespace="smtpcb.handler")
+_log: Any = _HandlerLog(namespace="smtpcb.handler")
 
 
 def _cancel(deferred: Deferred[Any]) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.logger import Logger
 
 from smtpcb.engine import Connection, Envelope, Observer, Reason, Recipient, replies
+from smtpcb.engine._guarded import Guarded
+from smtpcb.engine._handler import name_of
 from smtpcb.engine._intake import NEWLINES_REPAIRED
+from smtpcb.engine._pending import Platform
+from smtpcb.handling._calls import accepts, function_of
 from smtpcb.smtp import Leniency, Reply, printable
 from smtpcb.smtp.sasl import Credentials
 from smtpcb.transcript import Transcript, TranscriptFolder
@@ -21,6 +26,8 @@ GATHER_SECONDS = 0.05
 
 # What a strict server would not have taken.
 _LENIENCIES = frozenset({NEWLINES_REPAIRED, *(leniency.value for leniency in Leniency)})
+
+ObserverFactory = Callable[[Connection], Observer | None]
 
 _log = Logger(namespace="smtpcb.mail")
 
@@ -98,6 +105,78 @@ class Several(Observer):
         """See `Observer.ended`."""
         for one in self._all:
             one.ended(reason)
+
+
+class Watch:
+    """
+    Makes a user's observer of each connection, and keeps its faults from everybody else.
+
+    :param make: the user's; called with the connection.
+    :param platform: where faults are reported.
+    :raises TypeError: it cannot be called with a connection.
+    """
+
+    def __init__(self, make: Callable[[Connection], object], platform: Platform) -> None:
+        name = getattr(make, "__qualname__", "") or name_of(make)
+        if inspect.iscoroutinefunction(function_of(make)):
+            raise TypeError(f"{name} makes an observer at once: it cannot be async def")
+        try:
+            signature = inspect.signature(make)
+        except (ValueError, TypeError):  # a class written in C says nothing of its arguments
+            signature = inspect.signature(lambda connection: None)
+        if not accepts(signature, ("connection",)):
+            raise TypeError(f"{name} is called with the connection, to make its observer")
+        self._name = name
+        self._make = make
+        self._platform = platform
+
+    def __call__(self, connection: Connection) -> Observer | None:
+        """Return what observes a connection, if anything does."""
+        platform = self._platform
+        try:
+            made = self._make(connection)
+            return None if made is None else Guarded(made, platform, connection.id)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # sys.exit() in a constructor is a fault, no more
+            platform.incidents.report("the observer factory", self._name, error, connection.id)
+            return None
+
+
+class Observers:
+    """
+    All who see a server's connections: transcripts first, then the users' own, then the log.
+
+    :param users: called with each connection.
+    :param lines: where the log's lines go, if it has any.
+    :raises TypeError: one of the users' cannot be called with a connection.
+    """
+
+    def __init__(
+        self,
+        transcripts: TranscriptFolder | None,
+        users: Sequence[ObserverFactory],
+        lines: Lines | None,
+        platform: Platform,
+    ) -> None:
+        self._lines = lines
+        self._makers: tuple[ObserverFactory, ...] = (
+            *([Recording(transcripts)] if transcripts is not None else []),
+            *[Watch(one, platform) for one in users],
+            *([MessageLog(lines)] if lines is not None else []),
+        )
+
+    def of(self, connection: Connection) -> Observer | None:
+        """Return who sees a connection."""
+        seen_by = [made for maker in self._makers if (made := maker(connection)) is not None]
+        if not seen_by:
+            return None
+        return seen_by[0] if len(seen_by) == 1 else Several(seen_by)
+
+    def rest(self) -> None:
+        """Write what is waiting: nobody is connected any more."""
+        if self._lines is not None:
+            self._lines.close()
 
 
 class Recorded(Observer):

@@ -21,7 +21,7 @@ from zope.interface import implementer
 from smtpcb import tls
 from smtpcb._ending import CUT_SECONDS
 from smtpcb.engine import Connection, Conversation, Reason, ServerDialogue, Wants, replies
-from smtpcb.engine._lines import Discarded, has_lone_lf, has_lone_newline
+from smtpcb.engine._lines import Discarded, has_lone_lf, has_lone_newline, most_line_octets
 from smtpcb.server._farewell import LINGER_SECONDS, close_gently
 from smtpcb.server._flow import Flow
 from smtpcb.server._patience import Patience
@@ -81,8 +81,8 @@ class SmtpServerProtocol(LineReceiver):
     def __init__(self, factory: SmtpServerFactory, connection: Connection) -> None:
         self._factory = factory
         self.connection = connection
-        # MAX_LENGTH does not count the CRLF.  The dialogue knows which lines may be so long.
-        self.MAX_LENGTH = factory.most_line_octets
+        # The dialogue knows which lines may be so long.
+        self.MAX_LENGTH = most_line_octets(factory.settings.limits)
         # What each command looks at stands in the instance: there it is found sooner.
         self._conversation: Conversation | None = None
         self._dialogue: ServerDialogue | None = None

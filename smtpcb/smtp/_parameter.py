@@ -6,7 +6,7 @@ import enum
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from types import CoroutineType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from smtpcb.smtp import _dsn as dsn
@@ -14,7 +14,7 @@ from smtpcb.smtp import _grammar as grammar
 from smtpcb.smtp._address import ReversePath, read_mailbox
 from smtpcb.smtp._dsn import OriginalRecipient, Ret
 from smtpcb.smtp._errors import PeerProtocolError
-from smtpcb.smtp._extension import NOTHING, Parameter
+from smtpcb.smtp._extension import NOTHING, ExtensionFailed, Parameter
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._text import upper
 
@@ -53,6 +53,7 @@ class _Parameters(Mapping[str, Any]):
         :param utf8: SMTPUTF8 is offered; without it nothing but ASCII is a value (RFC 6533 §3).
         :raises PeerProtocolError: a parameter is unknown or not offered (555, RFC 5321
             §4.1.1.11), stands twice, or has no such value (501).
+        :raises ExtensionFailed: what somebody has written to read one has failed.
         """
         if not text:
             return cls._none()
@@ -74,11 +75,18 @@ class _Parameters(Mapping[str, Any]):
             try:
                 if not (utf8 or word.isascii()):
                     raise ValueError("ASCII")
-                values[keyword] = row.read(value)
+                values[keyword] = read = row.read(value)
+                if isinstance(read, CoroutineType):
+                    read.close()
+                    raise TypeError("read answers at once: it cannot be async def")
             except ValueError:
                 raise PeerProtocolError(
                     Reply(501, f"Bad value of {keyword}", status="5.5.4")
                 ) from None
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # sys.exit() in one is its fault, no more
+                raise ExtensionFailed(f"read of {keyword}") from error
         return cls.of(values)
 
     def write(self, rows: Mapping[str, Parameter] | None = None) -> str:

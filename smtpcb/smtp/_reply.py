@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import EllipsisType
+from typing import overload
 
-from smtpcb.smtp._sendable import sendable
+from smtpcb.smtp._sendable import LINE_END, sendable
 from smtpcb.smtp._status import STATUS, default
 
 # RFC 5321 §4.2: Reply-code = %x32-35 %x30-35 %x30-39; a first digit of 1 is not used in SMTP.
@@ -22,15 +23,17 @@ class Reply:
     """
     A server's answer to one command (RFC 5321 §4.2).
 
-    ``Reply(550, "No such mailbox", status="5.1.1")``.  A reply that exists is well formed.  Its
+    ``Reply(550, "No such mailbox", status="5.1.1")``, or as verdicts have it, ``Reply(550, "5.1.1",
+    "No such mailbox")``.  A reply that exists is well formed.  Its
     text is made sendable, whatever it holds: it never adds a second reply to the dialogue.  A code
     or a status that is none is a mistake, and raises.
 
     :param code: 200 to 559; its first digit decides what the client does next.
     :param text: one string, or one a line; the standard text of the code if there is none.  A line
         end begins another line of the same reply, other controls become blanks, and what does not
-        fit into 512 octets (§4.5.3.1.5) goes on in another line.  A status that it begins with is
-        the status.
+        fit into 512 octets (§4.5.3.1.5) goes on in another line.  Where no status is given, one
+        that the first line begins with is the status; no line says it twice (RFC 2034 §4: each
+        line has the same).
     :param status: enhanced status code such as ``"5.7.1"`` (RFC 3463 §2), or ``None`` where
         RFC 2034 §4 has none: greeting, EHLO/HELO and every 3yz reply.  If it is not given, it is
         the one that fits the event, or else the code.
@@ -52,24 +55,53 @@ class Reply:
     _status_assumed: bool = field(repr=False, compare=False)
     _text_assumed: bool = field(repr=False, compare=False)
 
+    @overload
     def __init__(
         self,
         code: int,
-        text: str | Iterable[str] = (),
+        text: str | Iterable[str] = ...,
+        *,
+        status: str | EllipsisType | None = ...,
+        closes: bool = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        code: int,
+        status: str | None,
+        text: str | Iterable[str],
+        /,
+        *,
+        closes: bool = ...,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        code: int,
+        text: str | Iterable[str] | None = (),
+        behind: str | Iterable[str] | EllipsisType = ...,
         *,
         status: str | EllipsisType | None = ...,
         closes: bool = False,
     ) -> None:
         code = _checked_code(code)
+        if behind is not ...:
+            if status is not ...:
+                raise TypeError("a reply has one status: by name, or in front of the text")
+            # What stands in its place is checked as a status, whatever it is.
+            status, text = text, behind  # type: ignore[assignment]
         texts = _texts(text)
         assumed = status is ...
         if status is ...:
-            status, texts = _leading_status(code, texts)
+            status = _leading_status(code, texts)
             assumed = status is None
             if assumed:
                 status = default(code)[0]
         elif status is not None:
             _check_status(code, status)
+        if status is not None:
+            texts = _without(status, texts)
         self._fill(code, texts or (default(code)[1],), status, closes, assumed, not texts)
 
     def _fill(
@@ -131,7 +163,7 @@ class Reply:
         if refuse.status is None:
             return self if self.status is None else self._with(None, self.lines, self.closes)
         if self.code == refuse.code and self._status_assumed:
-            lines = refuse.lines if self._text_assumed else self.lines
+            lines = refuse.lines if self._text_assumed else _without(refuse.status, self.lines)
             return self._with(refuse.status, lines, self.closes)
         return self
 
@@ -164,7 +196,7 @@ class Reply:
         elif isinstance(answer, tuple) and len(answer) == 2:
             reply = cls(answer[0], answer[1])
         elif isinstance(answer, tuple) and len(answer) == 3:
-            reply = cls(answer[0], answer[2], status=answer[1])
+            reply = cls(*answer)
         else:
             raise TypeError(
                 "a verdict is None, True, False, a code, (code, text), (code, status, text) "
@@ -207,15 +239,35 @@ def _texts(text: object) -> tuple[str, ...]:
     raise TypeError("the text of a reply is a str, or one a line")
 
 
-def _leading_status(code: int, texts: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
-    """Take a status off a text that begins with it: ``(550, "5.1.1 No such user")`` is a habit."""
-    match = STATUS.match(texts[0]) if texts else None
+def _leading_status(code: int, texts: tuple[str, ...]) -> str | None:
+    """Take the status that a text begins with: ``(550, "5.1.1 No such user")`` is a habit."""
+    match = STATUS.match(texts[0].lstrip(" \t")) if texts else None
     if match is None or match[1] != str(code)[0]:
-        return None, texts
+        return None
     status = match[0]
-    if texts[0] != status and not texts[0].startswith(status + " "):
-        return None, texts
-    rest = tuple(
-        line[len(status) :].lstrip(" ") if line.startswith(status) else line for line in texts
-    )
-    return status, rest if rest != ("",) else ()
+    return status if _rest_behind(status, LINE_END.split(texts[0], 1)[0]) is not None else None
+
+
+def _without(status: str, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Take a status away that lines begin with: each of them gets it (RFC 2034 §4)."""
+    if not any(status in text for text in texts):
+        return texts
+    lines: list[str] = []
+    for text in texts:
+        parts = LINE_END.split(text)
+        if len(parts) > 1 and not parts[-1]:
+            del parts[-1]
+        for part in parts:
+            rest = _rest_behind(status, part)
+            if rest != "":  # a status alone is no line of text
+                lines.append(part if rest is None else rest)
+    return tuple(lines)
+
+
+def _rest_behind(status: str, line: str) -> str | None:
+    """Return what follows a status in a line; ``None`` where the line does not begin with it."""
+    line = line.lstrip(" \t")
+    rest = line.removeprefix(status)
+    if len(rest) == len(line) or (rest and rest[0] not in " \t"):
+        return None
+    return rest.strip(" \t")

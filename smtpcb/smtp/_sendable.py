@@ -8,7 +8,7 @@ import re
 # anybody means to say: what is longer is cut, and three dots say so.
 MOST_LINES = 100
 
-_LINE_END = re.compile(r"\r\n|\r|\n")
+LINE_END = re.compile(r"\r\n|\r|\n")
 # RFC 5321 §4.2: textstring = 1*(%d09 / %d32-126); RFC 6531 §3.7.4.1 adds what is not ASCII.  C1 and
 # U+2028/9 are controls there, and a surrogate is no character at all.
 _UNSENDABLE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
@@ -28,7 +28,7 @@ def sendable(texts: tuple[str, ...], most_octets: int) -> tuple[str, ...]:
         return texts
     lines: list[str] = []
     for text in texts:
-        parts = _LINE_END.split(_shortened(text, most_octets))
+        parts = LINE_END.split(_shortened(text, most_octets))
         if len(parts) > 1 and not parts[-1]:
             del parts[-1]
         for part in parts:

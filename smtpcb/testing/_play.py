@@ -40,6 +40,7 @@ from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._envelope import Envelope
 from smtpcb.engine._handler import Handler, understand
 from smtpcb.engine._observer import Observer
+from smtpcb.engine._offer import try_own
 from smtpcb.engine._plain import Driver
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._server import ServerDialogue
@@ -147,6 +148,7 @@ def play(
     :raises TypeError: a server would not start with such a handler.
     :raises ValueError: likewise; or the script cannot be read.
     """
+    try_own(settings)
     parts = list(turns(read(script) if isinstance(script, str) else script))
     clock = Clock() if clock is None else clock
     reactor = PlayReactor(clock)

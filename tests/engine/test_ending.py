@@ -13,6 +13,7 @@ from smtpcb.engine import _replies as replies
 from smtpcb.engine._connection import Connection
 from smtpcb.engine._conversation import Conversation
 from smtpcb.engine._envelope import Envelope
+from smtpcb.engine._handler import EVENTS
 from smtpcb.engine._intake import Intake
 from smtpcb.engine._pipeline import Pipeline
 from smtpcb.engine._plain import Driver
@@ -66,7 +67,7 @@ def test_a_handler_hears_of_everything_in_order() -> None:
 
     class Listens:
         def __getattr__(self, name: str) -> object:
-            if name in ("extensions", "command_mask", "authenticate", "__wrapped__"):
+            if name not in EVENTS or name == "authenticate":
                 raise AttributeError(name)
             return lambda *arguments: heard.append((name, *arguments))
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from smtpcb.engine._extensions import EXTENSIONS, HANDLER_EXTENSIONS, Situation, offered
-from smtpcb.engine._offer import offer_for
+from smtpcb.engine._offer import offer_for, try_own
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.smtp._extension import Extension, Parameter
 from smtpcb.smtp._limits import Limits
@@ -142,3 +142,109 @@ def test_what_is_offered_follows_the_session() -> None:
     assert b"AUTH" not in server.said
     server.send(b"MAIL FROM:<> AUTH=<>\r\n")
     assert server.codes[-1] == "250"
+
+
+# Functions of users' extensions that fail.
+
+
+def failing(error: type[BaseException], *, when: list[bool]) -> Any:
+    """A function that fails while ``when`` is not empty."""
+
+    def function(*_: Any) -> Any:
+        if when:
+            raise error("a secret of the shop")
+        return ""
+
+    return function
+
+
+@pytest.mark.parametrize("error", [KeyError, SystemExit, GeneratorExit])
+@pytest.mark.parametrize("which", ["offer", "lasts"])
+def test_an_offer_that_fails_is_not_made(which: str, error: type[BaseException]) -> None:
+    """The session goes on without the keyword; the log says whose fault it is, and how."""
+    when = [True]
+    function = failing(error, when=when)
+    own = Extension("XTAG", function if which == "offer" else (lambda _: None), lasts=function)
+    settings, handler = Settings(extensions=(own, Extension("XALSO"))), Does()
+    server = Server(handler, settings)
+    assert server.send(b"EHLO me\r\nMAIL FROM:<>\r\n") == ["250", "250"]
+    assert b"XTAG" not in server.said
+    assert b"XALSO" in server.said
+    (line,) = server.log
+    assert "the offer of XTAG of an extension failed: incident" in line
+    assert error.__name__ in line
+    # The next client is asked about anew.
+    when.clear()
+    again = Server(handler, settings)
+    again.send(b"EHLO me\r\n")
+    assert (b"XTAG" in again.said) is (which == "offer")
+    assert again.log == []
+
+
+@pytest.mark.parametrize("error", [KeyError, SystemExit, GeneratorExit])
+@pytest.mark.parametrize("verb", ["MAIL", "RCPT"])
+def test_a_reader_that_fails_is_an_incident_of_its_own(
+    verb: str, error: type[BaseException]
+) -> None:
+    """The client is asked to come again, the session lives, and smtpcb is not to blame."""
+    row = Parameter(failing(error, when=[True]))
+    settings = Settings(extensions=(Extension("XTAG", mail={"XTAG": row}, rcpt={"XTAG": row}),))
+    server = Server(settings=settings)
+    server.send(b"EHLO me\r\n")
+    if verb == "RCPT":
+        server.send(b"MAIL FROM:<>\r\n")
+    command = b"MAIL FROM:<>" if verb == "MAIL" else b"RCPT TO:<a@b>"
+    assert server.send(command + b" XTAG=1\r\n" + command + b"\r\n") == ["451", "250"]
+    assert b"a secret" not in server.said
+    (line,) = server.log
+    assert "read of XTAG of an extension failed: incident" in line
+
+
+def test_the_faults_of_an_extension_are_no_errors_of_a_client() -> None:
+    """It can do nothing about them."""
+    row = Parameter(failing(KeyError, when=[True]))
+    server = Server(settings=Settings(extensions=(Extension("XTAG", mail={"XTAG": row}),)))
+    server.send(b"EHLO me\r\n")
+    assert server.send(b"MAIL FROM:<> XTAG=1\r\n" * 30) == ["451"] * 30
+
+
+def test_who_interrupts_an_offer_is_obeyed() -> None:
+    """Control-C ends the program."""
+    own = Extension("XTAG", failing(KeyboardInterrupt, when=[True]))
+    with pytest.raises(KeyboardInterrupt):
+        Server(settings=Settings(extensions=(own,)))
+
+
+def test_a_verb_that_is_slow_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the extension's, not as the handler's."""
+    monkeypatch.setattr("smtpcb.engine._conversation.SLOW_SECONDS", -1.0)
+
+    def lookup(argument: str, connection: object) -> bool:
+        return True
+
+    server = Server(settings=Settings(extensions=(Extension("X", verbs={"XFIND": lookup}),)))
+    server.send(b"EHLO me\r\nXFIND a\r\n")
+    assert any(
+        "XFIND of an extension," in line and "lookup, kept everybody waiting" in line
+        for line in server.log
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "why"),
+    [
+        (Extension("XTAG", lambda now: now.nothing), "the offer of XTAG fails: AttributeError: "),
+        (Extension("XTAG", lambda now: "\r\n"), "the offer of XTAG fails: ValueError: EHLO cannot"),
+        (Extension("XTAG", lambda now: 7), "the offer of XTAG fails: TypeError: EHLO says a str"),
+        (
+            Extension("XTAG", lambda now: "\n" if now.secure and now.authenticated else ""),
+            "the offer of XTAG fails: ValueError",
+        ),
+        (Extension("XTAG", lambda _: None, lasts=lambda now: 1 / 0), "fails: ZeroDivisionError"),
+    ],
+)
+def test_an_offer_is_tried_before_the_first_client(own: Extension, why: str) -> None:
+    """In each situation there is."""
+    settings = Settings(extensions=(own,))
+    with pytest.raises(ValueError, match=why):
+        try_own(settings)

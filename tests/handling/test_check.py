@@ -461,13 +461,98 @@ def test_a_promise_that_is_not_kept() -> None:
     assert check(type("Inbox", (SmtpEventHandler,), {"message": takes})) == []
 
 
-def test_a_misspelt_attribute_is_a_warning() -> None:
-    """It would never be looked at; it may also be something of one's own."""
-    (warning,) = check(handler(extension={"DSN"}))
-    assert "Inbox.extension would never be looked at: is extensions meant?" in warning
-    (warning,) = check(handler(concurrent_recipient=True))
-    assert "concurrent_recipients" in warning
-    assert check(handler(extensions={"DSN"}, concurrent_recipients=True, tension=3)) == []
+@pytest.mark.parametrize(
+    ("name", "value", "right"),
+    [
+        ("extension", {"DSN"}, "extensions"),
+        ("extentions", {"DSN"}, "extensions"),
+        ("smtp_extensions", {"DSN"}, "extensions"),
+        ("concurrent_recipient", True, "concurrent_recipients"),
+        ("concurrentRecipients", True, "concurrent_recipients"),
+        ("CONCURRENT_RECIPIENTS", True, "concurrent_recipients"),
+        ("concurent_recipients", True, "concurrent_recipients"),
+        ("concurrent_rcpt", True, "concurrent_recipients"),
+        ("discard_content", True, "discards_content"),
+        ("discardsContent", True, "discards_content"),
+        ("discards_mail", True, "discards_content"),
+        ("command_masks", Verb.MAIL, "command_mask"),
+        ("commandMask", Verb.MAIL, "command_mask"),
+        ("wants_command", True, "command_mask"),
+    ],
+)
+def test_a_misspelt_attribute_stops_the_start(name: str, value: Any, right: str) -> None:
+    """It would never be looked at, whatever it is: data, a method, or set when it is made."""
+
+    def set_it(self: Any) -> None:
+        setattr(self, name, value)
+
+    made = types.ModuleType("inbox")
+    vars(made).update(message=lambda envelope: None, **{name: value})
+    made.message.__module__ = "inbox"
+    for given in (
+        handler(**{name: value}),
+        handler(**{name: value})(),
+        handler(**{name: lambda self: value}),
+        handler(**{name: property(lambda self: value)}),
+        handler(__init__=set_it),
+        type("Derived", (handler(**{name: value}),), {}),
+        type("Typed", (SmtpEventHandler,), {"message": takes, name: value}),
+        made,
+    ):
+        with pytest.raises(TypeError, match=f"{name} would never be looked at.* is {right}, or,"):
+            check(given)
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("require_tls", "require_tls"),
+        ("requires_tls", "require_tls"),
+        ("requireTLS", "require_tls"),
+        ("require_auth", "require_auth"),
+        ("auth_required", "require_auth"),
+        ("allow_insecure_auth", "allow_insecure_auth"),
+        ("lenient_adresses", "lenient_addresses"),
+    ],
+)
+def test_what_a_server_is_told_is_not_told_to_a_handler(name: str, right: str) -> None:
+    """Everybody would be let in, where it says that they are not."""
+    with pytest.raises(TypeError, match=rf"{name} would .* to the server, Settings\({right}=...\)"):
+        check(handler(**{name: "yes"}))
+
+
+def test_an_attribute_of_ones_own_may_be_called_anything() -> None:
+    """One that a method reads, or with an underscore, or that is only a little like another."""
+
+    class Files:
+        extension = ".eml"
+        _concurrent_recipient = 7
+        tension = 3
+        commands = ()
+        recipients = 2
+        mask = 0
+
+        def __init__(self) -> None:
+            self.require_tls = True
+
+        def rcpt(self, recipient: Any, envelope: Any) -> Any:
+            return envelope.connection.tls is not None or not self.require_tls
+
+        def message(self, envelope: Any) -> None:
+            envelope.content.save(envelope.id + self.extension)
+
+    assert check(Files) == []
+    assert check(handler(extensions={"DSN"}, concurrent_recipients=True)) == []
+
+
+@pytest.mark.parametrize("name", ["concurrent_recipients", "discards_content"])
+@pytest.mark.parametrize("value", ["no", 0, 1, None, lambda self: False])
+def test_yes_or_no_is_said_by_true_or_false(name: str, value: Any) -> None:
+    """A word that means no would count as a yes."""
+    with pytest.raises(TypeError, match=f"{name} is True or False, not "):
+        check(handler(**{name: value}))
+    with pytest.raises(TypeError, match=f"{name} is True or False, not "):
+        check(lambda: handler(__init__=lambda self: setattr(self, name, value))())
 
 
 # Making it.

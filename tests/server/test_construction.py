@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
 
-from smtpcb.engine import Settings
-from smtpcb.server import SmtpServerFactory, SmtpService
-from smtpcb.smtp import Limits
+from smtpcb.engine import Observer, Settings
+from smtpcb.server import SmtpServerFactory, SmtpService, serve
+from smtpcb.smtp import Extension, Limits
+from smtpcb.testing import play
 from smtpcb.transcript import TranscriptFolder, TranscriptSettings
 from tests.server.client import Client, Recorder, Secure
 
@@ -51,6 +54,74 @@ def test_what_is_none_is_refused_with_a_sentence(wrong: dict[str, Any], sentence
     options: dict[str, Any] = {"reactor": Clock(), **wrong}
     with pytest.raises(TypeError, match=sentence):
         SmtpServerFactory(Recorder(), **options)
+
+
+async def _later(connection: Any) -> Observer:
+    return Observer()
+
+
+class _Needs(Observer):
+    def __init__(self, connection: Any, registry: Any) -> None: ...
+
+
+@pytest.mark.parametrize("wrong", [Observer, lambda: Observer(), _Needs, _later, partial(_later)])
+def test_what_cannot_make_an_observer_is_refused(wrong: Any) -> None:
+    """It is called with the connection, and answers at once; no client has to find that out."""
+    with pytest.raises(TypeError, match=r"is called with the connection|cannot be async def"):
+        SmtpServerFactory(Recorder(), reactor=Clock(), observers=[wrong])
+
+
+@pytest.mark.parametrize("right", [lambda connection: None, partial(_Needs, registry={}), dict])
+def test_whatever_takes_a_connection_may_make_observers(right: Any) -> None:
+    """A function, a class, a partial, and what does not say how it is called."""
+    SmtpServerFactory(Recorder(), reactor=Clock(), observers=[right])
+
+
+def _closed(folder: Path) -> Path:
+    folder.mkdir()
+    folder.chmod(0o500)
+    return folder
+
+
+def _file(folder: Path) -> Path:
+    folder.write_bytes(b"")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["absent", "file", "closed", "within a file"])
+@pytest.mark.parametrize("how", ["factory", "serve"])
+def test_a_spool_folder_that_takes_no_files_is_refused(kind: str, how: str, tmp_path: Path) -> None:
+    """When the server is made, and not by 452 to the first large message."""
+    folder = tmp_path / "spool"
+    if kind == "closed":
+        if os.geteuid() == 0:
+            pytest.skip("root may write everywhere")
+        _closed(folder)
+    elif kind != "absent":
+        _file(folder)
+    if kind == "within a file":
+        folder /= "spool"
+    make = SmtpServerFactory if how == "factory" else partial(serve, Clock(), "tcp:0")
+    with pytest.raises(ValueError, match=f"no file can be made in spool_folder {folder}: "):
+        make(Recorder(), **({"reactor": Clock()} if how == "factory" else {}), spool_folder=folder)
+
+
+def test_no_folder_for_temporary_files_is_said(
+    log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small messages need none, so that the server starts."""
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere/at/all")
+    SmtpServerFactory(Recorder(), reactor=Clock())
+    assert any("no message over memory_octets can be taken: No such file" in line for line in log)
+
+
+def test_an_extension_that_fails_stops_the_start() -> None:
+    """What it offers is tried, in each situation; `play` refuses the same."""
+    broken = Settings(extensions=(Extension("XTAG", lambda now: (now.secure and 7) or ""),))
+    with pytest.raises(ValueError, match="the offer of XTAG fails: TypeError: EHLO says a str"):
+        SmtpServerFactory(Recorder(), broken, reactor=Clock())
+    with pytest.raises(ValueError, match="the offer of XTAG fails: TypeError: EHLO says a str"):
+        play("", Recorder(), settings=broken)
 
 
 @pytest.mark.parametrize("name", ["memory_octets", "worker"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -498,6 +499,22 @@ def test_a_full_disk_is_a_452_and_the_next_message_works(
     assert any("no room for a message" in text for text in log)
     assert client.codes(MESSAGE) == [250, 250, 354, 250]
     assert handler.said("content") == [(TEXT,)]
+
+
+def test_a_spool_folder_that_vanishes_is_a_452(
+    connect: Connect, tmp_path: Path, log: list[str]
+) -> None:
+    """A large message is asked for again, a small one is taken; none is lost."""
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    client = connect(handler := Recorder(), memory_octets=1000, spool_folder=folder)
+    large = MESSAGE.replace(TEXT, TEXT + b"x" * 900 + b"\r\n" + b"y" * 900 + b"\r\n")
+    folder.rmdir()
+    assert client.codes(HELLO, large, MESSAGE) == [220, 250, 250, 250, 354, 452, 250, 250, 354, 250]
+    assert any("no room for a message" in text for text in log)
+    folder.mkdir()
+    assert client.codes(large)[-1] == 250
+    assert [len(content) > 1800 for (content,) in handler.said("content")] == [False, True]
 
 
 def test_a_streaming_handler_keeps_nothing(connect: Connect) -> None:

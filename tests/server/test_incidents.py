@@ -276,49 +276,145 @@ def test_a_factory_that_exits_gives_the_place_back(connect: Connect, log: list[s
     assert any("the handler factory of" in line and "Inbox failed" in line for line in log)
 
 
+OBSERVED = ["client", "server", "content", "end_of_content", "decided", "aborted", "note", "ended"]
+
+
+@pytest.mark.parametrize("beside", [False, True])
 @pytest.mark.parametrize("error", [SystemExit, GeneratorExit, asyncio.CancelledError, ValueError])
-@pytest.mark.parametrize("when", ["made", "client", "server", "decided", "note", "ended"])
-def test_an_observer_that_fails_gives_the_place_back(
-    when: str, error: type[BaseException], connect: Connect, failures: list[LogEvent]
+@pytest.mark.parametrize("when", ["made", *OBSERVED])
+def test_an_observer_that_fails_costs_nobody_anything(
+    when: str,
+    error: type[BaseException],
+    beside: bool,
+    connect: Connect,
+    log: list[str],
+    failures: list[LogEvent],
 ) -> None:
-    """Its connection ends; the next one is served."""
+    """Client, handler and the other observers go on; it is one incident, and is called no more."""
+    calls: list[str] = []
+    seen: list[str] = []
 
     def fail(*_: Any) -> None:
+        calls.append(when)
         raise error
 
-    class Watching(EngineObserver):
-        pass
+    def see(self: Any, method: str, *_: Any) -> None:
+        seen.append(method)
 
-    if when != "made":
-        setattr(Watching, when, fail)
-
-    def make(connection: Any) -> EngineObserver:
-        if when == "made":
-            fail()
-        return Watching()
-
-    client = connect(Recorder(), observers=[make])
-    client.send(HELLO + b"x" * 20_000 + b"\r\n" + MESSAGE)
+    broken = type("Broken", (EngineObserver,), {when: fail})
+    other = type(
+        "Other", (EngineObserver,), {"decided": see, "ended": lambda *_: seen.append("end")}
+    )
+    makers = [lambda connection: fail() if when == "made" else broken()]
+    if beside:
+        makers.append(lambda connection: other())
+    client = connect(handler := Recorder(), observers=makers)
+    octets = HELLO + b"x" * 20_000 + b"\r\n" + MESSAGE + MESSAGE + MAIL + b"RSET\r\nQUIT\r\n"
+    codes = client.codes(octets)
     client.leave()
-    assert places(client) == 0
-    assert failures
-
-
-def test_a_handler_hears_the_end_that_an_observer_fails_at(
-    connect: Connect, failures: list[LogEvent]
-) -> None:
-    """Each accepted `mail` is followed by one `message` or one `aborted` (P42)."""
-
-    class Watching(EngineObserver):
-        def aborted(self, *_: object) -> None:
-            raise LookupError
-
-    client = connect(handler := Recorder(), observers=[lambda _: Watching()])
-    client.send(HELLO + MAIL + b"RSET\r\n")
-    client.leave()
+    assert 421 not in codes
+    assert codes[-1] == 221
+    assert len(handler.said("message")) == 2
     assert len(handler.said("aborted")) == 1
     assert len(handler.said("disconnected")) == 1
-    assert failures
+    assert places(client) == 0
+    assert calls == [when]
+    assert not failures
+    assert len([line for line in log if "observer" in line and " failed: incident " in line]) == 1
+    if beside:
+        assert seen.count("message") == 2
+        assert seen[-1] == "end"
+
+
+def test_the_handlers_word_stands_whatever_an_observer_does(connect: Connect) -> None:
+    """A message that was taken is a 250 for its client, who would send it again otherwise."""
+
+    class Metrics(EngineObserver):
+        def decided(self, method: str, *_: Any) -> None:
+            if method == "message":
+                raise LookupError
+
+    client = connect(Recorder(message=lambda _: (250, "Taken")), observers=[lambda _: Metrics()])
+    assert client.send(HELLO + MESSAGE)[-1] == "250 2.0.0 Taken"
+
+
+def test_a_failing_observer_is_named(connect: Connect, log: list[str]) -> None:
+    """With what it is called, which method, which connection, and its traceback."""
+
+    class Metrics(EngineObserver):
+        def decided(self, method: str, *_: Any) -> None:
+            raise LookupError("no such counter")
+
+    client = connect(Recorder(), observers=[lambda _: Metrics()])
+    (line,) = [line for line in log if "incident" in line]
+    assert "decided of the observer " in line
+    assert "Metrics failed" in line
+    assert client.protocol.connection.id in line
+    assert "no such counter" in line
+
+
+def test_what_an_observer_raises_of_a_login_is_not_logged(connect: Connect, log: list[str]) -> None:
+    """It may quote the password (P14)."""
+
+    class Curious(EngineObserver):
+        def decided(self, method: str, subject: Any, *_: Any) -> None:
+            if method == "authenticate":
+                raise ValueError(subject.credentials.password)
+
+    class Knows(Recorder):
+        def authenticate(self, credentials: Any, connection: Any) -> bool:
+            return True
+
+    client = connect(Knows(), observers=[lambda _: Curious()])
+    octets = HELLO + b"AUTH PLAIN AGFubmUAYzBycmVjdA==\r\nNOOP\r\n"
+    assert client.codes(octets)[-2:] == [235, 250]
+    text = "\n".join(log)
+    assert "Curious failed: incident" in text
+    assert "c0rrect" not in text
+
+
+@pytest.mark.parametrize("made", [42, "metrics", EngineObserver, Recorder()])
+def test_what_is_no_observer_is_an_incident(
+    made: Any, connect: Connect, log: list[str], failures: list[LogEvent]
+) -> None:
+    """The client is served; the log says what is wanted."""
+    client = connect(Recorder(), observers=[lambda _: made])
+    assert client.codes(HELLO + MESSAGE)[-1] == 250
+    assert not failures
+    assert any("failed: incident" in line and "an Observer is wanted" in line for line in log)
+
+
+@pytest.mark.parametrize("body", ["async def", "yield"])
+def test_an_observer_cannot_wait(body: str, connect: Connect, log: list[str]) -> None:
+    """Nobody would run it: that is said, and not passed over."""
+
+    async def waits(self: Any, *_: Any) -> None: ...
+
+    def yields(self: Any, *_: Any) -> Any:
+        yield
+
+    kind = type("Waits", (EngineObserver,), {"note": waits if body == "async def" else yields})
+    client = connect(Recorder(), observers=[lambda _: kind()])
+    assert client.codes(HELLO + b"x" * 20_000 + b"\r\nNOOP\r\n")[-1] == 250
+    assert any("note of an observer is a plain def" in line for line in log)
+
+
+def test_an_observer_that_blocks_is_named(
+    connect: Connect, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps everybody waiting, as a handler may."""
+    monkeypatch.setattr("smtpcb.engine._guarded.SLOW_SECONDS", -1.0)
+    connect(Recorder(), observers=[lambda _: EngineObserver()])
+    assert any("of the observer Observer kept everybody waiting" in line for line in log)
+
+
+@pytest.mark.parametrize("empty", [list, dict])
+def test_an_observer_may_be_empty(empty: type, connect: Connect) -> None:
+    """One that counts as false is an observer all the same."""
+    seen: list[str] = []
+    kind = type("Empty", (EngineObserver, empty), {"decided": lambda *them: seen.append(them[1])})
+    connect(Recorder(), observers=[lambda _: kind()])
+    assert seen == ["connected"]
 
 
 @pytest.mark.parametrize("method", ["connected", "rcpt", "message", "aborted", "disconnected"])

@@ -40,6 +40,30 @@ def test_a_first_program(tmp_path: Path) -> None:
     assert (tmp_path / "kept.eml").read_bytes() == b"Subject: x\r\n\r\ny\r\n"
 
 
+BROKEN = PROGRAM.replace('envelope.content.save("kept.eml")', 'raise KeyError("no such shelf")')
+
+
+def test_a_program_without_a_log_hears_of_a_handler_that_fails() -> None:
+    """Twisted keeps what is logged before anybody listens; a fault is seen on stderr at once."""
+    with subprocess.Popen(
+        [sys.executable, "-c", BROKEN], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        port = int(process.stdout.readline())
+        with (
+            smtplib.SMTP("127.0.0.1", port, timeout=30) as client,
+            pytest.raises(smtplib.SMTPDataError) as caught,
+        ):
+            client.sendmail("a@example.org", "b@example.org", b"Subject: x\r\n\r\ny\r\n")
+        process.send_signal(signal.SIGTERM)
+        said = process.stderr.read()
+        process.wait(30)
+    incident = caught.value.smtp_error.decode().partition("incident ")[2].rstrip(")")
+    assert f"message of Inbox failed: incident {incident} on " in said
+    assert "KeyError: 'no such shelf'" in said
+
+
 def test_a_description_that_means_nothing() -> None:
     """A mistake is said at once, and nothing is started."""
     from twisted.internet import reactor

@@ -10,6 +10,7 @@ from smtpcb.engine._extensions import Situation, check_own, offered
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.smtp import Extension, MailParameters, Parameter, RcptParameters
 from smtpcb.smtp._dsn import read_xtext, write_xtext
+from smtpcb.smtp._extension import ExtensionFailed
 
 TICKET = Parameter(read_xtext, write_xtext)
 
@@ -89,8 +90,99 @@ def test_a_record_that_cannot_be_said_in_smtp_is_a_mistake(arguments: dict[str, 
 @pytest.mark.parametrize("said", ["a\r\n250 STARTTLS", "x" * 500, "\u00e4"])
 def test_what_a_function_offers_must_fit_into_its_line(said: str) -> None:
     """It would become another keyword, which nobody offers."""
-    with pytest.raises(ValueError, match="EHLO"):
-        offered(situation(), (Extension("X", lambda _: said),))
+    with pytest.raises(ValueError, match="EHLO cannot say"):
+        Extension("X", lambda _: said).offered(situation())
+
+
+@pytest.mark.parametrize("said", [True, 7, b"a", ("a",)])
+def test_what_a_function_offers_is_text(said: Any) -> None:
+    """Or None, for nothing now."""
+    with pytest.raises(TypeError, match="EHLO says a str, or None for nothing, not "):
+        Extension("X", lambda _: said).offered(situation())
+
+
+async def later(*_: Any) -> str:
+    return "later"
+
+
+def one(given: Any) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"offer": 42}, r"offer of X is a function \(situation\), not 42"),
+        ({"offer": None}, r"offer of X is a function \(situation\), not None"),
+        ({"offer": lambda: ""}, r"offer of X\(\) cannot be called as \(situation\)"),
+        ({"offer": later}, "offer of X answers at once: it cannot be async def"),
+        ({"lasts": True}, r"lasts of X is a function \(situation\), not True"),
+        ({"lasts": act}, "lasts of X.* cannot be called as"),
+        ({"handler_must_honour": "yes"}, "handler_must_honour of X is True or False"),
+        ({"mail": {"Y": int}}, "Y of X is a Parameter, not <class 'int'>"),
+        ({"rcpt": {"Y": None}}, "Y of X is a Parameter, not None"),
+        ({"mail": ["Y"]}, "mail of X is a mapping, by name"),
+        ({"verbs": None}, "verbs of X is a mapping, by name"),
+        ({"verbs": {"Y": "no"}}, r"Y is a function \(argument, connection\), not 'no'"),
+        ({"verbs": {"Y": one}}, r"Y.* cannot be called as \(argument, connection\)"),
+    ],
+)
+def test_what_cannot_be_called_is_told_at_once(arguments: dict[str, Any], why: str) -> None:
+    """And not by the first client who says that word."""
+    with pytest.raises(TypeError, match=why):
+        Extension("X", **arguments)
+
+
+def test_a_name_given_twice_is_a_mistake() -> None:
+    """Keywords and verbs know no case: one of two would never be called."""
+    with pytest.raises(ValueError, match="verbs of X has a name twice"):
+        Extension("X", verbs={"Y": act, "y": act})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ((42,), r"Parameter.read is a function \(text\), not 42"),
+        ((later,), "Parameter.read answers at once"),
+        ((act,), r"Parameter.read.* cannot be called as \(text\)"),
+        ((int, None), r"Parameter.write is a function \(value\), not None"),
+        ((int, lambda: ""), r"Parameter.write.* cannot be called as \(value\)"),
+    ],
+)
+def test_a_parameter_is_read_and_written_by_functions(arguments: Any, why: str) -> None:
+    """Of one argument, that answer at once."""
+    with pytest.raises(TypeError, match=why):
+        Parameter(*arguments)
+
+
+def test_what_says_nothing_of_its_arguments_is_believed() -> None:
+    """As types written in C do not."""
+    assert Parameter(dict, str).read is dict
+    assert Extension("X", verbs={"Y": later}).verbs["Y"] is later
+
+
+@pytest.mark.parametrize("error", [KeyError, SystemExit, GeneratorExit, TypeError])
+def test_a_reader_that_fails_has_not_refused(error: type[BaseException]) -> None:
+    """ValueError is its no; whatever else comes is a fault of its own."""
+
+    def read(text: str | None) -> Any:
+        raise error
+
+    with pytest.raises(ExtensionFailed) as caught:
+        MailParameters.read(" X=1", {"X": Parameter(read)})
+    assert caught.value.what == "read of X"
+    assert isinstance(caught.value.__cause__, error)
+
+
+def test_a_reader_answers_at_once() -> None:
+    """What it would bring later is no value; who interrupts is obeyed."""
+    with pytest.raises(ExtensionFailed):
+        MailParameters.read(" X=1", {"X": Parameter(lambda text: later(text))})
+
+    def interrupted(text: str | None) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        MailParameters.read(" X=1", {"X": Parameter(interrupted)})
 
 
 @pytest.mark.parametrize(

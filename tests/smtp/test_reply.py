@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpcb.engine import _replies as replies
+from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._sendable import MOST_LINES
 from smtpcb.smtp._status import DEFAULTS
@@ -261,6 +262,85 @@ def test_a_status_in_front_of_the_text_is_the_status(text: Any, said: str) -> No
     """It is the habit of other libraries, and would stand there twice."""
     assert Reply(550, text).text == said
     assert Reply(550, text).fitted(RCPT).status in ("5.1.1", Reply(550, text).status)
+
+
+@pytest.mark.parametrize(
+    ("text", "wire"),
+    [
+        ("5.1.1\r\nx", b"550 5.1.1 x\r\n"),
+        ("5.1.1 a\r\nx", b"550-5.1.1 a\r\n550 5.1.1 x\r\n"),
+        ("5.1.1 a\n5.1.1 b\n", b"550-5.1.1 a\r\n550 5.1.1 b\r\n"),
+        (["5.1.1 a\r5.1.1 b", "c"], b"550-5.1.1 a\r\n550-5.1.1 b\r\n550 5.1.1 c\r\n"),
+        (["5.1.1", "5.1.1"], b"550 5.1.1 Refused by policy\r\n"),
+        (["5.1.1", "x"], b"550 5.1.1 x\r\n"),
+        (" 5.1.1\tx", b"550 5.1.1 x\r\n"),
+        (["5.1.1 a", " 5.1.1  b"], b"550-5.1.1 a\r\n550 5.1.1 b\r\n"),
+        (["5.1.1 a", "5.1.10 b"], b"550-5.1.1 a\r\n550 5.1.1 5.1.10 b\r\n"),
+        (["5.1.1 a", "5.7.1 b"], b"550-5.1.1 a\r\n550 5.1.1 5.7.1 b\r\n"),
+        (["5.1.1 a", "4.1.1 b"], b"550-5.1.1 a\r\n550 5.1.1 4.1.1 b\r\n"),
+        (["a", "5.1.1 b"], b"550-5.1.1 a\r\n550 5.1.1 b\r\n"),
+        (["a", "see 5.1.1"], b"550-5.1.1 a\r\n550 5.1.1 see 5.1.1\r\n"),
+        (["5.1.1 a", "", "b"], b"550-5.1.1 a\r\n550-5.1.1 \r\n550 5.1.1 b\r\n"),
+    ],
+)
+@pytest.mark.parametrize("shape", ["reply", "tuple", "refusal", "of a tuple", "with a status"])
+def test_each_line_has_the_same_status_once(shape: str, text: Any, wire: bytes) -> None:
+    """RFC 2034 §4, however the text comes and wherever it says its status itself."""
+    verdict: Any = (550, text)
+    if shape == "reply":
+        verdict = Reply(550, text)
+    elif shape == "refusal":
+        verdict = Refusal(550, text).answer
+    elif shape == "of a tuple":
+        verdict = Refusal((550, text)).answer
+    elif shape == "with a status":
+        verdict = (550, "5.1.1", text)
+    reply = Reply.from_verdict(verdict, RCPT)
+    assert isinstance(reply, Reply)
+    assert reply.wire == wire
+
+
+def test_who_wants_no_status_gets_none() -> None:
+    """Text that looks like one is text then."""
+    assert Reply(550, "5.1.1 a", status=None).wire == b"550 5.1.1 a\r\n"
+    assert Reply(354, "2.0.0 Go").wire == b"354 2.0.0 Go\r\n"
+
+
+def test_a_reply_takes_the_status_where_verdicts_have_it() -> None:
+    """Code, status, text: the same in a Reply, a Refusal and a tuple."""
+    said = Reply(550, "No such user", status="5.1.1")
+    assert Reply(550, "5.1.1", "No such user") == said
+    assert Reply(550, "5.1.1", ("No such", "user")).lines == ("No such", "user")
+    assert Reply(550, None, "No").wire == b"550 No\r\n"
+    assert Reply(550, "5.1.1", "No", closes=True).closes
+    assert Reply(code=550, text="No such user", status="5.1.1") == said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "why"),
+    [
+        ((550, "No", "5.1.1"), ValueError, "'No' is no enhanced status code"),
+        ((550, "4.1.1", "No"), ValueError, "status 4.1.1 is of another class than 550"),
+        ((550, 5.1, "No"), TypeError, "an enhanced status code is a str, not float"),
+        ((550, "5.1.1", 42), TypeError, "the text of a reply is a str, or one a line"),
+        ((550, "5.1.1", None), TypeError, "the text of a reply is a str, or one a line"),
+        ((550, ("5.1.1",), "No"), TypeError, "an enhanced status code is a str, not tuple"),
+    ],
+)
+def test_what_stands_in_a_wrong_place_is_told(arguments: Any, error: Any, why: str) -> None:
+    """And never sent as something else."""
+    with pytest.raises(error, match=why):
+        Reply(*arguments)
+    with pytest.raises(error, match=why):
+        Reply.from_verdict(arguments)
+    with pytest.raises(error, match=why):
+        Refusal(*arguments)
+
+
+def test_a_reply_has_one_status() -> None:
+    """Two of them would be one too many."""
+    with pytest.raises(TypeError, match="a reply has one status: by name, or in front of the text"):
+        Reply(550, "5.1.1", "No", status="5.7.1")  # type: ignore[call-overload]
 
 
 def test_our_own_replies_keep_the_rules() -> None:
