@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
 from smtpcb.transcript._folders import Folders
 from smtpcb.transcript._names import MARK
-from smtpcb.transcript._notation import Record
 from smtpcb.transcript._room import Room
 
 if TYPE_CHECKING:
@@ -78,8 +77,8 @@ class Disk:
                 mark=MARK,
             )
 
-    def write(self, writing: TranscriptWriting, records: Sequence[Record], closed: bool) -> None:
-        """Write what was said on a connection."""
+    def write(self, writing: TranscriptWriting, records: Sequence[Any], closed: bool) -> None:
+        """Write what was said on a connection; see `TranscriptWriting.write`."""
         try:
             writing.write(self._folders, self._room, records, closed)
         except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -15,7 +15,7 @@ from smtpcb._steady import steady_seconds
 from smtpcb.transcript._disk import SLOW, Disk, Warnings
 from smtpcb.transcript._file import TranscriptWriting
 from smtpcb.transcript._names import place_of
-from smtpcb.transcript._notation import Head, Record
+from smtpcb.transcript._notation import Head
 from smtpcb.transcript._transcript import Transcript
 from smtpcb.transcript._writer import Writer
 
@@ -200,11 +200,12 @@ class TranscriptFolder:
         self._unwritten.pop(transcript, None)
 
     def write(
-        self, writing: TranscriptWriting, records: Sequence[Record], octets: int, *, closed: bool
+        self, writing: TranscriptWriting, records: Sequence[Any], octets: int, *, closed: bool
     ) -> bool:
         """
         Give the thread something to write.
 
+        :param records: the three of each `Record`, in a row.
         :param octets: what it takes in memory.
         :param closed: it is the last of this transcript.
         :return: whether there was room for it.
