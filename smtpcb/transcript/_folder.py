@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +169,7 @@ class TranscriptFolder:
             transcript.hand_over()
         if self._writer is not None:
             done = Event()
-            self._writer.hand(0, done.set)
+            self._writer.hand(0, self._disk.tell, done)
             self._wake(self._writer)
             return done.wait(seconds)
         written = self._previous is None or self._previous.wait(seconds)
@@ -200,7 +200,7 @@ class TranscriptFolder:
         self._unwritten.pop(transcript, None)
 
     def write(
-        self, writing: TranscriptWriting, records: Sequence[Any], octets: int, *, closed: bool
+        self, writing: TranscriptWriting, records: list[Any], octets: int, *, closed: bool
     ) -> bool:
         """
         Give the thread something to write.
@@ -217,7 +217,7 @@ class TranscriptFolder:
             except RuntimeError as error:  # no thread can be started
                 self._warnings.lost(str(error))
                 return False
-        if not writer.hand(octets, self._disk.write, writing, records, closed):
+        if not writer.hand(octets, self._disk.write, writing, records, octets, closed):
             self._warnings.lost(SLOW)
             self._wake(writer)
             return False
@@ -243,7 +243,12 @@ class TranscriptFolder:
     def _thread(self) -> Writer:
         if self._writer is None:
             self._writer = Writer(
-                self._disk.tidy, self._disk.close, _TIDY_SECONDS, QUEUE_OCTETS, self._previous
+                self._disk.tidy,
+                self._disk.settle,
+                self._disk.close,
+                _TIDY_SECONDS,
+                QUEUE_OCTETS,
+                self._previous,
             )
             self._previous = None
         return self._writer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -82,7 +82,7 @@ class InMemory(TranscriptFolder):
         self.written: list[bytes] = []
 
     def write(
-        self, writing: TranscriptWriting, records: Sequence[Any], octets: int, *, closed: bool
+        self, writing: TranscriptWriting, records: list[Any], octets: int, *, closed: bool
     ) -> bool:
         self.written.append(writing._text(records))
         writing._written += len(self.written[-1])

@@ -364,7 +364,7 @@ def test_regularly_means_again(monkeypatch: pytest.MonkeyPatch) -> None:
         if len(looked) == 3:
             three.set()
 
-    writer = Writer(regular, lambda: None, 0.001, 1000)
+    writer = Writer(regular, lambda: None, lambda: None, 0.001, 1000)
     assert three.wait(10)
     writer.end()
     assert writer.wait(10)
