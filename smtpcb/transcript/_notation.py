@@ -130,8 +130,8 @@ class Notation:
                 known, time_text = milliseconds, self._count(milliseconds)
             if not plain:
                 octets = escape(octets[:-2], _NEXT_LINES[side].decode()).encode() + b"\n"
-            elif more := octets.count(b"\n") - 1:
-                octets = octets.replace(b"\n", _NEXT_LINES[side], more)
+            elif octets.find(b"\n") < len(octets) - 1:
+                octets = octets[:-2].replace(b"\n", _NEXT_LINES[side]) + b"\n"
             pieces += (time_text, _SIDES[side], octets)
         # What is escaped has none.
         return b"".join(pieces).replace(b"\r", b"")
