@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
 from smtpcb.transcript._folders import Folders
 from smtpcb.transcript._names import MARK
-from smtpcb.transcript._notation import Record
 from smtpcb.transcript._room import Room
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 SLOW = "the disk is too slow"
 
 _WARNING_SECONDS = 60.0
+
+# What is written to a file at once, at most, though there be more.
+_TOGETHER_OCTETS = 65_536
 
 _log = Logger(namespace="smtpcb.transcript")
 
@@ -45,6 +49,15 @@ class Warnings:
         self._last, self._unreported = now, 0
 
 
+@dataclass(slots=True)
+class _Gathered:
+    """What waits to be written to one file; see `TranscriptWriting.write`."""
+
+    records: list[Any]
+    octets: int
+    closed: bool
+
+
 class Disk:
     """What the thread does; nothing here raises, and nobody else calls it."""
 
@@ -58,6 +71,7 @@ class Disk:
         self._room = Room(self._folders, settings, seconds, wall)
         self._warnings = Warnings(seconds)
         self._told = False
+        self._gathered: dict[TranscriptWriting, _Gathered] = {}
 
     def tidy(self) -> None:
         """Count what is there, and remove what is too old or too much."""
@@ -78,8 +92,37 @@ class Disk:
                 mark=MARK,
             )
 
-    def write(self, writing: TranscriptWriting, records: Sequence[Record], closed: bool) -> None:
-        """Write what was said on a connection."""
+    def write(
+        self, writing: TranscriptWriting, records: list[Any], octets: int, closed: bool
+    ) -> None:
+        """
+        Write what was said on a connection, when it is settled, together with what else was said.
+
+        :param octets: what it takes in memory.
+        """
+        gathered = self._gathered.get(writing)
+        if gathered is None:
+            self._gathered[writing] = _Gathered(records, octets, closed)
+            return
+        gathered.records += records
+        gathered.octets += octets
+        gathered.closed = closed
+        if gathered.octets > _TOGETHER_OCTETS:
+            del self._gathered[writing]
+            self._write(writing, gathered.records, closed)
+
+    def settle(self) -> None:
+        """Write what has been gathered."""
+        for writing, gathered in self._gathered.items():
+            self._write(writing, gathered.records, gathered.closed)
+        self._gathered.clear()
+
+    def tell(self, done: Event) -> None:
+        """Say that all is written that came before."""
+        self.settle()
+        done.set()
+
+    def _write(self, writing: TranscriptWriting, records: Sequence[Any], closed: bool) -> None:
         try:
             writing.write(self._folders, self._room, records, closed)
         except OSError as error:
@@ -90,6 +133,7 @@ class Disk:
 
     def cut(self, writing: TranscriptWriting, seconds: float) -> None:
         """Say in a transcript that it is not whole."""
+        self.settle()
         writing.cut(self._folders, seconds, SLOW)
         self._room.being_written(f"{writing.day}/{writing.name}", False)
 

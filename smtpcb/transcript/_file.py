@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smtpcb.transcript._notation import CONTENT, END_OF_CONTENT, Head, Notation, Record
 
@@ -55,10 +55,11 @@ class TranscriptWriting:
         self._in_line = False  # whether it ends inside a line
         self._left_out = 0  # octets of this message that are not in it
 
-    def write(self, folders: Folders, room: Room, records: Sequence[Record], closed: bool) -> None:
+    def write(self, folders: Folders, room: Room, records: Sequence[Any], closed: bool) -> None:
         """
         Write what was said.
 
+        :param records: the three of each `Record`, in a row.
         :param closed: it is the last.
         :raises OSError: it could not be written; the transcript is over.
         """
@@ -73,7 +74,7 @@ class TranscriptWriting:
                     room.admit(len(octets), new=new)
                     self._append(folders, octets)
                 except OSError as error:
-                    self.cut(folders, records[-1][0], error.strerror or str(error))
+                    self.cut(folders, records[-3], error.strerror or str(error))
                     raise
         except BaseException:
             self.over = True
@@ -115,12 +116,15 @@ class TranscriptWriting:
         self._written += len(octets)
         self._in_line = octets[-1:] != b"\n"
 
-    def _text(self, records: Sequence[Record]) -> bytes:
+    def _text(self, said: Sequence[Any]) -> bytes:
+        all_octets = said[2::3]
+        records: list[Record] = list(zip(said[::3], said[1::3], all_octets, strict=True))
         head = b"" if self._written else self._head.text()
-        most = sum([len(octets) for _, _, octets in records]) * _GROWTH + len(records) * _BESIDE
+        octets = b"".join(all_octets)
+        most = len(octets) * _GROWTH + len(records) * _BESIDE
         if self._written + len(head) + most > self._max_octets:
             return b"".join(self._careful(head, records))
-        return head + self._notation.lines(records)
+        return head + self._notation.lines_of(records, octets)
 
     def _careful(self, head: bytes, records: Sequence[Record]) -> Iterator[bytes]:
         """Write one record after the other, and look at the size before each."""

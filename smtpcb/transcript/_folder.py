@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -15,7 +15,7 @@ from smtpcb._steady import steady_seconds
 from smtpcb.transcript._disk import SLOW, Disk, Warnings
 from smtpcb.transcript._file import TranscriptWriting
 from smtpcb.transcript._names import place_of
-from smtpcb.transcript._notation import Head, Record
+from smtpcb.transcript._notation import Head
 from smtpcb.transcript._transcript import Transcript
 from smtpcb.transcript._writer import Writer
 
@@ -169,7 +169,7 @@ class TranscriptFolder:
             transcript.hand_over()
         if self._writer is not None:
             done = Event()
-            self._writer.hand(0, done.set)
+            self._writer.hand(0, self._disk.tell, done)
             self._wake(self._writer)
             return done.wait(seconds)
         written = self._previous is None or self._previous.wait(seconds)
@@ -200,11 +200,12 @@ class TranscriptFolder:
         self._unwritten.pop(transcript, None)
 
     def write(
-        self, writing: TranscriptWriting, records: Sequence[Record], octets: int, *, closed: bool
+        self, writing: TranscriptWriting, records: list[Any], octets: int, *, closed: bool
     ) -> bool:
         """
         Give the thread something to write.
 
+        :param records: the three of each `Record`, in a row.
         :param octets: what it takes in memory.
         :param closed: it is the last of this transcript.
         :return: whether there was room for it.
@@ -216,7 +217,7 @@ class TranscriptFolder:
             except RuntimeError as error:  # no thread can be started
                 self._warnings.lost(str(error))
                 return False
-        if not writer.hand(octets, self._disk.write, writing, records, closed):
+        if not writer.hand(octets, self._disk.write, writing, records, octets, closed):
             self._warnings.lost(SLOW)
             self._wake(writer)
             return False
@@ -242,7 +243,12 @@ class TranscriptFolder:
     def _thread(self) -> Writer:
         if self._writer is None:
             self._writer = Writer(
-                self._disk.tidy, self._disk.close, _TIDY_SECONDS, QUEUE_OCTETS, self._previous
+                self._disk.tidy,
+                self._disk.settle,
+                self._disk.close,
+                _TIDY_SECONDS,
+                QUEUE_OCTETS,
+                self._previous,
             )
             self._previous = None
         return self._writer

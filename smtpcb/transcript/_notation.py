@@ -40,6 +40,7 @@ CLIENT, SERVER, NOTE, CONTENT, END_OF_CONTENT = range(5)
 Record = tuple[float, int, bytes]
 
 _NOTHING = b"0"
+_CRLF = b"\r\n"
 
 # How a line begins, behind its time; content is the client's.
 _SIDES = (b" C: ", b" S: ", b" *: ", b" C: ")
@@ -109,31 +110,30 @@ class Notation:
 
     def lines(self, records: Sequence[Record]) -> bytes:
         """Write what was said; the last line may be without its end."""
+        return self.lines_of(records, b"".join([octets for _, _, octets in records]))
+
+    def lines_of(self, records: Sequence[Record], said: bytes) -> bytes:
+        """Write the same; whoever calls it has the octets of all records in one."""
         # Nearly always all of it is ASCII and in whole lines: looked at once, then only copied,
         # and the CR of all lines is taken out at the end.
-        plain = is_plain(b"".join([octets for _, _, octets in records]))
+        plain = is_plain(said)
         pieces: list[bytes] = []
-        started, time_text = self._started, self._time_text
+        started, known, time_text = self._started, self._milliseconds, self._time_text
+        whole = self._unended is None
         for seconds, side, octets in records:
-            if side == END_OF_CONTENT:
-                if octets == _NOTHING:
-                    continue
-                side, octets = NOTE, b"content: %s octets left out\r\n" % octets
-            if self._unended is not None or octets[-2:] != b"\r\n":
-                self._part(pieces, seconds, side, octets)
-                time_text = self._time_text
+            if octets[-2:] != _CRLF or not whole:
+                self._odd(pieces, seconds, side, octets)
+                known, time_text, whole = self._milliseconds, self._time_text, self._unended is None
                 continue
             milliseconds = int((seconds - started) * 1000 + 0.5)
-            if milliseconds != self._milliseconds:
-                time_text = self._count(milliseconds)
+            if milliseconds != known:
+                known, time_text = milliseconds, self._count(milliseconds)
             if not plain:
-                text = escape(octets[:-2], _NEXT_LINES[side].decode()).encode() + b"\n"
-            elif more := octets.count(b"\n") - 1:
-                text = octets.replace(b"\n", _NEXT_LINES[side], more)
-            else:
-                text = octets
-            pieces += (time_text, _SIDES[side], text)
-        # Octets that are escaped have none.
+                octets = escape(octets[:-2], _NEXT_LINES[side].decode()).encode() + b"\n"
+            elif octets.find(b"\n") < len(octets) - 1:
+                octets = octets[:-2].replace(b"\n", _NEXT_LINES[side]) + b"\n"
+            pieces += (time_text, _SIDES[side], octets)
+        # What is escaped has none.
         return b"".join(pieces).replace(b"\r", b"")
 
     def mark(self, seconds: float, text: str, *, inside: bool) -> bytes:
@@ -145,6 +145,13 @@ class Notation:
         self._count(int((seconds - self._started) * 1000 + 0.5))
         line = self._time_text + _SIDES[NOTE] + escape(text.encode()).encode() + b"\n"
         return b"\\\n" + line if inside else line
+
+    def _odd(self, pieces: list[bytes], seconds: float, side: int, octets: bytes) -> None:
+        """Write what is no whole line, does not begin one, or is no line at all."""
+        if side != END_OF_CONTENT:
+            self._part(pieces, seconds, side, octets)
+        elif octets != _NOTHING:
+            self._part(pieces, seconds, NOTE, b"content: %s octets left out\r\n" % octets)
 
     def _part(self, pieces: list[bytes], seconds: float, side: int, octets: bytes) -> None:
         if not octets:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from smtpcb.transcript._notation import CLIENT, CONTENT, END_OF_CONTENT, NOTE, SERVER, Record
+from smtpcb.transcript._notation import CLIENT, CONTENT, END_OF_CONTENT, NOTE, SERVER
 
 if TYPE_CHECKING:
     from smtpcb.transcript._file import TranscriptWriting
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # So much is gathered before it is handed over early, and so much a record takes beside its octets.
 HAND_OVER_OCTETS = 16_384
-RECORD_OCTETS = 160
+RECORD_OCTETS = 120
 
 # With or without CR: BDAT content may have lines that end in LF alone (RFC 3030 §3).
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
@@ -55,7 +55,9 @@ class Transcript:
         self._content = settings.content
         self._sessions = settings.sessions
         self._max_octets = settings.max_octets
-        self._records: list[Record] = []
+        # The three of each `Record` in a row: many objects that live for a second would keep the
+        # collector of garbage at work.
+        self._records: list[Any] = []
         self._weight = 0
         self._handed = False  # whether some of it is on its way already
         self._kept = settings.sessions == "all"  # until then it is not known if there will be one
@@ -84,7 +86,7 @@ class Transcript:
             if self._over:
                 return
             self._first()
-        self._records.append((self._seconds(), CLIENT, octets))
+        self._records += (self._seconds(), CLIENT, octets)
         self._weight += len(octets) + RECORD_OCTETS
         if self._weight > HAND_OVER_OCTETS:
             self._early()
@@ -99,7 +101,7 @@ class Transcript:
             if self._over:
                 return
             self._first()
-        self._records.append((self._seconds(), SERVER, octets))
+        self._records += (self._seconds(), SERVER, octets)
         self._weight += len(octets) + RECORD_OCTETS
         if self._weight > HAND_OVER_OCTETS:
             self._early()
@@ -177,7 +179,7 @@ class Transcript:
             if self._over:
                 return
             self._first()
-        self._records.append((self._seconds(), side, octets))
+        self._records += (self._seconds(), side, octets)
         self._weight += len(octets) + RECORD_OCTETS
         if self._weight > HAND_OVER_OCTETS:
             self._early()

@@ -8,6 +8,9 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
+# What is settled together, at most: more would only wait.
+_SETTLE_OCTETS = 1_048_576
+
 
 class Writer:
     """
@@ -17,6 +20,8 @@ class Writer:
     the other's.  The thread is a daemon: a disk that never answers does not keep the process.
 
     :param regular: what the thread does at its start and regularly; it may not raise.
+    :param settle: what it does when it has worked something off; what was worked off may wait for
+        it, and takes its memory until then.
     :param finish: what it does at last.
     :param seconds: how often is regularly.
     :param most_octets: what may be in the queue, as `hand` is told.
@@ -26,12 +31,14 @@ class Writer:
     def __init__(
         self,
         regular: Callable[[], object],
+        settle: Callable[[], object],
         finish: Callable[[], object],
         seconds: float,
         most_octets: int,
         previous: Writer | None = None,
     ) -> None:
         self._regular = regular
+        self._settle = settle
         self._finish = finish
         self._seconds = seconds
         self._most_octets = most_octets
@@ -95,7 +102,14 @@ class Writer:
             self._awake.clear()
             ending = self._ending  # before the queue: what was handed before the end is in it
             while self._queue:
-                octets, work, arguments = self._queue.popleft()
-                work(*arguments)
-                self._worked_off += octets
+                self._work_off()
         self._finish()
+
+    def _work_off(self) -> None:
+        taken = 0
+        while self._queue and taken < _SETTLE_OCTETS:
+            octets, work, arguments = self._queue.popleft()
+            work(*arguments)
+            taken += octets
+        self._settle()
+        self._worked_off += taken

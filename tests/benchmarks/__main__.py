@@ -74,27 +74,28 @@ def _there(workload: Workload, servers: Sequence[str], results: report.Results) 
 
 
 def _measure(
-    workload: Workload, peer: Peer, quick: bool, identity: tuple[Path, Path]
+    workload: Workload, peer: Peer, quick: bool, identity: tuple[Path, Path], folders: Path
 ) -> dict[str, float]:
-    with tempfile.TemporaryDirectory(prefix="smtpcb-benchmark-") as name:
-        folder = Path(name)
-        demand = Demand(
-            port=free_port(),
-            folder=folder,
-            identity=identity if workload.tls else None,
-            handler=workload.handler,
-            options=workload.options,
-        )
-        pin_client(alone=not workload.all_cores)
-        with Server(
-            peer.command(demand),
-            demand.port,
-            folder,
-            directory=peer.directory,
-            environment=peer.environment,
-            alone=not workload.all_cores,
-        ) as server:
-            return dict(workload.measure(Run(server, quick, folder)))
+    # It stays until all has been measured: what is removed makes new files dear for minutes,
+    # since ext4 looks for a number that nobody has had lately.
+    folder = Path(tempfile.mkdtemp(dir=folders))
+    demand = Demand(
+        port=free_port(),
+        folder=folder,
+        identity=identity if workload.tls else None,
+        handler=workload.handler,
+        options=workload.options,
+    )
+    pin_client(alone=not workload.all_cores)
+    with Server(
+        peer.command(demand),
+        demand.port,
+        folder,
+        directory=peer.directory,
+        environment=peer.environment,
+        alone=not workload.all_cores,
+    ) as server:
+        return dict(workload.measure(Run(server, quick, folder)))
 
 
 def _run(arguments: argparse.Namespace, rounds: int) -> tuple[report.Results, list[Peer]]:
@@ -105,6 +106,7 @@ def _run(arguments: argparse.Namespace, rounds: int) -> tuple[report.Results, li
         issued = make_identity(["localhost"])
         certificate = write_pem(Path(name) / "certificate.pem", *issued.chain)
         key = write_pem(Path(name) / "key.pem", issued.private_key)
+        identity = certificate, key
         for workload in _chosen(arguments):
             there = _there(workload, arguments.servers or NAMES, results)
             took_part.update({peer.name: peer for peer in there})
@@ -112,7 +114,7 @@ def _run(arguments: argparse.Namespace, rounds: int) -> tuple[report.Results, li
                 for peer in list(there):
                     where = f"{workload.name}, {peer.name}"
                     try:
-                        figures = _measure(workload, peer, arguments.quick, (certificate, key))
+                        figures = _measure(workload, peer, arguments.quick, identity, Path(name))
                     except NotOfferedError as error:
                         results.leave_out(f"{where}: {error}")
                         there.remove(peer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +14,6 @@ from twisted.internet.task import Clock
 from smtpcb.engine._connection import Connection
 from smtpcb.transcript import Line, Transcript, TranscriptFolder, TranscriptSettings, load
 from smtpcb.transcript._file import TranscriptWriting
-from smtpcb.transcript._notation import Record
 
 STARTED = datetime(2026, 11, 20, 8, 14, 50, 123456, tzinfo=UTC)
 
@@ -83,7 +82,7 @@ class InMemory(TranscriptFolder):
         self.written: list[bytes] = []
 
     def write(
-        self, writing: TranscriptWriting, records: Sequence[Record], octets: int, *, closed: bool
+        self, writing: TranscriptWriting, records: list[Any], octets: int, *, closed: bool
     ) -> bool:
         self.written.append(writing._text(records))
         writing._written += len(self.written[-1])

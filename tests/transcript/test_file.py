@@ -360,7 +360,7 @@ def test_a_mistake_of_ours_costs_one_transcript(
 ) -> None:
     """Whatever goes wrong with one of them is in the log, and the next is written."""
     transcript = recording.open(1)
-    transcript._records.append((0.0, 0, "no octets"))  # type: ignore[arg-type]
+    transcript._records += (0.0, 0, "no octets")
     with capturedLogs() as captured:
         transcript.close("done")
         recording.open(2).close("done")
