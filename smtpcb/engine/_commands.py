@@ -19,7 +19,7 @@ from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.engine._login import auth
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._table import State
-from smtpcb.smtp._address import AnyPath, ForwardPath, PathRead, ReversePath
+from smtpcb.smtp._address import AnyPath, ForwardPath, Leniency, PathRead, ReversePath
 from smtpcb.smtp._argument import USUAL_MAIL, USUAL_RCPT, read_mail, read_rcpt
 from smtpcb.smtp._command import Introduction, Query, Verb, read_command, read_query
 from smtpcb.smtp._errors import PeerProtocolError
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from smtpcb.engine._server import ServerDialogue
 
 Act = Callable[["ServerDialogue", bytes], Reply | None]
+
+_AS_IT_SHOULD_BE: tuple[Leniency, ...] = ()
 
 
 def _text_of(argument: bytes) -> str:
@@ -83,11 +85,8 @@ def ehlo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 def _read_path(
     dialogue: ServerDialogue, argument: bytes, read: Callable[..., PathRead[AnyPath]]
 ) -> PathRead[AnyPath]:
-    """Read an argument that is not of the usual form, and note what was wrong with it."""
-    found = read(_text_of(argument), lenient=dialogue.offer.settings.lenient_addresses)
-    for leniency in found.leniencies:
-        dialogue.note(leniency.value)
-    return found
+    """Read an argument that is not of the usual form."""
+    return read(_text_of(argument), lenient=dialogue.offer.settings.lenient_addresses)
 
 
 def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
@@ -100,10 +99,9 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
             if domain is None
             else ReversePath(local_part.decode("ascii"), domain.lower().decode("ascii"))
         )
-        rest, wide = after.decode("ascii"), False
+        rest, wide, leniencies = after.decode("ascii"), False, _AS_IT_SHOULD_BE
     else:
-        found = _read_path(dialogue, argument, read_mail)
-        path, rest, wide = found.path, found.rest, found.internationalized
+        path, rest, wide, leniencies = _read_path(dialogue, argument, read_mail)
     offer = dialogue.offer
     limits = offer.settings.limits
     parameters = NO_MAIL_PARAMETERS
@@ -118,6 +116,8 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     if limits.messages is not None and budget.messages >= limits.messages:
         dialogue.close(replies.exhausted("Too many messages"), Reason.LIMIT)
         return None
+    for leniency in leniencies:
+        dialogue.note(leniency.value)
     envelope = Envelope(dialogue.connection, path, parameters, budget.messages + 1)
     dialogue.ask(questions.MAIL, envelope, envelope)
     return None
@@ -131,16 +131,15 @@ def rcpt(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     if match is not None:
         local_part, domain, after = match.groups()
         path = ForwardPath(local_part.decode("ascii"), domain.lower().decode("ascii"))
-        rest = after.decode("ascii")
+        rest, wide, leniencies = after.decode("ascii"), False, _AS_IT_SHOULD_BE
     else:
-        found = _read_path(dialogue, argument, read_rcpt)
-        path, rest = found.path, found.rest
-        if found.internationalized and not envelope.parameters.smtputf8:
-            return replies.RECIPIENT_NEEDS_UTF8
+        path, rest, wide, leniencies = _read_path(dialogue, argument, read_rcpt)
     parameters = NO_RCPT_PARAMETERS
     if rest:
         extensions = dialogue.offer.extensions
         parameters = RcptParameters.read(rest, extensions.rcpt, utf8=extensions.utf8)
+    if wide and not envelope.parameters.smtputf8:
+        return replies.RECIPIENT_NEEDS_UTF8
     most = dialogue.offer.settings.limits.recipients
     if (
         most is not None
@@ -148,6 +147,8 @@ def rcpt(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         and not dialogue.room_for_recipients()
     ):
         return replies.TOO_MANY_RECIPIENTS
+    for leniency in leniencies:
+        dialogue.note(leniency.value)
     recipient = Recipient(path, parameters)
     dialogue.ask(questions.RCPT, recipient, recipient, envelope)
     return None

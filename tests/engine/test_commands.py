@@ -212,6 +212,19 @@ def test_lenient_addresses_are_taken_where_that_is_set() -> None:
     assert Server(settings=Settings(lenient_addresses=True)).send(b"HELO a\r\nMAIL FROM:a@b\r\n")
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["MAIL FROM:a@b FOO", "MAIL FROM:'a@b'", "MAIL FROM:jörg@b", "RCPT TO:ä@b", "RCPT TO:a>"],
+)
+def test_what_was_not_taken_is_not_noted_as_taken(line: str) -> None:
+    """A note about a leniency says that a command was taken all the same."""
+    observer = Noting()
+    server = Server(settings=Settings(lenient_addresses=True), observer=observer)
+    server.send(b"HELO me\r\n" + (b"MAIL FROM:<>\r\n" if line.startswith("RCPT") else b""))
+    assert server.send(line.encode() + b"\r\n")[0][0] == "5"
+    assert observer.notes == []
+
+
 @pytest.mark.parametrize("end", ["RSET", "EHLO me", "HELO me"])
 def test_a_transaction_can_be_dropped(end: str) -> None:
     """RSET and a new EHLO forget it (§4.1.1.5, §4.1.4)."""
