@@ -19,10 +19,11 @@ from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.engine._login import auth
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._table import State
+from smtpcb.engine._verdict import reply_of_refusal
 from smtpcb.smtp._address import AnyPath, ForwardPath, Leniency, PathRead, ReversePath
 from smtpcb.smtp._argument import USUAL_MAIL, USUAL_RCPT, read_mail, read_rcpt
 from smtpcb.smtp._command import Introduction, Query, Verb, read_command, read_query
-from smtpcb.smtp._errors import PeerProtocolError
+from smtpcb.smtp._errors import PeerProtocolError, Refusal
 from smtpcb.smtp._parameter import (
     NO_MAIL_PARAMETERS,
     NO_RCPT_PARAMETERS,
@@ -89,6 +90,18 @@ def _read_path(
     return read(_text_of(argument), lenient=dialogue.offer.settings.lenient_addresses)
 
 
+def _unreadable(dialogue: ServerDialogue, kind: questions.Kind, error: BaseException) -> Reply:
+    """Return what a client hears of parameters that could not be read, whosever fault that is."""
+    if isinstance(error, PeerProtocolError):
+        return error.reply
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    # What is left comes from a reader that belongs to an extension of the user's.
+    if isinstance(error, Refusal):
+        return reply_of_refusal(kind, error)
+    return dialogue.owner.incident(kind, f"a parameter of {kind.method.upper()}", error)
+
+
 def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """MAIL."""
     match = USUAL_MAIL.match(argument)
@@ -106,7 +119,12 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     limits = offer.settings.limits
     parameters = NO_MAIL_PARAMETERS
     if rest:
-        parameters = MailParameters.read(rest, offer.extensions.mail, utf8=offer.extensions.utf8)
+        try:
+            parameters = MailParameters.read(
+                rest, offer.extensions.mail, utf8=offer.extensions.utf8
+            )
+        except BaseException as error:
+            return _unreadable(dialogue, questions.MAIL, error)
         size, most = parameters.size, limits.message_octets
         if size is not None and most is not None and size > most:
             return replies.MESSAGE_TOO_BIG
@@ -137,7 +155,10 @@ def rcpt(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     parameters = NO_RCPT_PARAMETERS
     if rest:
         extensions = dialogue.offer.extensions
-        parameters = RcptParameters.read(rest, extensions.rcpt, utf8=extensions.utf8)
+        try:
+            parameters = RcptParameters.read(rest, extensions.rcpt, utf8=extensions.utf8)
+        except BaseException as error:
+            return _unreadable(dialogue, questions.RCPT, error)
     if wide and not envelope.parameters.smtputf8:
         return replies.RECIPIENT_NEEDS_UTF8
     most = dialogue.offer.settings.limits.recipients

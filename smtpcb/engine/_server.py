@@ -81,6 +81,9 @@ class Owner(Protocol):
     def start_tls(self) -> Reply:
         """Answer STARTTLS: 220, or why not."""
 
+    def incident(self, kind: Kind | None, name: str, error: BaseException) -> Reply:
+        """Log that users' code has failed, and return what the client hears of it."""
+
     @property
     def busy(self) -> bool:
         """Whether something that is no question is being waited for."""

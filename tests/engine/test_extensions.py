@@ -9,11 +9,12 @@ import pytest
 from smtpcb.engine._extensions import EXTENSIONS, HANDLER_EXTENSIONS, Situation, offered
 from smtpcb.engine._offer import offer_for
 from smtpcb.engine._settings import Abilities, Settings
+from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._extension import Extension, Parameter
 from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import MAXIMUM_LINE_OCTETS
 
-from .scripts import Does, Server, returns
+from .scripts import Does, Server, raises, returns
 
 ALL = Abilities(
     tls=True, authentication=True, extensions=frozenset({"DSN"}), expand=True, etrn=True
@@ -142,3 +143,35 @@ def test_what_is_offered_follows_the_session() -> None:
     assert b"AUTH" not in server.said
     server.send(b"MAIL FROM:<> AUTH=<>\r\n")
     assert server.codes[-1] == "250"
+
+
+@pytest.mark.parametrize("error", [TypeError("none"), ZeroDivisionError("0"), SystemExit(3)])
+def test_a_reader_of_parameters_that_fails_is_an_incident(error: BaseException) -> None:
+    """The command is refused for now, the fault is in the log, and the session goes on."""
+    broken = Parameter(raises(error))
+    extension = Extension("XTAG", mail={"XTAG": broken}, rcpt={"XTAG": broken})
+    server = Server(settings=Settings(extensions=(extension,)))
+    server.send(b"EHLO me\r\n")
+    assert server.send(b"MAIL FROM:<> XTAG\r\nMAIL FROM:<>\r\n") == ["451", "250"]
+    assert server.send(b"RCPT TO:<a@b> XTAG=1\r\nRCPT TO:<a@b>\r\n") == ["451", "250"]
+    assert [line.partition(" failed: ")[0] for line in server.log] == [
+        "a parameter of MAIL of Does",
+        "a parameter of RCPT of Does",
+    ]
+
+
+def test_a_reader_of_parameters_may_refuse_in_its_own_words() -> None:
+    """As whatever else of the user's is called."""
+    extension = Extension("XTAG", rcpt={"XTAG": Parameter(raises(Refusal(550, "Not that one")))})
+    server = Server(settings=Settings(extensions=(extension,)))
+    server.send(b"EHLO me\r\nMAIL FROM:<>\r\nRCPT TO:<a@b> XTAG=1\r\n")
+    assert server.said.endswith(b"550 5.1.1 Not that one\r\n")
+
+
+def test_nobody_is_kept_from_stopping_the_server() -> None:
+    """A keyboard interrupt is no fault of whoever runs just then."""
+    extension = Extension("XTAG", mail={"XTAG": Parameter(raises(KeyboardInterrupt()))})
+    server = Server(settings=Settings(extensions=(extension,)))
+    server.send(b"EHLO me\r\n")
+    with pytest.raises(KeyboardInterrupt):
+        server.send(b"MAIL FROM:<> XTAG\r\n")
