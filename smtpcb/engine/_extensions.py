@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from typing import TYPE_CHECKING
 
 from smtpcb.smtp._command import VERBS
@@ -157,3 +158,20 @@ def check_own(own: tuple[Extension, ...]) -> None:
                 if name in taken[what]:
                     raise ValueError(f"{name} is a {what} already")
                 taken[what].add(name)
+
+
+def check_offers(settings: Settings, abilities: Abilities) -> None:
+    """
+    Ask a user's extensions once what they offer, in each situation that a client may be in.
+
+    :raises ValueError: one cannot say it, or not in a line of a reply: no client would be greeted.
+    """
+    for secure, authenticated in product((False, True), repeat=2):
+        situation = Situation(settings, abilities, secure, authenticated)
+        for row in settings.extensions:
+            try:
+                row.offered(situation)
+                if row.lasts is not None:
+                    row.lasts(situation)
+            except Exception as error:
+                raise ValueError(f"{row.keyword} cannot tell what it offers: {error!r}") from error

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from smtpcb.engine._extensions import check_own
+from smtpcb.engine._extensions import check_offers, check_own
 from smtpcb.smtp import _grammar as grammar
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._extension import Extension
@@ -72,6 +72,7 @@ class Settings:
         _require("limits", self.limits, Limits, "a Limits")
         if self.bare_newline not in ("refuse", "normalize"):
             raise ValueError("bare_newline is 'refuse' or 'normalize'")
+        check_offers(self, Abilities())
 
 
 def _require(name: str, value: object, kind: type[Any], described: str) -> None:

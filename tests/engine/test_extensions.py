@@ -121,6 +121,22 @@ def test_what_is_taken_cannot_be_taken_again(
         Settings(extensions=extensions)
 
 
+@pytest.mark.parametrize(
+    "extension",
+    [
+        Extension("XONE", raises(RuntimeError("no"))),
+        Extension("XONE", returns("a\r\nb")),
+        Extension("XONE", returns(5)),
+        Extension("XONE", lambda situation: {}["now"] if situation.authenticated else ""),
+        Extension("XONE", lasts=raises(RuntimeError("no"))),
+    ],
+)
+def test_what_cannot_be_offered_is_found_out_before_a_client_comes(extension: Extension) -> None:
+    """None of them would be greeted."""
+    with pytest.raises(ValueError, match="XONE cannot tell what it offers"):
+        Settings(extensions=(extension,))
+
+
 def test_what_is_the_same_for_all_is_made_once() -> None:
     """A situation that has been met before costs nothing."""
     settings, abilities = Settings(), Abilities()
