@@ -20,10 +20,11 @@ from smtpcb.engine._faults import fault, whose
 from smtpcb.engine._login import auth
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._table import State
-from smtpcb.smtp._address import AnyPath, ForwardPath, PathRead, ReversePath
+from smtpcb.engine._verdict import reply_of_refusal
+from smtpcb.smtp._address import AnyPath, ForwardPath, Leniency, PathRead, ReversePath
 from smtpcb.smtp._argument import USUAL_MAIL, USUAL_RCPT, read_mail, read_rcpt
 from smtpcb.smtp._command import Introduction, Query, Verb, read_command, read_query
-from smtpcb.smtp._errors import PeerProtocolError
+from smtpcb.smtp._errors import PeerProtocolError, Refusal
 from smtpcb.smtp._extension import ExtensionFailed
 from smtpcb.smtp._parameter import (
     NO_MAIL_PARAMETERS,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from smtpcb.engine._server import ServerDialogue
 
 Act = Callable[["ServerDialogue", bytes], Reply | None]
+
+_AS_IT_SHOULD_BE: tuple[Leniency, ...] = ()
 
 
 def _text_of(argument: bytes) -> str:
@@ -88,10 +91,14 @@ def _say_nothing(dialogue: ServerDialogue, subject: None, reply: Reply) -> None:
     """Do nothing: what is not offered is not missed."""
 
 
-def _failed(dialogue: ServerDialogue, failed: ExtensionFailed) -> Reply | None:
-    """Answer a command of whose parameters one could not be read, for no fault of the client's."""
+def _failed(
+    dialogue: ServerDialogue, kind: questions.Kind, failed: ExtensionFailed
+) -> Reply | None:
+    """Answer a command one of whose parameters somebody's reader has refused, or failed at."""
     error = failed.__cause__
     assert error is not None
+    if isinstance(error, Refusal):
+        return reply_of_refusal(kind, error)
     settle = questions.settle_query(Verb.UNKNOWN)
     dialogue.ask(fault(failed.what, error, settle), Query("", smtputf8=False))
     return None
@@ -103,11 +110,8 @@ def _failed(dialogue: ServerDialogue, failed: ExtensionFailed) -> Reply | None:
 def _read_path(
     dialogue: ServerDialogue, argument: bytes, read: Callable[..., PathRead[AnyPath]]
 ) -> PathRead[AnyPath]:
-    """Read an argument that is not of the usual form, and note what was wrong with it."""
-    found = read(_text_of(argument), lenient=dialogue.offer.settings.lenient_addresses)
-    for leniency in found.leniencies:
-        dialogue.note(leniency.value)
-    return found
+    """Read an argument that is not of the usual form."""
+    return read(_text_of(argument), lenient=dialogue.offer.settings.lenient_addresses)
 
 
 def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
@@ -120,10 +124,9 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
             if domain is None
             else ReversePath(local_part.decode("ascii"), domain.lower().decode("ascii"))
         )
-        rest, wide = after.decode("ascii"), False
+        rest, wide, leniencies = after.decode("ascii"), False, _AS_IT_SHOULD_BE
     else:
-        found = _read_path(dialogue, argument, read_mail)
-        path, rest, wide = found.path, found.rest, found.internationalized
+        path, rest, wide, leniencies = _read_path(dialogue, argument, read_mail)
     offer = dialogue.offer
     limits = offer.settings.limits
     parameters = NO_MAIL_PARAMETERS
@@ -133,7 +136,7 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
                 rest, offer.extensions.mail, utf8=offer.extensions.utf8
             )
         except ExtensionFailed as failed:
-            return _failed(dialogue, failed)
+            return _failed(dialogue, questions.MAIL, failed)
         size, most = parameters.size, limits.message_octets
         if size is not None and most is not None and size > most:
             return replies.MESSAGE_TOO_BIG
@@ -143,6 +146,8 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     if limits.messages is not None and budget.messages >= limits.messages:
         dialogue.close(replies.exhausted("Too many messages"), Reason.LIMIT)
         return None
+    for leniency in leniencies:
+        dialogue.note(leniency.value)
     envelope = Envelope(dialogue.connection, path, parameters, budget.messages + 1)
     dialogue.ask(questions.MAIL, envelope, envelope)
     return None
@@ -156,19 +161,18 @@ def rcpt(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     if match is not None:
         local_part, domain, after = match.groups()
         path = ForwardPath(local_part.decode("ascii"), domain.lower().decode("ascii"))
-        rest = after.decode("ascii")
+        rest, wide, leniencies = after.decode("ascii"), False, _AS_IT_SHOULD_BE
     else:
-        found = _read_path(dialogue, argument, read_rcpt)
-        path, rest = found.path, found.rest
-        if found.internationalized and not envelope.parameters.smtputf8:
-            return replies.RECIPIENT_NEEDS_UTF8
+        path, rest, wide, leniencies = _read_path(dialogue, argument, read_rcpt)
     parameters = NO_RCPT_PARAMETERS
     if rest:
         extensions = dialogue.offer.extensions
         try:
             parameters = RcptParameters.read(rest, extensions.rcpt, utf8=extensions.utf8)
         except ExtensionFailed as failed:
-            return _failed(dialogue, failed)
+            return _failed(dialogue, questions.RCPT, failed)
+    if wide and not envelope.parameters.smtputf8:
+        return replies.RECIPIENT_NEEDS_UTF8
     most = dialogue.offer.settings.limits.recipients
     if (
         most is not None
@@ -176,6 +180,8 @@ def rcpt(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         and not dialogue.room_for_recipients()
     ):
         return replies.TOO_MANY_RECIPIENTS
+    for leniency in leniencies:
+        dialogue.note(leniency.value)
     recipient = Recipient(path, parameters)
     dialogue.ask(questions.RCPT, recipient, recipient, envelope)
     return None

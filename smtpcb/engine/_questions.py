@@ -137,12 +137,18 @@ def _settle_hello(dialogue: ServerDialogue, introduction: Introduction, reply: R
 
 
 def _introduced(standard: Reply, reply: Reply) -> Reply:
-    """Put our name first (RFC 5321 §4.2), say what we offer, take the status away (RFC 2034 §4)."""
+    """
+    Put our name first (RFC 5321 §4.2), say what we offer, take the status away (RFC 2034 §4).
+
+    What is said beside it stays in that one line, of ASCII: a client reads the next one as an
+    extension.
+    """
     hostname = standard.lines[0]
     text = " ".join(reply.lines)
     if text.partition(" ")[0].lower() != hostname.lower():
         text = f"{hostname} {text}"
-    first = text[: MAXIMUM_LINE_OCTETS - len("250-\r\n")]
+    text = text.encode("ascii", "replace").decode("ascii")
+    first = text[: MAXIMUM_LINE_OCTETS - len("250-\r\n")].rstrip(" ")
     lines = (first, *standard.lines[1:])
     return Reply(reply.code, lines, status=None, closes=reply.closes)
 

@@ -212,6 +212,19 @@ def test_lenient_addresses_are_taken_where_that_is_set() -> None:
     assert Server(settings=Settings(lenient_addresses=True)).send(b"HELO a\r\nMAIL FROM:a@b\r\n")
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["MAIL FROM:a@b FOO", "MAIL FROM:'a@b'", "MAIL FROM:jörg@b", "RCPT TO:ä@b", "RCPT TO:a>"],
+)
+def test_what_was_not_taken_is_not_noted_as_taken(line: str) -> None:
+    """A note about a leniency says that a command was taken all the same."""
+    observer = Noting()
+    server = Server(settings=Settings(lenient_addresses=True), observer=observer)
+    server.send(b"HELO me\r\n" + (b"MAIL FROM:<>\r\n" if line.startswith("RCPT") else b""))
+    assert server.send(line.encode() + b"\r\n")[0][0] == "5"
+    assert observer.notes == []
+
+
 @pytest.mark.parametrize("end", ["RSET", "EHLO me", "HELO me"])
 def test_a_transaction_can_be_dropped(end: str) -> None:
     """RSET and a new EHLO forget it (§4.1.1.5, §4.1.4)."""
@@ -440,6 +453,9 @@ def test_a_client_may_be_sent_away_at_once(answer: object, said: str) -> None:
         ((250, ("one", "two")), b"250-localhost one two\r\n"),
         ((250, "x" * 500), b"250-localhost " + b"x" * 496 + b"\r\n"),
         ((250, "2.0.0", "hello"), b"250-localhost hello\r\n"),
+        ((250, ""), b"250-localhost\r\n"),
+        ((250, "é" * 240 + " AUTH PLAIN"), b"250-localhost " + b"?" * 240 + b" AUTH PLAIN\r\n"),
+        ((250, "é" * 250), b"250-localhost " + b"?" * 250 + b"\r\n"),
         ((250, "LOCALHOST at your service"), b"250-LOCALHOST at your service\r\n"),
         ((550, "5.7.1", "no"), b"550 no\r\n"),
         (False, b"550 Refused by policy\r\n"),
@@ -451,6 +467,7 @@ def test_a_handler_may_word_the_welcome(answer: object, said: bytes) -> None:
     server.send(b"EHLO me\r\n")
     assert server.said.startswith(said)
     if said.startswith(b"250"):
+        assert server.said[len(said) :].startswith(b"250-PIPELINING\r\n")
         assert server.said.endswith(b"250 HELP\r\n")
     assert server.dialogue.connection.extended is said.startswith(b"250")
     assert max(map(len, server.said.splitlines(keepends=True))) <= 512

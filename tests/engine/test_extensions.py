@@ -9,11 +9,12 @@ import pytest
 from smtpcb.engine._extensions import EXTENSIONS, HANDLER_EXTENSIONS, Situation, offered
 from smtpcb.engine._offer import offer_for, try_own
 from smtpcb.engine._settings import Abilities, Settings
+from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._extension import Extension, Parameter
 from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import MAXIMUM_LINE_OCTETS
 
-from .scripts import Does, Server, returns
+from .scripts import Does, Server, raises, returns
 
 ALL = Abilities(
     tls=True, authentication=True, extensions=frozenset({"DSN"}), expand=True, etrn=True
@@ -118,6 +119,21 @@ def test_what_is_taken_cannot_be_taken_again(
     """It would be found out when a client uses it."""
     with pytest.raises(ValueError, match=complaint):
         Settings(extensions=extensions)
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        Extension("XONE", raises(RuntimeError("no"))),
+        Extension("XONE", returns("a\r\nb")),
+        Extension("XONE", returns(5)),
+        Extension("XONE", lambda situation: {}["now"] if situation.authenticated else ""),
+    ],
+)
+def test_what_cannot_be_offered_is_found_out_before_a_client_comes(extension: Extension) -> None:
+    """None of them would be greeted."""
+    with pytest.raises(ValueError, match="the offer of XONE fails"):
+        try_own(Settings(extensions=(extension,)))
 
 
 def test_what_is_the_same_for_all_is_made_once() -> None:
@@ -248,3 +264,20 @@ def test_an_offer_is_tried_before_the_first_client(own: Extension, why: str) -> 
     settings = Settings(extensions=(own,))
     with pytest.raises(ValueError, match=why):
         try_own(settings)
+
+
+def test_a_reader_of_parameters_may_refuse_in_its_own_words() -> None:
+    """As whatever else of the user's is called."""
+    extension = Extension("XTAG", rcpt={"XTAG": Parameter(raises(Refusal(550, "Not that one")))})
+    server = Server(settings=Settings(extensions=(extension,)))
+    server.send(b"EHLO me\r\nMAIL FROM:<>\r\nRCPT TO:<a@b> XTAG=1\r\n")
+    assert server.said.endswith(b"550 5.1.1 Not that one\r\n")
+
+
+def test_nobody_is_kept_from_stopping_the_server() -> None:
+    """A keyboard interrupt is no fault of whoever runs just then."""
+    extension = Extension("XTAG", mail={"XTAG": Parameter(raises(KeyboardInterrupt()))})
+    server = Server(settings=Settings(extensions=(extension,)))
+    server.send(b"EHLO me\r\n")
+    with pytest.raises(KeyboardInterrupt):
+        server.send(b"MAIL FROM:<> XTAG\r\n")
