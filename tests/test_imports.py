@@ -56,15 +56,17 @@ TABLE = {
     "smtp._scan": row("smtp", {"stringzilla"}),  # an extra; without it another make is used
     "engine": row("smtp"),
     "_folders": row(),
+    "_hangup": row(),
     "interfaces": row("smtp engine", TWISTED_TYPES),
     "transcript": row("smtp engine", TWISTED_TYPES),
     "handling": row("smtp engine interfaces transcript", ANY),
     "tls": row("smtp engine interfaces transcript _folders", ANY),
-    "server": row("smtp engine interfaces transcript handling tls", ANY),
+    "server": row("smtp engine interfaces transcript handling tls _hangup", ANY),
     "handlers": row("smtp engine interfaces transcript handling tls _folders", ANY),
     "testing": row("smtp engine interfaces transcript handling tls server handlers", ANY),
     "run": row(
-        "smtp engine interfaces transcript handling tls server handlers testing _folders", ANY
+        "smtp engine interfaces transcript handling tls server handlers testing _folders _hangup",
+        ANY,
     ),
 }
 
@@ -164,10 +166,21 @@ def test_handlers_and_server_do_not_know_each_other() -> None:
 
 
 def test_the_plug_in_imports_nothing_of_ours() -> None:
-    """Every twistd run may execute it, whoever's service it runs."""
+    """Every twistd run may execute it, whoever's service it runs; until that is ours."""
     path = PACKAGE.parent / "twisted" / "plugins" / "smtpcb_plugin.py"
     found = [one for one, _ in imports("", path.read_text(), is_package=True)]
-    assert found == ["twisted.application.service.ServiceMaker"]
+    assert found == [
+        "typing.Any",
+        "twisted.application.service.ServiceMaker",
+        "smtpcb._hangup.remember",
+    ]
+    program = (
+        "import sys, twisted.plugin as plugin, twisted.application.service as service\n"
+        "names = [one.name for one in plugin.getPlugins(service.IServiceMaker)]\n"
+        "print('smtpcb' in names, 'smtpcb' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
+    assert said == b"True False\n"
 
 
 @pytest.mark.parametrize(
