@@ -101,7 +101,8 @@ class Recorded(Observer):
 
     def __init__(self, transcript: Transcript) -> None:
         self._transcript = transcript
-        self.client = transcript.client  # type: ignore[method-assign]  # one call less for each line
+        # One call less for each line: the transcript's own methods in the place of ours.
+        self.client = transcript.client  # type: ignore[method-assign]
         self.server = transcript.server  # type: ignore[method-assign]
         self.content = transcript.content  # type: ignore[method-assign]
         self.end_of_content = transcript.end_of_content  # type: ignore[method-assign]
