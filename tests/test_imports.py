@@ -58,16 +58,20 @@ TABLE = {
     "_folders": row(),
     "_ending": row(),
     "_steady": row(),
+    "_hangup": row(),
+    "_threads": row("", {"twisted.python.threadpool"}),
     "interfaces": row("smtp engine", TWISTED_TYPES),
     "transcript": row("smtp engine _ending _steady", TWISTED_TYPES),
-    "handling": row("smtp engine interfaces transcript _ending _steady", ANY),
+    "handling": row("smtp engine interfaces transcript _ending _steady _threads", ANY),
     "tls": row("smtp engine interfaces transcript _folders _ending _steady", ANY),
-    "server": row("smtp engine interfaces transcript handling tls _ending _steady", ANY),
-    "handlers": row("smtp engine interfaces transcript handling tls _folders _ending _steady", ANY),
-    "testing": row("smtp engine interfaces transcript handling tls server handlers", ANY),
+    "server": row("smtp engine interfaces transcript handling tls _ending _steady _hangup", ANY),
+    "handlers": row(
+        "smtp engine interfaces transcript handling tls _folders _ending _steady _threads", ANY
+    ),
+    "testing": row("smtp engine interfaces transcript handling tls server handlers _threads", ANY),
     "run": row(
         "smtp engine interfaces transcript handling tls server handlers testing"
-        " _folders _ending _steady",
+        " _folders _ending _steady _hangup",
         ANY,
     ),
 }
@@ -168,10 +172,21 @@ def test_handlers_and_server_do_not_know_each_other() -> None:
 
 
 def test_the_plug_in_imports_nothing_of_ours() -> None:
-    """Every twistd run may execute it, whoever's service it runs."""
+    """Every twistd run may execute it, whoever's service it runs; until that is ours."""
     path = PACKAGE.parent / "twisted" / "plugins" / "smtpcb_plugin.py"
     found = [one for one, _ in imports("", path.read_text(), is_package=True)]
-    assert found == ["twisted.application.service.ServiceMaker"]
+    assert found == [
+        "typing.Any",
+        "twisted.application.service.ServiceMaker",
+        "smtpcb._hangup.remember",
+    ]
+    program = (
+        "import sys, twisted.plugin as plugin, twisted.application.service as service\n"
+        "names = [one.name for one in plugin.getPlugins(service.IServiceMaker)]\n"
+        "print('smtpcb' in names, 'smtpcb' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
+    assert said == b"True False\n"
 
 
 @pytest.mark.parametrize(

@@ -366,14 +366,14 @@ def look_closer(dialogue: ServerDialogue, line: bytes) -> tuple[Row | None, byte
     if row is None:
         reply = unknown(line)
         # How many octets follow cannot be known, and they must not be run as commands.
-        dialogue.reply(reply.closing() if is_bdat(line) else reply)
+        dialogue.refuse(line, reply.closing() if is_bdat(line) else reply)
     elif row.verb is Verb.AUTH:
         if len(line) + 2 <= limits.auth_octets:
             return row, word, rest
         dialogue.connection.budget.logins += 1
-        dialogue.reply(replies.AUTH_TOO_LONG)
+        dialogue.refuse(line, replies.AUTH_TOO_LONG)
     elif len(line) + 2 > limits.command_octets:
-        dialogue.reply(too_long(dialogue, row.verb, rest))
+        dialogue.refuse(line, too_long(dialogue, row.verb, rest))
     else:
         return row, word, rest
     return None, word, rest

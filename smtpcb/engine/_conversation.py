@@ -228,6 +228,11 @@ class Conversation:
         if self.observer is not None:
             self.observer.note(text)
 
+    def refused(self, line: bytes, reply: Reply) -> None:
+        """Tell who observes."""
+        if self.observer is not None:
+            self.observer.refused(line, reply)
+
     def start_tls(self) -> Reply:
         """Ask who has the connection."""
         return self.host.start_tls()

@@ -49,6 +49,13 @@ class Observer:
         :param seconds: how long the answer took.
         """
 
+    def refused(self, line: bytes, reply: Reply) -> None:
+        """
+        A command was refused without a question to anybody: its form, its moment or a limit.
+
+        :param line: without its CRLF; no octet of a secret is in it.
+        """
+
     def aborted(self, reason: Reason, envelope: Envelope, reply: Reply | None) -> None:
         """
         A transaction is over without a message.

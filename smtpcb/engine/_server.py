@@ -75,6 +75,9 @@ class Owner(Protocol):
     def note(self, text: str) -> None:
         """Remark something for who observes."""
 
+    def refused(self, line: bytes, reply: Reply) -> None:
+        """A command is refused without a question; no octet of a secret is in the line."""
+
     def undelivered(self, envelope: Envelope, reply: Reply) -> None:
         """A message was accepted, and its client has gone."""
 
@@ -199,7 +202,7 @@ class ServerDialogue:
                 self.close(replies.exhausted(budget.exhausted or ""), Reason.LIMIT)
                 return
         if verb not in offer.rows[self.state]:
-            self.reply(row.refuse(self, verb, rest))
+            self.refuse(line, row.refuse(self, verb, rest))
             return
         try:
             reply = row.act(self, rest)
@@ -210,7 +213,9 @@ class ServerDialogue:
                 self.move(verb)
                 if self.owner.busy:  # RSET: somebody is being told
                     self.look_ahead()
-            self.reply(reply)
+                self.reply(reply)
+            else:
+                self.refuse(line, reply)
 
     def broken_line(self, start: bytes, reply: Reply = replies.LINE_TOO_LONG) -> None:
         """
@@ -222,6 +227,7 @@ class ServerDialogue:
         """
         if self.finished is not None:
             return
+        said = self.shown(start)
         if self.state is _RESPONSE or is_auth(start):
             self.connection.budget.logins += 1
             give_up(self)
@@ -229,6 +235,7 @@ class ServerDialogue:
         elif is_bdat(start):
             # How many octets follow is lost with the line, and they must not be run as commands.
             reply = reply.closing()
+        self.owner.refused(said, reply)
         self.reply(reply)
         if self.stopping:
             self._stop_if_idle()
@@ -393,6 +400,12 @@ class ServerDialogue:
             self.send(reply, own=True)
         else:
             wait_behind(self, reply)
+
+    def refuse(self, line: bytes, reply: Reply | None) -> None:
+        """Refuse a command without asking anybody, now or behind octets that it announces."""
+        if reply is not None:
+            self.owner.refused(self.shown(line), reply)
+            self.reply(reply)
 
     def send(self, reply: Reply, *, own: bool = False, utf8: bool = False) -> None:
         """Let a reply leave; a negative one is charged, and may be the last."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from threading import Thread
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.threadpool import ThreadPool
+
+from smtpcb._threads import start_pool
 
 # More threads would wait for the same disk.
 MAXIMUM_THREADS = 4
@@ -75,9 +76,5 @@ class DiskThreads:
 
     def _started(self) -> ThreadPool:
         if self._pool is None:
-            self._pool = ThreadPool(0, MAXIMUM_THREADS, self._name)
-            # A process whose owner forgot `stop` ends nevertheless.  Typed as the class itself,
-            # and any callable will do.
-            self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
-            self._pool.start()
+            self._pool = start_pool(self._name, MAXIMUM_THREADS)
         return self._pool

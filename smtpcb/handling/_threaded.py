@@ -17,6 +17,7 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from smtpcb._ending import THREADS_SECONDS
+from smtpcb._threads import start_pool
 from smtpcb.engine._connection import Connection
 from smtpcb.engine._handler import DECLARATIONS, Method, methods_of, name_of
 from smtpcb.handling._examine import examine
@@ -95,11 +96,7 @@ class threaded:  # noqa: N801 - used like a function: threaded(Inbox)
                 from twisted.internet import reactor
 
                 self._reactor = reactor
-            self._pool = ThreadPool(0, self._threads, "smtpcb-handler")
-            # A call that never returns must not keep the process from ending.
-            # Typed as the class itself, and any callable will do.
-            self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
-            self._pool.start()
+            self._pool = start_pool("smtpcb-handler", self._threads)
             self._stop_trigger = self._reactor.addSystemEventTrigger(
                 "during", "shutdown", _stop_for_a_while, self._pool
             )

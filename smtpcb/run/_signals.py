@@ -12,7 +12,7 @@ Only the process that was started decides: workers hear by their pipe what it ha
 
 **SIGHUP** reads certificates again.  Its default is to end the process, which nobody means who
 sends it to a server that is just starting: from the moment that our code runs it is remembered, and
-acted on once there is something to reload (`smtpcb.server._hangup`).
+acted on once there is something to reload (`smtpcb._hangup`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from smtpcb.server._hangup import remember
+from smtpcb._hangup import remember
 
 #: Signals that come within this time ask for one and the same stop.
 ONE_STOP_SECONDS = 0.2

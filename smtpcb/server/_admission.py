@@ -6,8 +6,15 @@ import ipaddress
 from collections import Counter
 from functools import lru_cache
 
+from twisted.logger import Logger
+
 from smtpcb.engine import replies
 from smtpcb.smtp import Limits, Reply
+
+# How seldom it is said that clients are turned away.
+SILENCE_SECONDS = 60.0
+
+_log = Logger(namespace="smtpcb.server")
 
 
 class Ticket:
@@ -42,6 +49,8 @@ class Admission:
         #: Clients that have a ticket.
         self.count = 0
         self._by_share: Counter[str] = Counter()
+        self._turned_away = 0
+        self._silent_until = float("-inf")
 
     def admit(self, address: str) -> Ticket | Reply:
         """
@@ -57,6 +66,18 @@ class Admission:
         for share in shares:
             self._by_share[share] += 1
         return Ticket(self, shares)
+
+    def turn_away(self, address: str, now: float) -> None:
+        """Log that somebody finds no place, once a minute: anybody can come a thousand times."""
+        self._turned_away += 1
+        if now >= self._silent_until:
+            self._silent_until = now + SILENCE_SECONDS
+            _log.warn(
+                "too many connections: {count} turned away, the last one from {address}",
+                count=self._turned_away,
+                address=address or "-",
+            )
+            self._turned_away = 0
 
     def is_full(self) -> bool:
         """Whether there is no place for anybody."""

@@ -11,7 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from smtpcb.server._hangup import on_hangup
+from smtpcb._hangup import on_hangup
 
 RELOAD_SECONDS = 86400.0
 

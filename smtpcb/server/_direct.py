@@ -83,7 +83,8 @@ class SharingReactor:
         if self._nested:
             listening.nest_connections()
         listening.startListening()
-        return listening  # type: ignore[no-any-return]
+        port: IListeningPort = listening
+        return port
 
 
 def can_nest() -> bool:
@@ -117,7 +118,8 @@ def at_once(
         return endpoint
     direct: Any = copy.copy(endpoint)
     direct._reactor = DirectReactor(mine, nested=nested)
-    return direct  # type: ignore[no-any-return]
+    made: IStreamServerEndpoint = direct
+    return made
 
 
 def is_supported() -> bool:

@@ -161,6 +161,7 @@ class SmtpServerFactory(Doorway):
             self._make_room()
             ticket = self.admission.admit(host)
         if isinstance(ticket, Reply):
+            self.admission.turn_away(host, self.seconds())
             return TurnedAway(ticket, self.reactor)
         return self._admitted(host, getattr(addr, "port", 0) or 0, ticket, doorway)
 

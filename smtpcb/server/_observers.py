@@ -24,6 +24,17 @@ MOST_SHOWN = 3
 GATHER_SECONDS = 0.05
 """How long the moment is whose log lines are written together."""
 
+MOST_REFUSALS = 100
+"""How many refusals of a connection have a line, before it has sent a message."""
+
+# What is said of a command that another one had to precede, which may have been refused.
+_CONSEQUENCES = frozenset({503, 530})
+_WITHIN = frozenset({b"RCPT", b"DATA", b"BDAT"})
+# What has to do with mail getting in.
+_OF_MAIL = frozenset({b"MAIL", b"RCPT", b"DATA", b"BDAT", b"AUTH", b"STARTTLS"})
+# A transaction that ends for these does so because of us.
+_OURS = frozenset({Reason.LIMIT, Reason.TIMEOUT, Reason.SHUTDOWN, Reason.FAILED, Reason.INJECTED})
+
 # What a strict server would not have taken.
 _LENIENCIES = frozenset({NEWLINES_REPAIRED, *(leniency.value for leniency in Leniency)})
 
@@ -90,6 +101,11 @@ class Several(Observer):
         """See `Observer.decided`."""
         for one in self._all:
             one.decided(method, subject, reply, seconds)
+
+    def refused(self, line: bytes, reply: Reply) -> None:
+        """See `Observer.refused`."""
+        for one in self._all:
+            one.refused(line, reply)
 
     def aborted(self, reason: Reason, envelope: Envelope, reply: Reply | None) -> None:
         """See `Observer.aborted`."""
@@ -187,7 +203,8 @@ class Recorded(Observer):
 
     def __init__(self, transcript: Transcript) -> None:
         self._transcript = transcript
-        self.client = transcript.client  # type: ignore[method-assign]  # one call less for each line
+        # One call less for each line: the transcript's own methods in the place of ours.
+        self.client = transcript.client  # type: ignore[method-assign]
         self.server = transcript.server  # type: ignore[method-assign]
         self.content = transcript.content  # type: ignore[method-assign]
         self.end_of_content = transcript.end_of_content  # type: ignore[method-assign]
@@ -276,7 +293,7 @@ class Logged(Observer):
     :param connection: what they are about.
     """
 
-    __slots__ = ("_connection", "_lines", "_notes")
+    __slots__ = ("_connection", "_lines", "_notes", "_refusals", "_refused")
     sees_octets = False
     sees_plain_answers = False
 
@@ -284,12 +301,19 @@ class Logged(Observer):
         self._connection = connection
         self._lines = lines
         self._notes: list[str] | None = None
+        # How many lines refusals of our own have had since the last message; and whether what goes
+        # wrong now may only be what follows from one.
+        self._refusals = 0
+        self._refused = False
 
     def decided(self, method: str, subject: object, reply: Reply, seconds: float) -> None:
         """Write what has been decided about mail."""
         if method == "message":
             assert isinstance(subject, Envelope)
-            self._message(subject, reply, seconds)
+            if reply.code < 400:
+                self._refusals = 0
+            accepted = reply is replies.MESSAGE_OK
+            self._message(subject, _ACCEPTED if accepted else _said(reply), seconds)
         elif method == "authenticate":
             credentials = getattr(subject, "credentials", None)
             if isinstance(credentials, Credentials):
@@ -297,17 +321,43 @@ class Logged(Observer):
                 name = printable(credentials.username, 256)
                 self._line(f"login of {name}: {reply.code}")
         elif not reply.positive and isinstance(subject, Recipient):
+            self._refused = True
             path = printable(str(subject), 256)
             self._line(f"recipient <{path}> refused: {_said(reply)}")
         elif not reply.positive and isinstance(subject, Envelope):
+            self._refused = True
             path = printable(str(subject.reverse_path), 256)
             self._line(f"mail from <{path}> refused: {_said(reply)}")
 
     def aborted(self, reason: Reason, envelope: Envelope, reply: Reply | None) -> None:
-        """Write why there will be no message, where content was on its way."""
+        """Write why there will be no message, where that is our doing."""
         if reply is not None:
-            self._message(envelope, reply, 0.0)
+            self._message(envelope, _said(reply), 0.0)
+        elif reason in _OURS:
+            self._message(envelope, f"no message: {reason.value}", 0.0)
         self._notes = None
+        self._refused = False
+
+    def refused(self, line: bytes, reply: Reply) -> None:
+        """Write what mail was refused for before anybody was asked, and logins too."""
+        verb = line.partition(b" ")[0].strip().upper()
+        follows = self._refused and verb in _WITHIN and reply.code in _CONSEQUENCES
+        if follows or verb not in _OF_MAIL:
+            return
+        self._refused = True
+        self._refusals += 1
+        if self._refusals <= MOST_REFUSALS:
+            last = self._refusals == MOST_REFUSALS
+            more = "; what else is refused here is not logged" if last else ""
+            said = printable(line.decode("utf-8", "backslashreplace"), 256)
+            self._line(f"{said} refused: {_said(reply)}{more}")
+
+    def ended(self, reason: Reason) -> None:
+        """Write which limit has ended the connection: what its client sends next is not heard."""
+        budget = self._connection.budget
+        if reason is Reason.LIMIT and (self._refusals or budget.messages):
+            what = budget.exhausted or Reason.LIMIT.value
+            self._line(f"closed: {what[0].lower()}{what[1:]}")
 
     def note(self, text: str) -> None:
         """Remember what a strict server would not have taken; the message's line says it."""
@@ -318,7 +368,8 @@ class Logged(Observer):
         connection = self._connection
         self._lines.write(f"{connection.id}: {text} (client {connection.peer_address or '-'})")
 
-    def _message(self, envelope: Envelope, reply: Reply, seconds: float) -> None:
+    def _message(self, envelope: Envelope, outcome: str, seconds: float) -> None:
+        self._refused = False
         recipients = envelope.recipients
         if len(recipients) == 1:
             shown = f"<{recipients[0].forward_path}>"
@@ -326,7 +377,7 @@ class Logged(Observer):
             shown = ", ".join([f"<{one.forward_path}>" for one in recipients[:MOST_SHOWN]])
             if len(recipients) > MOST_SHOWN:
                 shown += f" and {len(recipients) - MOST_SHOWN} more"
-        text = f"from <{envelope.reverse_path}> to {shown}"
+        text = f"from <{envelope.reverse_path}> to {shown or 'nobody'}"
         if not text.isprintable():
             text = printable(text, 2000)
         also = ""
@@ -335,8 +386,7 @@ class Logged(Observer):
             also = f"; {printable('; '.join(notes), 500)}"
         connection = self._connection
         self._lines.write(
-            f"{connection.id}-{envelope.number}: {text}, {envelope.size_octets} octets: "
-            f"{_ACCEPTED if reply is replies.MESSAGE_OK else _said(reply)} "
+            f"{connection.id}-{envelope.number}: {text}, {envelope.size_octets} octets: {outcome} "
             f"({seconds:.3f} s, client {connection.peer_address or '-'}){also}"
         )
 

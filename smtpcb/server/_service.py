@@ -51,11 +51,10 @@ class SmtpService(Service):
     ) -> None:
         if not isinstance(factory, SmtpServerFactory):
             raise TypeError(f"factory is a SmtpServerFactory, not {type(factory).__name__}")
-        several = isinstance(endpoints, Sequence) and not isinstance(endpoints, (str, bytes))
-        self._endpoints = [
-            _endpoint(one, factory.reactor, direct=direct)
-            for one in (endpoints if several else [endpoints])  # type: ignore[union-attr]
-        ]
+        several: Sequence[Any] = [endpoints]
+        if isinstance(endpoints, Sequence) and not isinstance(endpoints, (str, bytes)):
+            several = endpoints
+        self._endpoints = [_endpoint(one, factory.reactor, direct=direct) for one in several]
         if not self._endpoints:
             raise ValueError("endpoints is empty: a service that listens nowhere")
         self.factory = factory

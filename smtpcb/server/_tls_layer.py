@@ -148,4 +148,5 @@ def factory_of(creator: Any, reactor: Any) -> TLSMemoryBIOFactory:
 
     :param creator: of connections: what ``startTLS`` takes.
     """
+    # A layer is never built by it, so there is no factory within, which its type asks for.
     return TLSMemoryBIOFactory(creator, False, None, reactor)  # type: ignore[arg-type]

@@ -71,6 +71,7 @@ class DirectServer(tcp.Server):
         self.connected = 1
         self._free = True
 
+    # An attribute there; to make the text here is nothing that each connection should pay for.
     @property
     def hostname(self) -> str:  # type: ignore[override]
         """The client's address as text."""

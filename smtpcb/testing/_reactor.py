@@ -15,6 +15,8 @@ import twisted.internet
 from twisted.internet.task import Clock
 from twisted.python.threadpool import ThreadPool
 
+from smtpcb._threads import start_pool
+
 # How long a thread is waited for, in real time, before it counts as one that hangs.
 THREAD_SECONDS = 60.0
 # How far ahead something may be due by the real clock, to be waited for.
@@ -57,10 +59,7 @@ class PlayReactor:
     def getThreadPool(self) -> ThreadPool:
         """Return the threads of `deferToThread`."""
         if self._pool is None:
-            self._pool = ThreadPool(0, 10, "play")
-            # Typed as the class itself, and any callable will do.
-            self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
-            self._pool.start()
+            self._pool = start_pool("play", 10)
             self.addSystemEventTrigger("during", "shutdown", self._pool.stop)
         return self._pool
 
@@ -124,6 +123,7 @@ class PlayReactor:
         package: Any = twisted.internet
         before = sys.modules.get(_NAME)
         had = self._real = getattr(package, "reactor", None)
+        # Twisted does so itself: what it installs is a reactor, and no module.
         sys.modules[_NAME] = package.reactor = self  # type: ignore[assignment]
         try:
             yield

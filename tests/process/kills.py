@@ -7,19 +7,16 @@ at once.  Whatever a client was told 250 for must be there afterwards, once and 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import random
-import secrets
 import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from ..running import Server, running, wait_until
-from .load import CLIENTS, Kept, under_load, wait_for_the_end_of, workers_of
+from .load import Kept, command, under_load, wait_for_the_end_of, workers_of
 
 # By one server, before all of it is killed: it waits longer each time before it starts a worker
 # again that does not live long.
@@ -78,21 +75,13 @@ def _kill(server: Server, source: random.Random, workers: int, *, last: bool) ->
 
 def main() -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.process.kills", description=__doc__)
-    parser.add_argument("--times", type=int, default=20, metavar="N")
-    parser.add_argument("--workers", type=int, default=1, metavar="N")
-    parser.add_argument("--seed", default=secrets.token_hex(4))
-    told = parser.parse_args()
-    print(f"seed {told.seed}, {CLIENTS} clients", flush=True)
-    with tempfile.TemporaryDirectory(prefix="smtpcb-kills-") as folder:
-        accepted, stored = kill_under_load(
-            Path(folder), told.times, seed=told.seed, workers=told.workers
-        )
-    print(
-        f"{told.times} kills, {accepted} messages got a 250, {stored} are there: "
-        "none lost, none twice, none in part"
+    return command(
+        "kills",
+        __doc__,
+        kill_under_load,
+        "{times} kills, {accepted} messages got a 250, {other} are there: "
+        "none lost, none twice, none in part",
     )
-    return 0
 
 
 if __name__ == "__main__":

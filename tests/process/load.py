@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import random
+import secrets
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from ..running import Client, Server, wait_until
 
@@ -169,3 +173,30 @@ def workers_of(server: Server) -> list[int]:
 def wait_for_the_end_of(processes: list[int]) -> None:
     """Wait until none of them is there."""
     wait_until(lambda: not [one for one in processes if Path(f"/proc/{one}").exists()])
+
+
+class Trial(Protocol):
+    """Does something to a server under load so many times, and counts two things."""
+
+    def __call__(self, folder: Path, times: int, *, seed: str, workers: int) -> tuple[int, int]:
+        """Return how many messages got a 250, and something else."""
+
+
+def command(name: str, description: str | None, trial: Trial, said: str) -> int:
+    """
+    Be the command of a trial; return its exit status.
+
+    :param said: in the end, of ``{times}``, ``{accepted}`` messages and ``{other}``.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m tests.process.{name}", description=description
+    )
+    parser.add_argument("--times", type=int, default=20, metavar="N")
+    parser.add_argument("--workers", type=int, default=1, metavar="N")
+    parser.add_argument("--seed", default=secrets.token_hex(4))
+    told = parser.parse_args()
+    print(f"seed {told.seed}, {CLIENTS} clients", flush=True)
+    with tempfile.TemporaryDirectory(prefix=f"smtpcb-{name}-") as folder:
+        accepted, other = trial(Path(folder), told.times, seed=told.seed, workers=told.workers)
+    print(said.format(times=told.times, accepted=accepted, other=other))
+    return 0

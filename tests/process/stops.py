@@ -7,19 +7,16 @@ started.  Whoever is within a transaction must be let finish it, within the grac
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import random
-import secrets
 import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from ..running import running
-from .load import CLIENTS, Kept, under_load, wait_for_the_end_of, workers_of
+from .load import Kept, command, under_load, wait_for_the_end_of, workers_of
 
 # A message takes its sender some of these, so that most clients are within one at any time.
 PAUSE_SECONDS = 0.1
@@ -70,21 +67,13 @@ def stop_under_load(folder: Path, times: int, *, seed: str, workers: int = 1) ->
 
 def main() -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.process.stops", description=__doc__)
-    parser.add_argument("--times", type=int, default=20, metavar="N")
-    parser.add_argument("--workers", type=int, default=1, metavar="N")
-    parser.add_argument("--seed", default=secrets.token_hex(4))
-    told = parser.parse_args()
-    print(f"seed {told.seed}, {CLIENTS} clients", flush=True)
-    with tempfile.TemporaryDirectory(prefix="smtpcb-stops-") as folder:
-        accepted, inside = stop_under_load(
-            Path(folder), told.times, seed=told.seed, workers=told.workers
-        )
-    print(
-        f"{told.times} stops, {inside} clients in mid-message, none cut; "
-        f"{accepted} messages got a 250, all are there"
+    return command(
+        "stops",
+        __doc__,
+        stop_under_load,
+        "{times} stops, {other} clients in mid-message, none cut; "
+        "{accepted} messages got a 250, all are there",
     )
-    return 0
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -189,6 +191,30 @@ def test_sighup_while_it_starts_and_while_it_stops(
                 assert client.reply().startswith(b"421 4.3.2 ")
             assert server.wait() == -signal.SIGTERM
             assert "Traceback" not in server.log
+
+
+EARLY = """
+import os, signal, sys
+from twisted.application.service import IServiceMaker
+from twisted.plugin import getPlugins
+
+class Hangup:
+    def find_spec(self, name, *rest):
+        if name == "smtpcb.run.tap":
+            os.kill(os.getpid(), signal.SIGHUP)
+
+[maker] = [one for one in getPlugins(IServiceMaker) if one.tapname == "smtpcb"]
+sys.meta_path.insert(0, Hangup())
+print(maker.options.__name__)
+"""
+
+
+def test_sighup_while_it_is_imported() -> None:
+    """Most of a start is the import of our code, and by then SIGHUP ends nobody."""
+    ended = subprocess.run(
+        [sys.executable, "-c", EARLY], capture_output=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, b"Options\n"), ended.stderr
 
 
 def test_a_handler_hears_that_text_was_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

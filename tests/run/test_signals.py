@@ -13,13 +13,13 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
+from smtpcb._hangup import on_hangup
 from smtpcb.run._signals import (
     ONE_STOP_SECONDS,
     StopSignals,
     attend,
     remember_reload,
 )
-from smtpcb.server._hangup import on_hangup
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

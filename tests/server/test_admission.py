@@ -10,6 +10,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from zope.interface import directlyProvides
 
 from smtpcb.engine import Settings
@@ -216,3 +217,16 @@ def test_one_that_comes_while_the_server_stops_is_cut_off_too(door: Open) -> Non
     here.arrive(transport=transport)
     assert transport.aborted
     assert here.arrive().send() == ["421 4.3.2 Service shutting down"]
+
+
+def test_the_log_says_so_once_a_minute(door: Open) -> None:
+    """An operator learns why clients hear 421, and nobody fills the log by coming again."""
+    here = door(connections=0)
+    with capturedLogs() as events:
+        for seconds in (0.0, 1.0, 1.0, 58.0):
+            here.clock.advance(seconds)
+            here.arrive()
+    assert [formatEvent(event) for event in events] == [
+        "too many connections: 1 turned away, the last one from 192.0.2.1",
+        "too many connections: 3 turned away, the last one from 192.0.2.1",
+    ]

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smtpcb._ending import STOP_SECONDS
+from smtpcb._hangup import on_hangup
 from smtpcb.run._options import Configuration
 from smtpcb.run._signals import ONE_STOP_SECONDS
 from smtpcb.run._sockets import SharedSocket, SocketReactor
@@ -30,7 +31,6 @@ from smtpcb.run._start import Announcement, cannot_listen, give_up, one_line
 from smtpcb.run.build import Share, endpoints_of, make_service
 from smtpcb.run.workers._process import Worker
 from smtpcb.run.workers._task import task
-from smtpcb.server._hangup import on_hangup
 from smtpcb.tls import Identity
 
 FIRST_DESCRIPTOR = 3

@@ -89,7 +89,8 @@ class Field(headerregistry.BaseHeader):
         return str.__new__, (type(self), str(self)), self.__dict__
 
 
-# What these mix in has an `init` and a `max_count` that fit `BaseHeader`, and types that do not.
+# What these mix in has an `init` and a `max_count` that fit `BaseHeader`, and types that do not:
+# each has its own in the stubs, and a class of two such is refused there.
 
 
 class AddressField(headerregistry.AddressHeader, Field):  # type: ignore[misc]

@@ -143,7 +143,9 @@ class ReadMessage(EmailMessage):
 
     def get_payload(self, i: int | None = None, decode: bool = False) -> Any:
         """See `email`; octets that a charset or encoding does not fit come as they are."""
+        # `email` keeps it there, and has no other way to it that leaves it as it is.
         payload: Any = self._payload  # type: ignore[attr-defined]
+        # The stubs have one signature for each pair of arguments, and none for all of them.
         if i is not None or not isinstance(payload, str):
             return super().get_payload(i, decode)  # type: ignore[call-overload]
         try:
@@ -202,6 +204,7 @@ class _Writer(BytesGenerator):
     """Writes also what says that it has parts, and was not taken apart."""
 
     def _dispatch(self, msg: Message) -> None:
+        # `email.generator` chooses its writer here, by methods that the stubs do not have.
         write = super()._dispatch if msg.is_multipart() else self._handle_text  # type: ignore[misc,attr-defined]
         write(msg)
 

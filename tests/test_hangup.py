@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from smtpcb.server._hangup import on_hangup, remember
+from smtpcb._hangup import on_hangup, remember
 
 
 class Reactor:

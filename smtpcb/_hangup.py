@@ -3,6 +3,7 @@ SIGHUP: read certificates again, for whoever wants it in this process.
 
 Its default is to end the process, which nobody means who sends it to a server, and least of all to
 one that is just starting: `remember` it first, and act on it once there is something to reload.
+It imports nothing else of ours, since it is needed before that.
 """
 
 from __future__ import annotations
