@@ -28,11 +28,13 @@ passes by itself.
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.task import Clock
 
 from smtpcb.engine._budget import Budget
@@ -53,6 +55,7 @@ from smtpcb.handling._threaded import threaded
 from smtpcb.server._ids import Ids
 from smtpcb.server._later import TwistedPlatform
 from smtpcb.smtp._reply import Reply
+from smtpcb.testing._loop import PlayLoop
 from smtpcb.testing._reactor import PlayReactor
 from smtpcb.testing._script import Turn, aligned, fits, masked, text_of, turns
 from smtpcb.transcript._replay import Line, read
@@ -126,6 +129,7 @@ def play(
     tls: bool = True,
     authenticator: object | None = None,
     clock: Clock | None = None,
+    asyncio: bool | None = None,
 ) -> Played:
     """
     Hold a dialogue twice, in whole turns and octet by octet.
@@ -142,6 +146,8 @@ def play(
     :param tls: whether STARTTLS is offered.
     :param authenticator: who may log in, as a server takes it.
     :param clock: for handlers that were given one; a new one by default.
+    :param asyncio: whether its loop runs, as with ``twistd --reactor=asyncio``; its time is the
+        clock's too.  By default it does where that reactor is installed.
     :return: what came of it the first time, in whole turns.
     :raises AssertionError: it went otherwise; or otherwise, octet by octet.  Its ``__cause__`` is
         what the handler raised, if that is why.
@@ -151,7 +157,9 @@ def play(
     try_own(settings)
     parts = list(turns(read(script) if isinstance(script, str) else script))
     clock = Clock() if clock is None else clock
-    reactor = PlayReactor(clock)
+    if asyncio is None:
+        asyncio = isinstance(sys.modules.get("twisted.internet.reactor"), AsyncioSelectorReactor)
+    reactor = PlayReactor(clock, PlayLoop(clock) if asyncio else None)
     login = None if authenticator is None else adapt_authenticator(authenticator)
     with reactor.installed():
         if isinstance(handler, threaded):
@@ -224,7 +232,7 @@ class _Player:
         self, connection: Connection, settings: Settings, handler: Handler, reactor: PlayReactor
     ) -> None:
         self._notes = _Notes()
-        platform = TwistedPlatform(reactor)
+        platform = TwistedPlatform(reactor, runs_asyncio=reactor.loop is not None)
         platform.incidents = self._faults = _Faults(platform.incidents)
         self._driver = Driver(
             handler,
