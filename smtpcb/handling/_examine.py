@@ -105,7 +105,7 @@ def _is_their_own(handler: object, methods: dict[str, Method], name: str, found:
     if found.likeness is Likeness.FOREIGN or not found.events:
         return False
     signature = signature_of(handler, name, getattr(handler, name, None))
-    if found.likeness is Likeness.NEAR and signature is not None and not signature.parameters:
+    if signature is not None and not signature.parameters:
         return True  # no event comes without an argument
     return all(event in methods for event in found.events)
 

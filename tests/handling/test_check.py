@@ -555,6 +555,28 @@ def test_yes_or_no_is_said_by_true_or_false(name: str, value: Any) -> None:
         check(lambda: handler(__init__=lambda self: setattr(self, name, value))())
 
 
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("check_rcpt", "rcpt"),
+        ("accept_recipient", "rcpt"),
+        ("verify_recipient", "rcpt"),
+        ("allow_sender", "mail"),
+        ("check_auth", "authenticate"),
+    ],
+)
+def test_a_hook_that_nobody_calls_stops_the_start(name: str, right: str) -> None:
+    """Everybody would be let in; one that another method calls is a helper."""
+
+    def hook(self: Any, *arguments: Any) -> bool:
+        return False
+
+    with pytest.raises(TypeError, match=rf"{name} would never be called: .* is {right}\("):
+        check(handler(**{name: hook}))
+    assert check(handler(**{name: hook, right: anything})) == []
+    assert check(handler(**{name: lambda self: False})) == []  # no event comes without an argument
+
+
 # Making it.
 
 

@@ -222,6 +222,46 @@ def test_a_release_that_exits_gives_the_place_back(connect: Connect, log: list[s
     assert any("release of " in line and "Login failed" in line for line in log)
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_a_release_that_fails_later_is_an_incident(
+    late: bool, connect: Connect, log: list[str], failures: list[LogEvent]
+) -> None:
+    """A Deferred that it returns is looked at as well."""
+    released: Deferred[None] = Deferred()
+    if not late:
+        released.errback(LookupError("no such session"))
+
+    class Login(Recorder):
+        def authenticate(self, credentials: Any, connection: Any) -> Any:
+            return Authenticated("anne", lambda: released)
+
+    client = connect(Login())
+    client.send(HELLO + b"AUTH PLAIN AGEAYg==\r\n")
+    client.leave()
+    assert places(client) == 0
+    if late:
+        released.errback(LookupError("no such session"))
+    assert any("release of " in line and "no such session" in line for line in log)
+    assert not failures
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [((None,), "is nobody"), (("anne", 42), "not int"), (("anne", "x"), "not str")],
+)
+def test_what_lets_nobody_in_is_no_login(arguments: Any, why: str, connect: Connect) -> None:
+    """The client is not told 235 where nobody is logged in; the log says why."""
+
+    class Login(Recorder):
+        def authenticate(self, credentials: Any, connection: Any) -> Any:
+            return Authenticated(*arguments)
+
+    client = connect(Login())
+    assert client.codes(HELLO + b"AUTH PLAIN AGEAYg==\r\n")[-1] == 451
+    with pytest.raises(TypeError, match=why):
+        Authenticated(*arguments)
+
+
 def test_a_release_that_is_never_run_is_a_fault(connect: Connect, log: list[str]) -> None:
     """As ``async def`` it would do nothing, and nobody would know."""
 
