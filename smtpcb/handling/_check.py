@@ -9,7 +9,7 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from smtpcb.engine._connection import Connection
-from smtpcb.engine._handler import name_of, understand
+from smtpcb.engine._handler import Handler, name_of, understand
 from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import Factory, handler_factory
 from smtpcb.handling._threaded import threaded
@@ -39,11 +39,8 @@ def check(
     if handler is None:
         return warnings
     examine(handler, blocking=blocking, own=own)
-    if needs_login and not understand(handler, own=frozenset(own)).abilities.authentication:
-        raise TypeError(
-            "require_auth needs who decides on logins: a handler with authenticate, or an "
-            "authenticator (--auth)"
-        )
+    if needs_login:
+        require_login(understand(handler, own=frozenset(own)))
     if ISmtpEventHandler.providedBy(handler):
         try:
             verifyObject(ISmtpEventHandler, handler)
@@ -51,6 +48,19 @@ def check(
             sentence = " ".join(str(error).split())
             warnings.append(f"{name_of(handler)} does not provide what it says: {sentence}")
     return warnings
+
+
+def require_login(handler: Handler) -> None:
+    """
+    Refuse a handler that nobody could log in to, where everybody has to.
+
+    :raises TypeError: nobody decides on logins.
+    """
+    if not handler.abilities.authentication:
+        raise TypeError(
+            "require_auth needs who decides on logins: a handler with authenticate, or an "
+            "authenticator (--auth)"
+        )
 
 
 def _try(factory: Factory, warnings: list[str]) -> object | None:

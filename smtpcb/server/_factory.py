@@ -33,7 +33,7 @@ from smtpcb.engine._conversation import SLOW_SECONDS
 from smtpcb.engine._handler import name_of
 from smtpcb.engine._offer import try_own
 from smtpcb.engine._questions import CONNECTED
-from smtpcb.engine._verdict import reply_to_incident
+from smtpcb.engine._verdict import reply_of_refusal, reply_to_incident
 from smtpcb.handling import check
 from smtpcb.handling import handler_factory as adapt_handler
 from smtpcb.handling._known import Known
@@ -47,7 +47,7 @@ from smtpcb.server._ids import Ids
 from smtpcb.server._later import TwistedPlatform
 from smtpcb.server._observers import Lines, MessageLog, Recording, Several, Watch
 from smtpcb.server._protocol import SmtpServerProtocol
-from smtpcb.smtp import Reply
+from smtpcb.smtp import Refusal, Reply
 from smtpcb.transcript import TranscriptFolder
 
 # A client that has said nothing for so long makes room for one who comes, where all places are
@@ -240,6 +240,9 @@ class SmtpServerFactory(Doorway):
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # sys.exit() in a constructor is a fault, no more
+            reply = _refusal_of(error)
+            if reply is not None:
+                return self._known.nobody, reply
             number = self.platform.incidents.report(
                 "the handler factory", name_of(self._handler), error, connection.id
             )
@@ -288,6 +291,13 @@ class TurnedAway(Protocol):
         """Stop the clock."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
+
+
+def _refusal_of(error: BaseException) -> Reply | None:
+    """Return how a client is sent away whom what makes handlers has refused."""
+    if not isinstance(error, Refusal):
+        return None
+    return reply_of_refusal(CONNECTED, error).closing()
 
 
 def _require(value: object, kind: type, name: str) -> None:

@@ -48,12 +48,14 @@ from smtpcb.engine._reason import Reason
 from smtpcb.engine._server import ServerDialogue
 from smtpcb.engine._settings import Settings
 from smtpcb.engine._verdict import Incidents
+from smtpcb.handling._check import require_login
 from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import Factory, handler_factory
 from smtpcb.handling._logins import authenticator as adapt_authenticator
 from smtpcb.handling._threaded import threaded
 from smtpcb.server._ids import Ids
 from smtpcb.server._later import TwistedPlatform
+from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._reply import Reply
 from smtpcb.testing._loop import PlayLoop
 from smtpcb.testing._reactor import PlayReactor
@@ -154,6 +156,12 @@ def play(
     :raises TypeError: a server would not start with such a handler.
     :raises ValueError: likewise; or the script cannot be read.
     """
+    _require(script, (str, Iterable), "script is text, or lines")
+    _require(settings, Settings, "settings is a Settings")
+    _require(connection, (Connection, type(None)), "connection is a Connection")
+    _require(clock, (Clock, type(None)), "clock is a twisted.internet.task.Clock")
+    _require(tls, bool, "tls is True or False")
+    _require(asyncio, (bool, type(None)), "asyncio is True or False")
     try_own(settings)
     parts = list(turns(read(script) if isinstance(script, str) else script))
     clock = Clock() if clock is None else clock
@@ -171,7 +179,10 @@ def play(
                 # As of two clients, unless it is given: handlers name files by it.
                 ours = connection or Connection(_IDS.at(datetime.now(UTC)))
                 copied = replace(ours, budget=Budget(settings.limits))
-                made = factory(copied)
+                try:
+                    made = factory(copied)
+                except Refusal as refusal:
+                    made = _Unwelcome(refusal)
                 understood = _understood(made, settings, tls=tls, login=login)
                 player = _Player(copied, settings, understood, reactor)
                 played.append(player.play(parts, made, cut=cut))
@@ -179,6 +190,23 @@ def play(
             reactor.stop()
     _compare_both(*played)
     return played[0]
+
+
+def _require(given: object, kind: type | tuple[type, ...], sentence: str) -> None:
+    if not isinstance(given, kind) or isinstance(given, (bytes, bytearray)):
+        raise TypeError(f"{sentence}, not {type(given).__name__}")
+
+
+class _Unwelcome:
+    """In place of the handler of a client whom what makes handlers has refused."""
+
+    discards_content = True
+
+    def __init__(self, refusal: Refusal) -> None:
+        self._refusal = refusal
+
+    def connected(self, connection: Connection) -> None:
+        raise self._refusal
 
 
 def _factory(handler: object) -> Factory:
@@ -190,9 +218,12 @@ def _factory(handler: object) -> Factory:
 def _understood(made: object, settings: Settings, *, tls: bool, login: Any) -> Handler:
     if isinstance(made, Handler):
         return made
-    own = frozenset(one.keyword for one in settings.extensions if one.handler_must_honour)
+    own = frozenset(one.keyword for one in settings.extensions)
     examine(made, own=own)
-    return understand(made, tls=tls, login=login, own=own)
+    understood = understand(made, tls=tls, login=login, own=own)
+    if settings.require_auth and not isinstance(made, _Unwelcome):
+        require_login(understood)
+    return understood
 
 
 def _compare_both(by_turns: Played, by_octets: Played) -> None:

@@ -15,7 +15,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import LogEvent
 
 from smtpcb.engine import Observer as EngineObserver
-from smtpcb.smtp import Limits
+from smtpcb.engine import Settings
+from smtpcb.smtp import Extension, Limits, Refusal, Reply
 from smtpcb.smtp.sasl import Authenticated
 from tests.server.client import (
     HELLO,
@@ -317,6 +318,42 @@ def test_a_factory_that_exits_gives_the_place_back(connect: Connect, log: list[s
 
 
 OBSERVED = ["client", "server", "content", "end_of_content", "decided", "aborted", "note", "ended"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (Refusal(), "554 No service for you"),
+        (Refusal(554, "5.7.1", "Not today"), "554 Not today"),
+        (Refusal(450, "Later"), "450 Later"),
+        (Refusal(Reply(421)), "421 Service not available, closing connection"),
+    ],
+)
+def test_a_factory_may_refuse_a_client(
+    refusal: Refusal, said: str, connect: Connect, log: list[str]
+) -> None:
+    """From however deep: it hears that in place of the greeting, and it is no fault."""
+
+    class Inbox(Recorder):
+        def __init__(self, connection: Any) -> None:
+            raise refusal
+
+    client = connect(Inbox)
+    assert client.replies() == [said]
+    assert client.closing
+    client.leave()
+    assert places(client) == 0
+    assert not any("incident" in line for line in log)
+
+
+def test_a_handler_may_honour_what_is_offered_anyway(connect: Connect) -> None:
+    """No client is turned away for it."""
+
+    class Honours(Recorder):
+        extensions = frozenset({"XTAG"})
+
+    client = connect(Honours(), settings=Settings(extensions=(Extension("XTAG"),)))
+    assert client.send(HELLO)[-1].endswith("|XTAG")
 
 
 @pytest.mark.parametrize("beside", [False, True])
