@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Set as AbstractSet
 
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
@@ -77,6 +79,11 @@ def _try(factory: Factory, warnings: list[str]) -> object | None:
     except BaseException as error:
         what = f"{type(error).__name__}: {error}".rstrip(": ")
         if isinstance(error, RuntimeError) and "no running event loop" in str(error):
+            reactor = sys.modules.get("twisted.internet.reactor")
+            if reactor is not None and not isinstance(reactor, AsyncioSelectorReactor):
+                raise TypeError(
+                    f"no handler could be made: {what}; start with twistd --reactor=asyncio"
+                ) from error
             # It will run when the server does.
             warnings.append(f"the handler could not be tried before asyncio's loop runs: {what}")
             return None

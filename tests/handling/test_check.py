@@ -12,7 +12,9 @@ from unittest.mock import Mock
 
 import pytest
 from twisted.application.service import Service
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import inlineCallbacks
+from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 from zope.interface import implementer
 
@@ -577,6 +579,30 @@ def test_a_hook_that_nobody_calls_stops_the_start(name: str, right: str) -> None
     assert check(handler(**{name: lambda self: False})) == []  # no event comes without an argument
 
 
+def test_what_takes_mail_may_come_with_the_instance() -> None:
+    """It is looked at as well, before the first client comes."""
+
+    class Chosen:
+        def __init__(self, keep: bool = True) -> None:
+            if keep:
+                self.message = self._keep
+
+        def _keep(self, envelope: Any) -> None: ...
+
+    class Proxy:
+        def __init__(self) -> None:
+            self._inner = handler()()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+    assert check(Chosen) == check(Proxy) == check(threaded(Chosen)) == []
+    never = type("Never", (Chosen,), {"__init__": anything})
+    for nobody in (functools.partial(Chosen, False), never):
+        with pytest.raises(TypeError, match=r"message\(envelope\)"):
+            check(nobody)
+
+
 # Making it.
 
 
@@ -622,15 +648,26 @@ def test_it_is_made_for_a_client_like_any_other() -> None:
     assert seen[0].peer_address == "127.0.0.1"
 
 
-def test_what_needs_a_loop_that_does_not_run_yet() -> None:
-    """It is a warning: under the asyncio reactor it will run."""
+@pytest.mark.parametrize("reactor", [None, "asyncio", "another"])
+def test_what_needs_a_loop_that_does_not_run_yet(
+    reactor: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a warning where the loop will run, and a mistake where it never will."""
 
     def make() -> object:
         asyncio.get_running_loop()
         return handler()()
 
-    (warning,) = check(make)
-    assert "no running event loop" in warning
+    installed = None if reactor is None else Clock()
+    if reactor == "asyncio":
+        installed = object.__new__(AsyncioSelectorReactor)
+    monkeypatch.setitem(sys.modules, "twisted.internet.reactor", installed)  # type: ignore[arg-type]
+    if reactor == "another":
+        with pytest.raises(TypeError, match="event loop; start with twistd --reactor=asyncio"):
+            check(make)
+    else:
+        (warning,) = check(make)
+        assert "no running event loop" in warning
 
 
 def test_an_instance_is_not_made_again() -> None:
