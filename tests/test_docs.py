@@ -371,7 +371,7 @@ def test_the_inbox_of_readme_and_the_first_message(
 
 def test_a_handler_may_use_asyncio(twistd: Callable[..., int], in_folder: Path) -> None:
     """With the asyncio reactor, a coroutine of asyncio is awaited as the page says."""
-    (block,) = [b for b in BLOCKS if b.language == "python" and "import asyncio" in b.text]
+    (block,) = [b for b in BLOCKS if b.language == "python" and "class Slow:" in b.text]
     (in_folder / "slow.py").write_text(block.text)
     port = twistd("--no-tls", "--handler", "python:slow.Slow", reactor="asyncio")
     with smtplib.SMTP("127.0.0.1", port) as client:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from smtpcb.engine._pending import Pending
 from smtpcb.engine._verdict import Failed
 
 if TYPE_CHECKING:
@@ -51,7 +52,17 @@ def let_go(conversation: Conversation, release: Callable[[], object]) -> None:
         if inspect.iscoroutine(answer):
             answer.close()
             raise TypeError("release is async def, so that calling it does nothing")
+        later = conversation.platform.later(answer)
+        if isinstance(later, Pending):
+            later.then(lambda outcome: _released(conversation, outcome))
+        else:
+            _released(conversation, later)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         conversation.incident(None, "release", error)
+
+
+def _released(conversation: Conversation, outcome: object) -> None:
+    if isinstance(outcome, Failed):
+        conversation.incident(None, "release", outcome.take())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Set as AbstractSet
 
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from smtpcb.engine._connection import Connection
-from smtpcb.engine._handler import name_of, understand
+from smtpcb.engine._handler import Handler, name_of, understand
 from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import Factory, handler_factory
 from smtpcb.handling._threaded import threaded
@@ -39,11 +41,8 @@ def check(
     if handler is None:
         return warnings
     examine(handler, blocking=blocking, own=own)
-    if needs_login and not understand(handler, own=frozenset(own)).abilities.authentication:
-        raise TypeError(
-            "require_auth needs who decides on logins: a handler with authenticate, or an "
-            "authenticator (--auth)"
-        )
+    if needs_login:
+        require_login(understand(handler, own=frozenset(own)))
     if ISmtpEventHandler.providedBy(handler):
         try:
             verifyObject(ISmtpEventHandler, handler)
@@ -51,6 +50,19 @@ def check(
             sentence = " ".join(str(error).split())
             warnings.append(f"{name_of(handler)} does not provide what it says: {sentence}")
     return warnings
+
+
+def require_login(handler: Handler) -> None:
+    """
+    Refuse a handler that nobody could log in to, where everybody has to.
+
+    :raises TypeError: nobody decides on logins.
+    """
+    if not handler.abilities.authentication:
+        raise TypeError(
+            "require_auth needs who decides on logins: a handler with authenticate, or an "
+            "authenticator (--auth)"
+        )
 
 
 def _try(factory: Factory, warnings: list[str]) -> object | None:
@@ -67,6 +79,11 @@ def _try(factory: Factory, warnings: list[str]) -> object | None:
     except BaseException as error:
         what = f"{type(error).__name__}: {error}".rstrip(": ")
         if isinstance(error, RuntimeError) and "no running event loop" in str(error):
+            reactor = sys.modules.get("twisted.internet.reactor")
+            if reactor is not None and not isinstance(reactor, AsyncioSelectorReactor):
+                raise TypeError(
+                    f"no handler could be made: {what}; start with twistd --reactor=asyncio"
+                ) from error
             # It will run when the server does.
             warnings.append(f"the handler could not be tried before asyncio's loop runs: {what}")
             return None

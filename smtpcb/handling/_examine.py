@@ -31,7 +31,7 @@ from smtpcb.handling._calls import (
     signature_of,
 )
 from smtpcb.handling._names import SETTINGS, Likeness, Meant, declared, meant
-from smtpcb.handling._written import functions_of, is_used, names_of
+from smtpcb.handling._written import functions_of, is_used, names_of, sets
 from smtpcb.smtp._command import Verb
 
 # Parameters that are called so mean what these events give under that name, and nothing else.
@@ -57,7 +57,7 @@ def examine(
         _refuse_misspelt(handler, methods, name)
     for name in names_of(handler):
         _refuse_unread(handler, methods, name)
-    if not _is_said_later(handler, "discards_content"):
+    if not (_is_said_later(handler, "discards_content") or _is_made_later(handler)):
         require_mail_taken(handler, methods)
     for name, method in methods.items():
         _refuse_uncallable(handler, name, method)
@@ -105,7 +105,7 @@ def _is_their_own(handler: object, methods: dict[str, Method], name: str, found:
     if found.likeness is Likeness.FOREIGN or not found.events:
         return False
     signature = signature_of(handler, name, getattr(handler, name, None))
-    if found.likeness is Likeness.NEAR and signature is not None and not signature.parameters:
+    if signature is not None and not signature.parameters:
         return True  # no event comes without an argument
     return all(event in methods for event in found.events)
 
@@ -166,6 +166,13 @@ def _is_said_later(handler: object, name: str) -> bool:
     """Whether only an instance knows: a property."""
     static = inspect.getattr_static(handler, name, None)
     return isinstance(handler, type) and hasattr(type(static), "__get__")
+
+
+def _is_made_later(handler: object) -> bool:
+    """Whether only an instance has what takes its mail."""
+    return isinstance(handler, type) and (
+        hasattr(handler, "__getattr__") or sets(handler, ("message", "chunk", "discards_content"))
+    )
 
 
 def _check_declarations(handler: object, own: AbstractSet[str] | None) -> None:

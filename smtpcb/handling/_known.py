@@ -24,9 +24,8 @@ class Known:
 
     def __init__(self, login: Method | None, settings: Settings) -> None:
         self._login = login
-        self._own = frozenset(
-            extension.keyword for extension in settings.extensions if extension.handler_must_honour
-        )
+        # Who says to honour what is offered anyway is right.
+        self._own = frozenset(extension.keyword for extension in settings.extensions)
         # By class, and whether STARTTLS is possible; ``None`` where each instance must be asked.
         self._classes: WeakKeyDictionary[type, _Entry | None] = WeakKeyDictionary()
         self._shared: tuple[object, bool, Handler] | None = None

@@ -16,8 +16,8 @@ def _words(text: str) -> frozenset[str]:
 
 # What begins the name of a hook in aiosmtpd, smtpd, Twisted, Haraka, qpsmtpd, smtp-server, milters…
 _PREFIXES = _words(
-    "after before cmd do env ext got handle handler hook on process receive received smtp state "
-    "validate"
+    "accept after allow before check cmd do env ext filter got handle handler hook on process "
+    "receive received smtp state validate verify"
 )
 # What may follow there and says nothing more.
 _SUFFIXES = _words("addr address command event handler hook post pre received")

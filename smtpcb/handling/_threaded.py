@@ -56,6 +56,8 @@ class threaded:  # noqa: N801 - used like a function: threaded(Inbox)
             raise TypeError(f"threads is a number, not {type(threads).__name__}")
         if threads < 1:
             raise ValueError(f"threads is at least 1, not {threads}")
+        if reactor is not None and not hasattr(reactor, "callFromThread"):
+            raise TypeError(f"reactor is a reactor, not {type(reactor).__name__}")
         if isinstance(handler, threaded):
             raise TypeError("this handler runs in threads already")
         self.inner = handler_factory(handler)

@@ -6,7 +6,7 @@ import dis
 import functools
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 
@@ -34,6 +34,17 @@ def is_used(handler: object, name: str) -> bool:
         if other != name and isinstance(value, _FUNCTIONS)
     )
     return any(_speaks_of(name, code) for code in codes if code is not None)
+
+
+def sets(handler: object, names: Collection[str]) -> bool:
+    """Whether a method, such as ``__init__``, gives it an attribute of one of these names."""
+    codes = (getattr(function_of(value), "__code__", None) for _, value in _all_names(handler))
+    return any(
+        step.opname == "STORE_ATTR" and step.argval in names
+        for code in codes
+        if code is not None
+        for step in dis.get_instructions(code)
+    )
 
 
 def _speaks_of(name: str, code: CodeType) -> bool:
@@ -74,7 +85,9 @@ def _all_names(handler: object) -> Iterator[tuple[str, object]]:
         if _is_somebody_elses(base, kind):
             inherited.update(vars(base))
         else:
-            yield from (item for item in vars(base).items() if item[0] not in inherited)
+            for name, value in vars(base).items():
+                if name not in inherited or name.startswith("__"):  # such as its own __init__
+                    yield name, value
 
 
 def _is_somebody_elses(base: type, kind: type) -> bool:

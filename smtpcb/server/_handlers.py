@@ -13,10 +13,11 @@ from smtpcb.engine import Connection, Handler, Settings
 from smtpcb.engine._conversation import SLOW_SECONDS
 from smtpcb.engine._handler import name_of
 from smtpcb.engine._questions import CONNECTED
-from smtpcb.engine._verdict import reply_to_incident
+from smtpcb.engine._verdict import reply_of_refusal, reply_to_incident
 from smtpcb.handling import check, handler_factory
 from smtpcb.handling._known import Known
 from smtpcb.handling._logins import authenticator as adapt_authenticator
+from smtpcb.smtp import Refusal
 
 if TYPE_CHECKING:
     from smtpcb.server._later import TwistedPlatform
@@ -73,6 +74,8 @@ class Handlers:
             return self.known.handler(self.make(connection), tls=tls), None
         except KeyboardInterrupt:
             raise
+        except Refusal as refusal:
+            return self.known.nobody, reply_of_refusal(CONNECTED, refusal).closing()
         except BaseException as error:  # sys.exit() in a constructor is a fault, no more
             number = platform.incidents.report(
                 "the handler factory", name_of(self._handler), error, connection.id

@@ -104,6 +104,7 @@ class TwistedPlatform:
     :param memory_octets: how much of a message is kept in memory.
     :param spool_folder: where the rest goes; ``None``: where temporary files go.
     :param header_octets: how much of a header section is parsed.
+    :param runs_asyncio: whether asyncio's loop runs too; by default, where it is the reactor's.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class TwistedPlatform:
         memory_octets: int = 1_048_576,
         spool_folder: Path | None = None,
         header_octets: int = Limits().header_octets,
+        runs_asyncio: bool | None = None,
     ) -> None:
         self._header_octets = header_octets
         self.log: Log = _log
@@ -121,7 +123,9 @@ class TwistedPlatform:
         self.seconds = steady_seconds(reactor)
         self._memory_octets = memory_octets
         self._spool_folder = spool_folder
-        self._asyncio = isinstance(reactor, AsyncioSelectorReactor)
+        if runs_asyncio is None:
+            runs_asyncio = isinstance(reactor, AsyncioSelectorReactor)
+        self._asyncio = runs_asyncio
         kind = Incidents if self._asyncio else _IncidentsWithAdvice
         self.incidents = kind(self.log, self.seconds)
 
@@ -175,7 +179,8 @@ class TwistedPlatform:
 
 
 _NEEDS_ASYNCIO = (
-    "this handler waits for asyncio, whose loop does not run: start with twistd --reactor=asyncio"
+    "this handler waits for asyncio, whose loop does not run: start with twistd --reactor=asyncio, "
+    "test with play(..., asyncio=True)"
 )
 
 

@@ -29,6 +29,7 @@ def serve(
 
     What is under way when the reactor stops is finished first (RFC 5321 §3.8).
 
+    :param reactor: ``None``: the one that is installed.
     :param endpoints: as for `SmtpService`.
     :param handler: as for `SmtpServerFactory`, and so are ``settings`` and ``options``.
     :return: the running service: ``service.ports[0].getHost()``.
@@ -41,5 +42,5 @@ def serve(
     service = SmtpService(endpoints, factory)
     service.privilegedStartService()
     service.startService()
-    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    factory.reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     return service

@@ -51,6 +51,8 @@ class SmtpService(Service):
     ) -> None:
         if not isinstance(factory, SmtpServerFactory):
             raise TypeError(f"factory is a SmtpServerFactory, not {type(factory).__name__}")
+        if not isinstance(direct, bool):
+            raise TypeError(f"direct is True or False, not {type(direct).__name__}")
         several: Sequence[Any] = [endpoints]
         if isinstance(endpoints, Sequence) and not isinstance(endpoints, (str, bytes)):
             several = endpoints

@@ -160,9 +160,11 @@ def _callable(given: object, arguments: tuple[str, ...], what: str, *, waits: bo
     except (ValueError, TypeError):  # a type written in C says nothing of its arguments
         return
     try:
-        signature.bind(*arguments)
+        bound = signature.bind(*arguments)
     except TypeError:
         raise TypeError(f"{what}{signature} cannot be called as {call}") from None
+    if any(name in arguments and bound.arguments[name] != name for name in bound.arguments):
+        raise TypeError(f"{what}{signature} is called as {call}: its arguments are swapped")
 
 
 def _name(name: str, pattern: re.Pattern[str], what: str) -> str:

@@ -208,6 +208,8 @@ class Reply:
 def _described(answer: object) -> str:
     if isinstance(answer, tuple):
         return f"a tuple of {len(answer)}"
+    if isinstance(answer, BaseException):
+        return f"{type(answer).__name__}, which is raised"
     return type(answer).__name__
 
 

@@ -28,11 +28,13 @@ passes by itself.
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.task import Clock
 
 from smtpcb.engine._budget import Budget
@@ -46,13 +48,16 @@ from smtpcb.engine._reason import Reason
 from smtpcb.engine._server import ServerDialogue
 from smtpcb.engine._settings import Settings
 from smtpcb.engine._verdict import Incidents
+from smtpcb.handling._check import require_login
 from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import Factory, handler_factory
 from smtpcb.handling._logins import authenticator as adapt_authenticator
 from smtpcb.handling._threaded import threaded
 from smtpcb.server._ids import Ids
 from smtpcb.server._later import TwistedPlatform
+from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._reply import Reply
+from smtpcb.testing._loop import PlayLoop
 from smtpcb.testing._reactor import PlayReactor
 from smtpcb.testing._script import Turn, aligned, fits, masked, text_of, turns
 from smtpcb.transcript._replay import Line, read
@@ -126,6 +131,7 @@ def play(
     tls: bool = True,
     authenticator: object | None = None,
     clock: Clock | None = None,
+    asyncio: bool | None = None,
 ) -> Played:
     """
     Hold a dialogue twice, in whole turns and octet by octet.
@@ -142,16 +148,26 @@ def play(
     :param tls: whether STARTTLS is offered.
     :param authenticator: who may log in, as a server takes it.
     :param clock: for handlers that were given one; a new one by default.
+    :param asyncio: whether its loop runs, as with ``twistd --reactor=asyncio``; its time is the
+        clock's too.  By default it does where that reactor is installed.
     :return: what came of it the first time, in whole turns.
     :raises AssertionError: it went otherwise; or otherwise, octet by octet.  Its ``__cause__`` is
         what the handler raised, if that is why.
     :raises TypeError: a server would not start with such a handler.
     :raises ValueError: likewise; or the script cannot be read.
     """
+    _require(script, (str, Iterable), "script is text, or lines")
+    _require(settings, Settings, "settings is a Settings")
+    _require(connection, (Connection, type(None)), "connection is a Connection")
+    _require(clock, (Clock, type(None)), "clock is a twisted.internet.task.Clock")
+    _require(tls, bool, "tls is True or False")
+    _require(asyncio, (bool, type(None)), "asyncio is True or False")
     try_own(settings)
     parts = list(turns(read(script) if isinstance(script, str) else script))
     clock = Clock() if clock is None else clock
-    reactor = PlayReactor(clock)
+    if asyncio is None:
+        asyncio = isinstance(sys.modules.get("twisted.internet.reactor"), AsyncioSelectorReactor)
+    reactor = PlayReactor(clock, PlayLoop(clock) if asyncio else None)
     login = None if authenticator is None else adapt_authenticator(authenticator)
     with reactor.installed():
         if isinstance(handler, threaded):
@@ -163,7 +179,10 @@ def play(
                 # As of two clients, unless it is given: handlers name files by it.
                 ours = connection or Connection(_IDS.at(datetime.now(UTC)))
                 copied = replace(ours, budget=Budget(settings.limits))
-                made = factory(copied)
+                try:
+                    made = factory(copied)
+                except Refusal as refusal:
+                    made = _Unwelcome(refusal)
                 understood = _understood(made, settings, tls=tls, login=login)
                 player = _Player(copied, settings, understood, reactor)
                 played.append(player.play(parts, made, cut=cut))
@@ -171,6 +190,23 @@ def play(
             reactor.stop()
     _compare_both(*played)
     return played[0]
+
+
+def _require(given: object, kind: type | tuple[type, ...], sentence: str) -> None:
+    if not isinstance(given, kind) or isinstance(given, (bytes, bytearray)):
+        raise TypeError(f"{sentence}, not {type(given).__name__}")
+
+
+class _Unwelcome:
+    """In place of the handler of a client whom what makes handlers has refused."""
+
+    discards_content = True
+
+    def __init__(self, refusal: Refusal) -> None:
+        self._refusal = refusal
+
+    def connected(self, connection: Connection) -> None:
+        raise self._refusal
 
 
 def _factory(handler: object) -> Factory:
@@ -182,9 +218,12 @@ def _factory(handler: object) -> Factory:
 def _understood(made: object, settings: Settings, *, tls: bool, login: Any) -> Handler:
     if isinstance(made, Handler):
         return made
-    own = frozenset(one.keyword for one in settings.extensions if one.handler_must_honour)
+    own = frozenset(one.keyword for one in settings.extensions)
     examine(made, own=own)
-    return understand(made, tls=tls, login=login, own=own)
+    understood = understand(made, tls=tls, login=login, own=own)
+    if settings.require_auth and not isinstance(made, _Unwelcome):
+        require_login(understood)
+    return understood
 
 
 def _compare_both(by_turns: Played, by_octets: Played) -> None:
@@ -224,7 +263,7 @@ class _Player:
         self, connection: Connection, settings: Settings, handler: Handler, reactor: PlayReactor
     ) -> None:
         self._notes = _Notes()
-        platform = TwistedPlatform(reactor)
+        platform = TwistedPlatform(reactor, runs_asyncio=reactor.loop is not None)
         platform.incidents = self._faults = _Faults(platform.incidents)
         self._driver = Driver(
             handler,

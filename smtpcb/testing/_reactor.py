@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -16,11 +16,15 @@ from twisted.internet.task import Clock
 from twisted.python.threadpool import ThreadPool
 
 from smtpcb._threads import start_pool
+from smtpcb.testing._loop import PlayLoop
 
 # How long a thread is waited for, in real time, before it counts as one that hangs.
 THREAD_SECONDS = 60.0
 # How far ahead something may be due by the real clock, to be waited for.
 REAL_SECONDS = 10.0
+# How long something is waited for that may come over a socket: one that is kept open is no reason
+# to wait for long.
+FILE_SECONDS = 1.0
 _STOP_SECONDS = 5.0
 _LOOK_SECONDS = 0.01
 _NAME = "twisted.internet.reactor"
@@ -31,10 +35,12 @@ class PlayReactor:
     What `play` gives to handlers for a reactor.
 
     :param clock: tells and keeps the time.
+    :param loop: asyncio's, where that runs too.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, loop: PlayLoop | None = None) -> None:
         self.clock = clock
+        self.loop = loop
         self.seconds = clock.seconds
         self.callLater = clock.callLater
         self.getDelayedCalls = clock.getDelayedCalls
@@ -81,10 +87,16 @@ class PlayReactor:
 
         :param wait: until one has, if any is at work.
         """
-        until = time.monotonic() + THREAD_SECONDS
+        began = time.monotonic()
+        loop = self.loop
         while True:
+            if loop is not None and loop.turn():
+                return True
+            waited = time.monotonic() - began
             # A thread may also end without a word.
-            busy = wait and self._is_busy() and time.monotonic() < until
+            busy = wait and self._is_busy() and waited < THREAD_SECONDS
+            if loop is not None and wait and waited < FILE_SECONDS:
+                busy = busy or loop.has_files
             try:
                 call = self._calls.get(timeout=_LOOK_SECONDS if busy else 0)
             except Empty:
@@ -95,6 +107,8 @@ class PlayReactor:
                 return True
 
     def _is_busy(self) -> bool:
+        if self.loop is not None and self.loop.in_threads:
+            return True
         pools = [self._pool, *(one for _, args in self._triggers.values() for one in args)]
         return any(isinstance(pool, ThreadPool) and pool.working for pool in pools)
 
@@ -126,7 +140,8 @@ class PlayReactor:
         # Twisted does so itself: what it installs is a reactor, and no module.
         sys.modules[_NAME] = package.reactor = self  # type: ignore[assignment]
         try:
-            yield
+            with self.loop.running() if self.loop is not None else nullcontext():
+                yield
         finally:
             if before is None:
                 del sys.modules[_NAME]

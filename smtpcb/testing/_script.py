@@ -10,6 +10,18 @@ from smtpcb.transcript._replay import Line
 
 _TIME = re.compile(rb"([0-9]+(?:\.[0-9]+)?) s pass(?:es)?\b.*", re.DOTALL)
 _GONE = re.compile(rb"(?:closed: )?the client has gone\b.*", re.DOTALL)
+# Remarks that were meant for one of these: nothing would happen, and the test would pass.
+_MEANT = {
+    "2.5 s pass": re.compile(
+        rb"(?:[-+.]?[0-9]\S*|nan|inf|an?|one|two|five|ten)(?:\s+\S+)?\s+pass(?:es|ed)?\b.*",
+        re.DOTALL | re.IGNORECASE,
+    ),
+    "the client has gone": re.compile(
+        rb"(?:the )?client (?:has |is )?"
+        rb"(?:gone|goes|left|leaves|hangs up|disconnect(?:s|ed)?|closes|closed)\b.*",
+        re.DOTALL | re.IGNORECASE,
+    ),
+}
 _REST = re.compile(r"([2-5][0-9][0-9])([ -])\.\.\.")
 
 # What is another each time: numbers of incidents, ids of connections and transactions, names of
@@ -39,7 +51,11 @@ class Turn:
 
 
 def turns(lines: Iterable[Line]) -> Iterator[Turn]:
-    """Divide a script; a first turn in which nothing happens has the greeting, if it is shown."""
+    """
+    Divide a script; a first turn in which nothing happens has the greeting, if it is shown.
+
+    :raises ValueError: a remark was meant to let time pass, or to end the connection.
+    """
     turn: Turn | None = None
     for line in lines:
         if line.side == "S":
@@ -49,7 +65,8 @@ def turns(lines: Iterable[Line]) -> Iterator[Turn]:
         seconds = _TIME.fullmatch(line.octets) if line.side == "*" else None
         gone = line.side == "*" and _GONE.fullmatch(line.octets) is not None
         if line.side == "*" and not (seconds or gone):
-            continue  # a remark
+            _require_remark(line.octets)
+            continue
         if turn is not None and (turn.answer or turn.seconds is not None or line.side == "*"):
             yield turn
             turn = None
@@ -62,6 +79,12 @@ def turns(lines: Iterable[Line]) -> Iterator[Turn]:
             turn.octets += line.octets + (b"\r\n" if line.ended else b"")
     if turn is not None:
         yield turn
+
+
+def _require_remark(octets: bytes) -> None:
+    for right, meant in _MEANT.items():
+        if meant.fullmatch(octets):
+            raise ValueError(f"'*: {text_of(octets)}' does nothing: write '*: {right}'")
 
 
 def text_of(octets: bytes) -> str:

@@ -12,7 +12,9 @@ from unittest.mock import Mock
 
 import pytest
 from twisted.application.service import Service
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import inlineCallbacks
+from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 from zope.interface import implementer
 
@@ -555,6 +557,52 @@ def test_yes_or_no_is_said_by_true_or_false(name: str, value: Any) -> None:
         check(lambda: handler(__init__=lambda self: setattr(self, name, value))())
 
 
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("check_rcpt", "rcpt"),
+        ("accept_recipient", "rcpt"),
+        ("verify_recipient", "rcpt"),
+        ("allow_sender", "mail"),
+        ("check_auth", "authenticate"),
+    ],
+)
+def test_a_hook_that_nobody_calls_stops_the_start(name: str, right: str) -> None:
+    """Everybody would be let in; one that another method calls is a helper."""
+
+    def hook(self: Any, *arguments: Any) -> bool:
+        return False
+
+    with pytest.raises(TypeError, match=rf"{name} would never be called: .* is {right}\("):
+        check(handler(**{name: hook}))
+    assert check(handler(**{name: hook, right: anything})) == []
+    assert check(handler(**{name: lambda self: False})) == []  # no event comes without an argument
+
+
+def test_what_takes_mail_may_come_with_the_instance() -> None:
+    """It is looked at as well, before the first client comes."""
+
+    class Chosen:
+        def __init__(self, keep: bool = True) -> None:
+            if keep:
+                self.message = self._keep
+
+        def _keep(self, envelope: Any) -> None: ...
+
+    class Proxy:
+        def __init__(self) -> None:
+            self._inner = handler()()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+    assert check(Chosen) == check(Proxy) == check(threaded(Chosen)) == []
+    never = type("Never", (Chosen,), {"__init__": anything})
+    for nobody in (functools.partial(Chosen, False), never):
+        with pytest.raises(TypeError, match=r"message\(envelope\)"):
+            check(nobody)
+
+
 # Making it.
 
 
@@ -600,15 +648,26 @@ def test_it_is_made_for_a_client_like_any_other() -> None:
     assert seen[0].peer_address == "127.0.0.1"
 
 
-def test_what_needs_a_loop_that_does_not_run_yet() -> None:
-    """It is a warning: under the asyncio reactor it will run."""
+@pytest.mark.parametrize("reactor", [None, "asyncio", "another"])
+def test_what_needs_a_loop_that_does_not_run_yet(
+    reactor: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a warning where the loop will run, and a mistake where it never will."""
 
     def make() -> object:
         asyncio.get_running_loop()
         return handler()()
 
-    (warning,) = check(make)
-    assert "no running event loop" in warning
+    installed = None if reactor is None else Clock()
+    if reactor == "asyncio":
+        installed = object.__new__(AsyncioSelectorReactor)
+    monkeypatch.setitem(sys.modules, "twisted.internet.reactor", installed)  # type: ignore[arg-type]
+    if reactor == "another":
+        with pytest.raises(TypeError, match="event loop; start with twistd --reactor=asyncio"):
+            check(make)
+    else:
+        (warning,) = check(make)
+        assert "no running event loop" in warning
 
 
 def test_an_instance_is_not_made_again() -> None:

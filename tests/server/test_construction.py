@@ -11,6 +11,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from smtpcb.engine import Observer, Settings
+from smtpcb.handling import threaded
 from smtpcb.server import SmtpServerFactory, SmtpService, serve
 from smtpcb.smtp import Extension, Limits
 from smtpcb.testing import play
@@ -161,6 +162,19 @@ def test_what_is_no_service_is_refused(
         factory = SmtpServerFactory(Recorder(), reactor=Clock())
     with pytest.raises(error, match=sentence):
         SmtpService(endpoints, factory)
+
+
+def test_direct_is_yes_or_no() -> None:
+    """A word that means no would count as a yes."""
+    factory = SmtpServerFactory(Recorder(), reactor=Clock())
+    with pytest.raises(TypeError, match="direct is True or False, not str"):
+        SmtpService("tcp:25", factory, direct="no")  # type: ignore[arg-type]
+
+
+def test_threads_are_of_a_reactor() -> None:
+    """One that can be called from them."""
+    with pytest.raises(TypeError, match="reactor is a reactor, not int"):
+        threaded(Recorder, reactor=5)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import LogEvent
 
 from smtpcb.engine import Observer as EngineObserver
-from smtpcb.smtp import Limits
+from smtpcb.engine import Settings
+from smtpcb.smtp import Extension, Limits, Refusal, Reply
 from smtpcb.smtp.sasl import Authenticated
 from tests.server.client import (
     HELLO,
@@ -222,6 +223,46 @@ def test_a_release_that_exits_gives_the_place_back(connect: Connect, log: list[s
     assert any("release of " in line and "Login failed" in line for line in log)
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_a_release_that_fails_later_is_an_incident(
+    late: bool, connect: Connect, log: list[str], failures: list[LogEvent]
+) -> None:
+    """A Deferred that it returns is looked at as well."""
+    released: Deferred[None] = Deferred()
+    if not late:
+        released.errback(LookupError("no such session"))
+
+    class Login(Recorder):
+        def authenticate(self, credentials: Any, connection: Any) -> Any:
+            return Authenticated("anne", lambda: released)
+
+    client = connect(Login())
+    client.send(HELLO + b"AUTH PLAIN AGEAYg==\r\n")
+    client.leave()
+    assert places(client) == 0
+    if late:
+        released.errback(LookupError("no such session"))
+    assert any("release of " in line and "no such session" in line for line in log)
+    assert not failures
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [((None,), "is nobody"), (("anne", 42), "not int"), (("anne", "x"), "not str")],
+)
+def test_what_lets_nobody_in_is_no_login(arguments: Any, why: str, connect: Connect) -> None:
+    """The client is not told 235 where nobody is logged in; the log says why."""
+
+    class Login(Recorder):
+        def authenticate(self, credentials: Any, connection: Any) -> Any:
+            return Authenticated(*arguments)
+
+    client = connect(Login())
+    assert client.codes(HELLO + b"AUTH PLAIN AGEAYg==\r\n")[-1] == 451
+    with pytest.raises(TypeError, match=why):
+        Authenticated(*arguments)
+
+
 def test_a_release_that_is_never_run_is_a_fault(connect: Connect, log: list[str]) -> None:
     """As ``async def`` it would do nothing, and nobody would know."""
 
@@ -277,6 +318,42 @@ def test_a_factory_that_exits_gives_the_place_back(connect: Connect, log: list[s
 
 
 OBSERVED = ["client", "server", "content", "end_of_content", "decided", "aborted", "note", "ended"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (Refusal(), "554 No service for you"),
+        (Refusal(554, "5.7.1", "Not today"), "554 Not today"),
+        (Refusal(450, "Later"), "450 Later"),
+        (Refusal(Reply(421)), "421 Service not available, closing connection"),
+    ],
+)
+def test_a_factory_may_refuse_a_client(
+    refusal: Refusal, said: str, connect: Connect, log: list[str]
+) -> None:
+    """From however deep: it hears that in place of the greeting, and it is no fault."""
+
+    class Inbox(Recorder):
+        def __init__(self, connection: Any) -> None:
+            raise refusal
+
+    client = connect(Inbox)
+    assert client.replies() == [said]
+    assert client.closing
+    client.leave()
+    assert places(client) == 0
+    assert not any("incident" in line for line in log)
+
+
+def test_a_handler_may_honour_what_is_offered_anyway(connect: Connect) -> None:
+    """No client is turned away for it."""
+
+    class Honours(Recorder):
+        extensions = frozenset({"XTAG"})
+
+    client = connect(Honours(), settings=Settings(extensions=(Extension("XTAG"),)))
+    assert client.send(HELLO)[-1].endswith("|XTAG")
 
 
 @pytest.mark.parametrize("beside", [False, True])

@@ -20,16 +20,18 @@ class Inbox:
     def message(self, envelope):
         envelope.content.save("kept.eml")
 
-service = smtpcb.serve(reactor, "tcp:0:interface=127.0.0.1", Inbox)
+service = smtpcb.serve(REACTOR, "tcp:0:interface=127.0.0.1", Inbox)
 print(service.ports[0].getHost().port, flush=True)
 reactor.run()
 """
 
 
-def test_a_first_program(tmp_path: Path) -> None:
-    """It takes mail, and stops when the reactor does."""
+@pytest.mark.parametrize("reactor", ["reactor", "None"])
+def test_a_first_program(reactor: str, tmp_path: Path) -> None:
+    """It takes mail, and stops when the reactor does, which need not be named."""
+    program = PROGRAM.replace("REACTOR", reactor)
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
@@ -40,7 +42,9 @@ def test_a_first_program(tmp_path: Path) -> None:
     assert (tmp_path / "kept.eml").read_bytes() == b"Subject: x\r\n\r\ny\r\n"
 
 
-BROKEN = PROGRAM.replace('envelope.content.save("kept.eml")', 'raise KeyError("no such shelf")')
+BROKEN = PROGRAM.replace("REACTOR", "reactor").replace(
+    'envelope.content.save("kept.eml")', 'raise KeyError("no such shelf")'
+)
 
 
 def test_a_program_without_a_log_hears_of_a_handler_that_fails() -> None:

@@ -123,6 +123,10 @@ def one(given: Any) -> Any: ...
         ({"mail": ["Y"]}, "mail of X is a mapping, by name"),
         ({"verbs": None}, "verbs of X is a mapping, by name"),
         ({"verbs": {"Y": "no"}}, r"Y is a function \(argument, connection\), not 'no'"),
+        (
+            {"verbs": {"Y": lambda connection, argument: None}},
+            r"Y\(connection, argument\) is called as \(argument, connection\): .* swapped",
+        ),
         ({"verbs": {"Y": one}}, r"Y.* cannot be called as \(argument, connection\)"),
     ],
 )

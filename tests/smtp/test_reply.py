@@ -337,6 +337,12 @@ def test_what_stands_in_a_wrong_place_is_told(arguments: Any, error: Any, why: s
         Refusal(*arguments)
 
 
+def test_a_refusal_is_raised() -> None:
+    """One that is returned is no verdict, and the text says what to do."""
+    with pytest.raises(TypeError, match="or a Reply, not Refusal, which is raised"):
+        Reply.from_verdict(Refusal(550))
+
+
 def test_a_reply_has_one_status() -> None:
     """Two of them would be one too many."""
     with pytest.raises(TypeError, match="a reply has one status: by name, or in front of the text"):

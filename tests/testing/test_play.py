@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 import threading
 from pathlib import Path
@@ -20,6 +21,7 @@ from smtpcb.engine._handler import understand
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._settings import Settings
 from smtpcb.handling import SmtpEventHandler, callbacks, threaded
+from smtpcb.smtp import Extension, Refusal
 from smtpcb.smtp._limits import Limits
 from smtpcb.testing import DialogueDiffers, play
 from smtpcb.testing._play import turns
@@ -545,3 +547,85 @@ def test_an_old_fault_is_no_cause() -> None:
     with pytest.raises(DialogueDiffers) as raised:
         play(script, Faulty)
     assert raised.value.__cause__ is None
+
+
+# What looks like something else than it is.
+
+
+@pytest.mark.parametrize(
+    ("line", "right"),
+    [
+        ("5 seconds pass", "2.5 s pass"),
+        ("5s pass", "2.5 s pass"),
+        ("5 min pass", "2.5 s pass"),
+        ("-5 s pass", "2.5 s pass"),
+        (".5 s pass", "2.5 s pass"),
+        ("1e9 s pass", "2.5 s pass"),
+        ("2,5 s pass", "2.5 s pass"),
+        ("5 s passed", "2.5 s pass"),
+        ("five seconds pass", "2.5 s pass"),
+        ("An hour passes", "2.5 s pass"),
+        ("client has gone", "the client has gone"),
+        ("the client is gone", "the client has gone"),
+        ("The client has gone", "the client has gone"),
+        ("the client disconnects", "the client has gone"),
+        ("client left", "the client has gone"),
+    ],
+)
+def test_a_remark_that_was_meant_for_something_is_told(line: str, right: str) -> None:
+    """Nothing would happen, and the test would pass."""
+    with pytest.raises(ValueError, match=rf"'\*: {re.escape(line)}' does nothing: write .*{right}"):
+        play(f"C: NOOP\nS: 250\n*: {line}\n")
+
+
+@pytest.mark.parametrize(
+    "line", ["we pass the first check", "5 messages", "the client has quit", "TLS 1.3", "timed out"]
+)
+def test_any_other_remark_is_one(line: str) -> None:
+    """Also those of transcripts."""
+    play(f"C: NOOP\nS: 250\n*: {line}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"script": b"C: NOOP"}, "script is text, or lines, not bytes"),
+        ({"script": None}, "script is text, or lines, not NoneType"),
+        ({"settings": {}}, "settings is a Settings, not dict"),
+        ({"connection": "x"}, "connection is a Connection, not str"),
+        ({"clock": 5}, "clock is a twisted.internet.task.Clock, not int"),
+        ({"tls": "no"}, "tls is True or False, not str"),
+        ({"asyncio": "no"}, "asyncio is True or False, not str"),
+        ({"authenticator": 5}, "int has no method authenticate"),
+        ({"settings": Settings(require_auth=True)}, "require_auth needs who decides on logins"),
+    ],
+)
+def test_what_cannot_be_played_is_told(arguments: dict[str, Any], why: str) -> None:
+    """As a server tells it, before anything is said."""
+    with pytest.raises(TypeError, match=why):
+        play(**{"script": "C: NOOP\nS: 250\n", **arguments})
+
+
+def test_a_client_that_a_factory_refuses() -> None:
+    """It is sent away in place of the greeting, as a server does it."""
+
+    class Closed:
+        def __init__(self, connection: Connection) -> None:
+            raise Refusal(554, "5.7.1", "Not today")
+
+        def message(self, envelope: Any) -> None: ...
+
+    played = play("S: 554 Not today\n", Closed)
+    assert played.dialogue.finished is not None
+
+
+def test_a_handler_may_honour_what_is_offered_anyway() -> None:
+    """A server takes it, and so does a play."""
+
+    class Honours:
+        extensions = frozenset({"XTAG"})
+
+        def message(self, envelope: Any) -> None: ...
+
+    settings = Settings(extensions=(Extension("XTAG"),))
+    play("C: EHLO c\nS: 250-...\nS: 250 XTAG\n", Honours, settings=settings)

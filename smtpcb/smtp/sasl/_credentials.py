@@ -34,7 +34,16 @@ class Authenticated:
 
     :ivar identity: becomes ``connection.identity``.
     :ivar release: called when the login is over: at the end of the connection, or after STARTTLS.
+    :raises TypeError: the identity is ``None``, which means that nobody has logged in, or the
+        release cannot be called.
     """
 
     identity: object
     release: Callable[[], object] | None = None
+
+    def __post_init__(self) -> None:
+        if self.identity is None:
+            raise TypeError("Authenticated(None) is nobody: False says that")
+        if self.release is not None and not callable(self.release):
+            kind = type(self.release).__name__
+            raise TypeError(f"release of Authenticated is called at the end, not {kind}")
