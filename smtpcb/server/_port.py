@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 from typing import Any
 
 from twisted.internet import tcp
@@ -13,6 +14,11 @@ from twisted.python.failure import Failure
 
 from smtpcb.server._nest import Nest, NestedServer
 from smtpcb.server._transport import DirectServer
+
+try:
+    import resource
+except ImportError:  # pragma: no cover - a system without limits
+    resource = None  # type: ignore[assignment]
 
 # How many connections are accepted before others have their turn.
 ACCEPTS_A_TURN = 32
@@ -40,6 +46,9 @@ class PatientPort(tcp.Port):
     Who comes meanwhile waits in the system's queue and is served late.  Twisted accepts them and
     closes without a word, so that their mail waits for a retry.
 
+    Connections take half of the descriptors that this process can have, and then one a second:
+    whoever has been let in needs some for what it sends.
+
     :ivar accepts: how many connections it takes in one turn of the reactor.
     """
 
@@ -47,6 +56,15 @@ class PatientPort(tcp.Port):
     accepts = ACCEPTS_A_TURN
     _pause: IDelayedCall | None = None
     _silent_until = float("-inf")
+    _half = sys.maxsize
+
+    def startListening(self) -> None:
+        """Bind, and listen."""
+        super().startListening()
+        if resource is not None:
+            most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            if most != resource.RLIM_INFINITY:
+                self._half = most // 2
 
     def doRead(self) -> None:
         """Accept those that wait, or some of them."""
@@ -60,6 +78,8 @@ class PatientPort(tcp.Port):
                     continue
                 self._wait(error)
                 return
+            # The system gives the lowest number that is free.
+            many = accepted.fileno() >= self._half
             try:
                 self._take(accepted, address)
             except KeyboardInterrupt:
@@ -67,6 +87,9 @@ class PatientPort(tcp.Port):
             except BaseException:  # the port goes on, whatever has failed
                 _log.failure("a connection failed at its start")
                 accepted.close()
+            if many:
+                self._wait(OSError(errno.EMFILE, "half of all open files are connections"))
+                return
 
     def loseConnection(self, *arguments: Any) -> Any:
         """Stop listening."""

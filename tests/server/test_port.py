@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -103,6 +104,32 @@ def one() -> Iterator[Fixture]:
 
 def clients(number: int, host: str = "192.0.2.1") -> list[tuple[str, int]]:
     return [(host, 50000 + count) for count in range(number)]
+
+
+def test_half_of_the_descriptors_are_for_what_clients_send(one: Fixture, log: list[str]) -> None:
+    """Who has been let in is not told to try again because others have been let in as well."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert one.port._half == most // 2
+    one.port._half = 0  # as if it were as many already
+    one.socket.coming = clients(3)
+    for taken in (1, 2, 3):
+        one.port.doRead()
+        assert len(one.factory.hosts) == taken
+        assert one.port not in one.reactor.readers
+        one.reactor.advance(1)
+        assert one.port in one.reactor.readers
+    assert len([text for text in log if "half of all open files" in text]) == 1
+
+
+def test_a_system_without_a_limit_has_no_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where any number of files may be open, nobody waits."""
+    unlimited = resource.RLIM_INFINITY
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (unlimited, unlimited))
+    fixture = Fixture(DirectPort)
+    fixture.socket.coming = clients(3)
+    fixture.port.doRead()
+    assert len(fixture.factory.hosts) == 3
+    fixture.stop()
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
