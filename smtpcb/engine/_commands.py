@@ -18,6 +18,7 @@ from smtpcb.engine._chunking import bdat, is_bdat, refuse_bdat, spoil
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.engine._faults import fault, whose
 from smtpcb.engine._login import auth
+from smtpcb.engine._pipeline import room_for_recipients
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._table import State
 from smtpcb.engine._verdict import reply_of_refusal
@@ -177,7 +178,7 @@ def rcpt(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     if (
         most is not None
         and (dialogue.open is not None or len(envelope.recipients) >= most)
-        and not dialogue.room_for_recipients()
+        and not room_for_recipients(dialogue)
     ):
         return replies.TOO_MANY_RECIPIENTS
     for leniency in leniencies:

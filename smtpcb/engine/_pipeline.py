@@ -46,9 +46,20 @@ def may_overlap(entries: list[Question | Reply]) -> bool:
     return isinstance(last, Reply) or last.kind is RCPT
 
 
+def room_for_recipients(dialogue: ServerDialogue) -> bool:
+    """Whether the limit leaves room for one more (RFC 5321 §4.5.3.1.8)."""
+    most = dialogue.settings.limits.recipients
+    envelope = dialogue.envelope
+    if most is None or envelope is None:
+        return True
+    waiting = dialogue.open
+    others = len(waiting.entries) if isinstance(waiting, Pipeline) else waiting is not None
+    return len(envelope.recipients) + others < most
+
+
 def join(dialogue: ServerDialogue, line: bytes) -> bool:
     """Whether a line can be acted on while recipients are decided; if not, it is held."""
-    if line[:5].upper() == b"RCPT " and dialogue.room_for_recipients():
+    if line[:5].upper() == b"RCPT " and room_for_recipients(dialogue):
         return True
     _of(dialogue).held = line
     dialogue.look_ahead()

@@ -458,16 +458,6 @@ class ServerDialogue:
             self.move(Step.CHUNK_REFUSED)
             self.abort(reason)
 
-    def room_for_recipients(self) -> bool:
-        """Whether the limit leaves room for one more (RFC 5321 §4.5.3.1.8)."""
-        most = self.offer.settings.limits.recipients
-        envelope = self.envelope
-        if most is None or envelope is None:
-            return True
-        waiting = self.open
-        others = len(waiting.entries) if isinstance(waiting, Pipeline) else waiting is not None
-        return len(envelope.recipients) + others < most
-
     def look_ahead(self) -> None:
         """See what is wanted next."""
         waiting = self.open
