@@ -31,10 +31,13 @@ class Intake:
 
     :ivar reader: finds their end.
     :ivar last: whether the message ends with them.
+    :ivar newlines: looks for, or mends, a CR or LF alone; ``None`` behind BDAT.
+    :ivar octets: how many have come, wanted or not.
     :ivar refusal: what the client will hear behind them, if they are not wanted.
     :ivar ours: whether that is our word, and not the handler's.
     :ivar stray: they follow a BDAT that may not come now; no message is under way in them.
     :ivar ended: whether all of them have come.
+    :ivar completed: whether the handler has been told so, and been given what only the end brings.
     """
 
     __slots__ = (
