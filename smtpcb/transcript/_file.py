@@ -111,6 +111,12 @@ class TranscriptWriting:
             rest = octets
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
+        except OSError:
+            if not self._written:
+                # A file without anything in it would look like a session in which nothing was said.
+                with suppress(OSError):
+                    folders.remove_new(*where)
+            raise
         finally:
             os.close(descriptor)
         self._written += len(octets)

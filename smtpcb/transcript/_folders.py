@@ -97,6 +97,10 @@ class Folders:
             self.close()
             return os.open(name, flags, 0o600, dir_fd=self._open_day(day))
 
+    def remove_new(self, day: str, name: str) -> None:
+        """Remove a transcript that we have just created, and could not write."""
+        os.unlink(name, dir_fd=self._open_day(day))
+
     def open_again(self, day: str, name: str) -> int:
         """
         Open a transcript to go on with it.
