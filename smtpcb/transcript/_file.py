@@ -59,7 +59,7 @@ class TranscriptWriting:
         """
         Write what was said.
 
-        :param records: the three of each `Record`, in a row.
+        :param records: when, which side and the octets of each, in a row.
         :param closed: it is the last.
         :raises OSError: it could not be written; the transcript is over.
         """
