@@ -59,7 +59,7 @@ class TranscriptWriting:
         """
         Write what was said.
 
-        :param records: when, which side and what octets, of one after the other.
+        :param records: when, which side and the octets of each, in a row.
         :param closed: it is the last.
         :raises OSError: it could not be written; the transcript is over.
         """
@@ -111,6 +111,12 @@ class TranscriptWriting:
             rest = octets
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
+        except OSError:
+            if not self._written:
+                # A file without anything in it would look like a session in which nothing was said.
+                with suppress(OSError):
+                    folders.remove_new(*where)
+            raise
         finally:
             os.close(descriptor)
         self._written += len(octets)

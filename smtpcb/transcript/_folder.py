@@ -205,7 +205,7 @@ class TranscriptFolder:
         """
         Give the thread something to write.
 
-        :param records: when, which side and what octets, of one after the other.
+        :param records: when, which side and the octets of each, in a row.
         :param octets: what it takes in memory.
         :param closed: it is the last of this transcript.
         :return: whether there was room for it.

@@ -18,6 +18,8 @@ _FILE = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # How often it is seen whether the folders are in their place.
 _LOOK_SECONDS = 1.0
 
+_TO_THE_MINUTE = len("20261120T0814")
+
 # What a file system of its own has in it from the start.
 _EMPTY = {"lost+found"}
 
@@ -95,6 +97,10 @@ class Folders:
             self.close()
             return os.open(name, flags, 0o600, dir_fd=self._open_day(day))
 
+    def remove_new(self, day: str, name: str) -> None:
+        """Remove a transcript that we have just created, and could not write."""
+        os.unlink(name, dir_fd=self._open_day(day))
+
     def open_again(self, day: str, name: str) -> int:
         """
         Open a transcript to go on with it.
@@ -127,37 +133,49 @@ class Folders:
             found = deeper
         return sorted(found)
 
-    def transcripts(self, day: str) -> list[tuple[str, int]]:
-        """List name and size of the transcripts of a day, the oldest first."""
-        found = []
+    def transcripts(self, day: str) -> list[str]:
+        """List the names of the transcripts of a day, the oldest first."""
+        # To sort all of a busy day at once would hold up everybody who waits for the interpreter.
+        by_minute: dict[str, list[str]] = {}
+        for entry in self._entries_of(day):
+            by_minute.setdefault(entry.name[:_TO_THE_MINUTE], []).append(entry.name)
+        return [name for minute in sorted(by_minute) for name in sorted(by_minute[minute])]
+
+    def sizes(self, day: str) -> Iterator[int]:
+        """Yield the octets of each transcript of a day."""
+        for entry in self._entries_of(day):
+            # Somebody else may remove it while we look.
+            with suppress(OSError):
+                yield entry.stat(follow_symlinks=False).st_size
+
+    def _entries_of(self, day: str) -> Iterator[os.DirEntry[str]]:
         with suppress(OSError), _opened(self.open_root(make=False), day) as descriptor:
             for entry in _entries(descriptor):
                 if is_ours(day, entry.name) and entry.is_file(follow_symlinks=False):
-                    # Somebody else may remove it while we look.
-                    with suppress(FileNotFoundError):
-                        found.append((entry.name, entry.stat(follow_symlinks=False).st_size))
-        return sorted(found)
+                    yield entry
 
     @contextmanager
-    def removing(self, day: str) -> Iterator[Callable[[str], bool]]:
+    def removing(self, day: str) -> Iterator[Callable[[str], int | None]]:
         """
         Remove transcripts of a day, and then the folders that this leaves empty.
 
-        :return: what removes one by its name, and says whether it is gone.
+        :return: what removes one by its name, and says how many octets it had; ``None``: it could
+            not be removed.
         :raises OSError: the day cannot be opened.
         """
         assert self.ours
         root = self.open_root(make=False)
         with _opened(root, day) as descriptor:
 
-            def remove(name: str) -> bool:
+            def remove(name: str) -> int | None:
                 try:
+                    octets = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_size
                     os.unlink(name, dir_fd=descriptor)
                 except FileNotFoundError:
-                    pass  # somebody else removed it
+                    return 0  # somebody else removed it, and what it had is counted anew
                 except OSError:
-                    return False
-                return True
+                    return None
+                return octets
 
             yield remove
         while day:

@@ -66,7 +66,7 @@ class Room:
         """
         self.octets = self.files = self._octets_since = self._files_since = 0
         for day in self._folders.days():
-            for _, size in self._folders.transcripts(day):
+            for size in self._folders.sizes(day):
                 self.octets += size
                 self.files += 1
         self._opening = self._folders.openings
@@ -142,17 +142,16 @@ class Room:
 
     def _clear_day(self, day: str, oldest: str, octets: int, files: int, part: int) -> int:
         found = [
-            (name, size)
-            for name, size in self._folders.transcripts(day)
-            if f"{day}/{name}" not in self._live
+            name for name in self._folders.transcripts(day) if f"{day}/{name}" not in self._live
         ]
         removed = 0
-        if found and (found[0][0] < oldest or self._over(octets, files, part)):
+        if found and (found[0] < oldest or self._over(octets, files, part)):
             with self._folders.removing(day) as remove:
-                for name, size in found:
+                for name in found:
                     if name >= oldest and not self._over(octets, files, part):
                         break
-                    if remove(name):
+                    size = remove(name)
+                    if size is not None:
                         removed += 1
                         self.octets = max(0, self.octets - size)
                         self.files = max(0, self.files - 1)

@@ -320,6 +320,30 @@ def test_a_disk_that_fills_up_leaves_a_readable_file(
     ]
 
 
+@pytest.mark.parametrize("taken", [0, 7, 200])
+def test_a_transcript_that_could_not_be_begun_leaves_no_file(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch, taken: int
+) -> None:
+    """An empty file, or half a header, would look like a session in which nothing was said."""
+    rooms = [taken]
+
+    def write(descriptor: int, octets: bytes) -> int:
+        if not rooms or not rooms[-1]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return os.write(descriptor, octets[: rooms.pop()])
+
+    with monkeypatch.context() as patch, capturedLogs() as captured:
+        patch.setattr(file_module, "os", os_with(write=write))
+        transcript = recording.open(1)
+        transcript.client(b"NOOP\r\n" * 100)
+        assert recording.folder.flush()
+        transcript.close("done")
+        assert recording.files() == []
+    assert len(captured) == 1
+    recording.open(2).close("done")
+    assert recording.files() == [f"{named(2)}.txt"]
+
+
 def test_a_write_may_take_two(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that takes a part is continued."""
     write = os.write

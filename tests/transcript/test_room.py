@@ -482,6 +482,41 @@ def test_what_was_moved_away_is_neither_counted_nor_cleared(
     assert len([*kept.rglob("*.txt")]) == 4
 
 
+def test_only_what_is_removed_is_looked_at(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with 100,000 transcripts costs little each time that some of them must go."""
+    for number in range(100):
+        kept.put(2 - number / 100, number)
+    room = kept.room(keep_files=100)
+    room.tidy()
+    looked: list[str] = []
+
+    def stat(path: str, **keywords: Any) -> os.stat_result:
+        looked.extend([str(path)] if str(path).endswith(".txt") else [])
+        return os.stat(path, **keywords)
+
+    monkeypatch.setattr(folders_module, "os", os_with(stat=stat))
+    room.admit(10, new=True)
+    assert [path.split("-")[2] for path in looked] == ["0", "1", "2", "3", "4", "5"]
+    assert kept.names() == [str(number) for number in range(6, 100)]
+    room._folders.close()
+
+
+def test_all_minutes_of_a_day_are_in_their_order(tmp_path: Path) -> None:
+    """The oldest go first, however the disk lists them."""
+    folders = Folders(tmp_path)
+    names = [
+        f"20261120T{hour:02}{minute:02}{second:02}.000000Z-1-1-0123abcd.txt"
+        for hour in (0, 9, 23)
+        for minute in (0, 7, 59)
+        for second in (0, 30)
+    ]
+    (tmp_path / "2026/11/20").mkdir(parents=True)
+    for name in reversed(names):
+        (tmp_path / "2026/11/20" / name).touch()
+    assert folders.transcripts("2026/11/20") == names
+    folders.close()
+
+
 def test_nothing_is_kept_where_nothing_may_be(make: Callable[..., Recording]) -> None:
     """A limit of no files is a folder without files."""
     recording = make(keep_files=0)
