@@ -16,6 +16,7 @@ from smtpcb.server._certificates import Reloads
 from smtpcb.server._connections import Doorway
 from smtpcb.server._direct import at_once
 from smtpcb.server._factory import SmtpServerFactory
+from smtpcb.server._proxied import refuse_proxied
 from smtpcb.server._tls_layer import close_halves
 
 _log = Logger(namespace="smtpcb.server")
@@ -160,6 +161,7 @@ class SmtpService(Service):
 def _endpoint(one: Any, reactor: Any, *, direct: bool) -> IStreamServerEndpoint:
     if not isinstance(one, str) and not IStreamServerEndpoint.providedBy(one):
         raise TypeError(f"{type(one).__name__} is no endpoint, and no description of one")
+    refuse_proxied(one)
     if direct:
         return at_once(one, reactor)
     if isinstance(one, str):

@@ -89,6 +89,10 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
         ("--listen", r"tls:haproxy\:tcp\:25"),
         "--listen: the PROXY protocol is not there yet: tls:ha",
     ),
+    (("--listen", r"hapr\oxy:tcp:25"), r"--listen: the PROXY protocol is not there yet: hapr\oxy"),
+    (("--listen", "tcp:25", "--listen", "tcp:25"), "--listen tcp:25 is given twice"),
+    (("--listen", "tcp:25", "--smtps", "tcp:25"), "--smtps tcp:25 is given twice"),
+    (("--transcript-days", "-1"), "--transcript-days: a number of days is wanted, not '-1'"),
     (("--listen", "tcp:haproxy:25"), "--listen: the PROXY protocol is not there yet: tcp:haproxy"),
     (("--no-tls", "--require-tls"), "--no-tls cannot stand beside --require-tls"),
     (

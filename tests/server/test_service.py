@@ -12,6 +12,7 @@ import pytest
 import pytest_twisted
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IStreamServerEndpoint
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent
@@ -461,3 +462,16 @@ async def test_one_description_needs_no_list() -> None:
     host: Any = service.ports[0].getHost()
     assert host.port
     await service.stopService()
+
+
+def test_the_proxy_protocol_is_refused() -> None:
+    """However the endpoint is made: every client would be the balancer."""
+    from twisted.internet import reactor
+
+    factory = factory_with(Both(), reactor=reactor)
+    made = serverFromString(reactor, "haproxy:tcp:0")
+    for endpoint in (made, "haproxy:tcp:0", "HAProxy:tcp:0", r"hapr\oxy:tcp:0", ["tcp:0", made]):
+        for direct in (True, False):
+            with pytest.raises(ValueError, match="the PROXY protocol is not there yet"):
+                SmtpService(endpoint, factory, direct=direct)
+    SmtpService("unix:/tmp/haproxy:mode=660", factory)
