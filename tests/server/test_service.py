@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -475,3 +476,23 @@ def test_the_proxy_protocol_is_refused() -> None:
             with pytest.raises(ValueError, match="the PROXY protocol is not there yet"):
                 SmtpService(endpoint, factory, direct=direct)
     SmtpService("unix:/tmp/haproxy:mode=660", factory)
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_one_port_in_both_families(direct: bool) -> None:
+    """Whoever describes ``tcp:25`` and ``tcp6:25`` has both, as ``twistd smtpcb`` has."""
+    from twisted.internet import reactor
+
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6")
+    with socket.socket(socket.AF_INET6) as free:
+        free.bind(("::", 0))
+        number = free.getsockname()[1]
+    factory = factory_with(Both(), reactor=reactor)
+    described = [f"tcp:{number}", f"tcp6:{number}"]
+    service = SmtpService(described, factory, direct=direct)
+    service.startService()
+    hosts: list[Any] = [port.getHost() for port in service.ports]
+    assert [(host.host, host.port) for host in hosts] == [("0.0.0.0", number), ("::", number)]
+    await service.stopService()

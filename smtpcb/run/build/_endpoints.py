@@ -12,10 +12,11 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 
 from smtpcb.run._meant import did_you_mean, nearest
 from smtpcb.run._options import Configuration, ConfigurationError
-from smtpcb.run._sockets import for_ipv6_alone, ports_of_both_families
+from smtpcb.run._sockets import for_ipv6_alone
 from smtpcb.run._start import one_line
 from smtpcb.run.build._share import Share
 from smtpcb.server._direct import SharingReactor, is_supported
+from smtpcb.server._families import ports_of_both_families
 
 _PORT = re.compile(r"tcp6?:(?:port=)?([0-9]{1,5})(?::|\Z)")
 # As most other servers have it.
