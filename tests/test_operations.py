@@ -166,7 +166,7 @@ def test_the_transcript_that_is_shown_can_be_read() -> None:
 
 
 def test_the_lines_of_the_log_are_as_shown() -> None:
-    """A message, a refused recipient and a login are logged in these words."""
+    """A message, what is refused and a login are logged in these words."""
     shown = operations("none", "20").text.splitlines()
     written: list[str] = []
     lines: Any = SimpleNamespace(write=written.append)
@@ -196,6 +196,7 @@ def test_the_lines_of_the_log_are_as_shown() -> None:
     for line in (
         "EHLO client.example.org",
         "AUTH PLAIN AGFubmUAdGlt",
+        "MAIL FROM:<anne@example.org> SIZE=99000000",
         "MAIL FROM:<anne@example.org>",
         "RCPT TO:<eve@example.org>",
         "RCPT TO:<bob@example.org>",

@@ -223,6 +223,7 @@ _UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
 _SETTING = re.compile(
     r"(?P<rest>.*):(?P<name>[A-Za-z]+[-_]?[A-Za-z]+)=(?P<value>[^:/]*)", re.DOTALL
 )
+_SETTING_WITHOUT_VALUE = re.compile(r"(?:\A|:)keep[-_](?:days|messages|octets)(?:\Z|:)")
 
 
 def _read_argument(argument: str) -> tuple[str, dict[str, Any]]:
@@ -245,7 +246,10 @@ def _read_argument(argument: str) -> tuple[str, dict[str, Any]]:
             raise ValueError(
                 f"{name}: a number above 0, or none, is wanted, not {value!r}"
             ) from None
-    return argument.removeprefix(":"), keep
+    place = argument.removeprefix(":")
+    if _SETTING_WITHOUT_VALUE.search(place):
+        raise ValueError("a setting is written as in keep-days=7")
+    return place, keep
 
 
 def _number(text: str, *, octets: bool) -> int:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
+
+from smtpcb.handling._names import nearest as _nearest
+
+# What is shorter resembles too much.
+SHORTEST = 3
 
 
 def _words(text: str) -> frozenset[str]:
@@ -103,8 +107,11 @@ def plain(name: str) -> str:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that looks most like another, whatever their case, or ``None``."""
     by_plain = {plain(one): one for one in known}
-    found = difflib.get_close_matches(plain(name), list(by_plain), 1, 0.7)
-    return by_plain[found[0]] if found else None
+    name = plain(name)
+    if len(name) < SHORTEST or not by_plain:
+        return None
+    found = _nearest(name, by_plain, max(1, len(name) // 4))
+    return None if found is None else by_plain[found]
 
 
 def did_you_mean(meant: str | None) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from smtpcb.run._meant import OF_TWISTD, did_you_mean, option_meant, plain
+from smtpcb.server._proxied import refuse_proxied
 from smtpcb.smtp._limits import Limits
 
 
@@ -86,6 +87,13 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _days(text: str) -> float:
+    try:
+        return _seconds(text)
+    except ValueError:
+        raise ValueError("a number of days") from None
+
+
 def _positive(text: str) -> float:
     value = _seconds(text)
     if not value:
@@ -128,16 +136,16 @@ def _path(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
-# As the kind of an endpoint, or of one within another, where a colon has a backslash before it.
-_HAPROXY = re.compile(r"(?:\A|:)\s*haproxy\s*\\*:", re.IGNORECASE)
-
-
 def _endpoint(text: str) -> str:
-    if not text.startswith("unix:") and _HAPROXY.search(text):
-        # It would look as if it worked: handlers, limits and transcripts would see the balancer.
-        raise ConfigurationError(f"the PROXY protocol is not there yet: {text}")
+    try:
+        refuse_proxied(text)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
     return text
 
+
+# The system chooses one, which is another each time.
+_FREE_PORT = re.compile(r"tcp6?:(?:port=)?0+(?::|\Z)|fd:|systemd:")
 
 _DEFAULTS = {row.name: row.default for row in fields(Limits) if row.default is not MISSING}
 
@@ -197,7 +205,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "transcript-days",
-        _or_none(_seconds),
+        _or_none(_days),
         30.0,
         "Remove transcripts after so many days (none: never).",
         "DAYS",
@@ -504,6 +512,11 @@ def resolve(
         values["listen"] = ()  # ports that are named take the place of the default ones
     in_file = frozenset(file) - said.keys()
     made = Configuration(values, frozenset(given), in_file, "" if path is None else str(path))
+    everywhere = [*values["listen"], *values["smtps"]]
+    twice = next((one for one in everywhere if everywhere.count(one) > 1), None)
+    if twice is not None and not _FREE_PORT.match(twice):
+        where = made.where("smtps" if twice in values["smtps"] else "listen")
+        raise ConfigurationError(f"{where} {twice} is given twice")
     if not values["listen"] and not values["smtps"]:
         which = made.where("listen" if "listen" in given else "smtps")
         raise ConfigurationError(f"{which}: nothing to listen on: it names no port")

@@ -12,6 +12,7 @@ everybody for good when the file cannot be read.
 from __future__ import annotations
 
 import hmac
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,14 @@ from smtpcb.smtp._reply import Reply
 
 # RFC 4954 §6: not the client's fault, and it may try the same again.
 CANNOT_TELL = Reply(454)
+
+# What crypt(3), htpasswd, Dovecot and LDAP make of a password, and a line of /etc/passwd: taken for
+# the password itself it would lock everybody out, and let in who has read the file.
+_HASHED = re.compile(
+    rb"\$(?:1|2[abxy]?|5|6|7|y|gy|apr1|argon2[di]+|scrypt|pbkdf2[-a-z0-9]*)\$.+\$.+"
+    rb"|\{[A-Z][-A-Z0-9.]{2,}\}.+"
+    rb"|[^:]*:[0-9]+:[0-9]+:[^:]*:/[^:]*:[^:]*"
+)
 
 _log = Logger(namespace="smtpcb")
 
@@ -86,11 +95,15 @@ class PasswordFile:
             seen = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             if seen == self._seen:
                 return
+            if not stat.S_ISREG(status.st_mode):  # the end of a pipe may never come
+                raise PasswordFileError(f"{self._path}: is no regular file")
             text = self._path.read_bytes()
         except OSError as error:
             raise PasswordFileError(f"{self._path}: {error.strerror}") from None
         self._known = _understood(self._path, text)
         self._seen = seen
+        if not self._known:
+            _log.warn("{path}: no names in it; nobody can log in", path=self._path)
         mode = stat.S_IMODE(status.st_mode)
         if mode & (stat.S_IRGRP | stat.S_IROTH):
             _log.warn(
@@ -119,6 +132,10 @@ def _understood(path: Path, octets: bytes) -> dict[bytes, bytes]:
         if name in at:
             raise PasswordFileError(
                 f"{path}: line {number}: {name.decode()!r} is named in line {at[name]} already"
+            )
+        if _HASHED.fullmatch(password):
+            raise PasswordFileError(
+                f"{path}: line {number}: this is a hash; passwords stand here as they are"
             )
         known[name], at[name] = password, number
     return known

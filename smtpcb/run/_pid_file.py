@@ -25,6 +25,9 @@ def clear(path: Path) -> None:
     :raises ConfigurationError: it was not, or it is something else; one line says so.
     """
     try:
+        # A pipe would be read until somebody writes into it.
+        if not path.is_file() and path.exists() and not path.is_dir():
+            raise ConfigurationError(f"--pidfile {path}: is no regular file")
         text = path.read_text("ascii", "replace").strip()
     except FileNotFoundError:
         return

@@ -26,6 +26,7 @@ class ServerService(Service):
     :param identity: what the identities were at first, where only root may be able to read them.
     :param as_root: what is done while we may still be root.
     :param first: what is done on disk when we are not any more, before anything else.
+    :param where: how the handler was named.
     :ivar log_faults: whether what stops the start is logged too, and not only on standard error.
     """
 
@@ -40,6 +41,7 @@ class ServerService(Service):
         *,
         as_root: Sequence[Callable[[], None]] = (),
         first: Sequence[Callable[[], None]] = (),
+        where: str = "--handler",
     ) -> None:
         self.smtp = smtp
         self._is_ready_made = IReadyMadeHandler.providedBy(handler)
@@ -48,6 +50,7 @@ class ServerService(Service):
         self.identity = identity
         self._as_root = as_root
         self._first = first
+        self._where = where
 
     def privilegedStartService(self) -> None:
         """
@@ -119,7 +122,7 @@ class ServerService(Service):
         except (OSError, ValueError) as error:
             if not self._is_ready_made:
                 raise  # where in the user's code it happened is worth more than a line
-            with explained("--handler"):
+            with explained(self._where):
                 if isinstance(error, OSError):
                     raise
-            raise ConfigurationError(f"--handler: {one_line(error)}") from None
+            raise ConfigurationError(f"{self._where}: {one_line(error)}") from None

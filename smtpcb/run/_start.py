@@ -70,19 +70,25 @@ class Announcement:
 
 def cannot_listen(error: Exception, *, log: bool = True) -> NoReturn:
     """Give up, since a port could not be bound; this is the error of its endpoint."""
+    if isinstance(error, OSError) and (error.filename2 or error.filename):
+        # The lock beside a UNIX socket is what Twisted makes first.
+        path = os.fsdecode(error.filename2 or error.filename).removesuffix(".lock")
+        give_up(f"cannot listen on {path}: {error.strerror}", log=log)
     if not isinstance(error, CannotListenError):
         give_up(f"cannot listen: {one_line(error)}", log=log)
     cause = getattr(error.socketError, "strerror", None) or error.socketError
     if isinstance(error.port, int):
         where = f"{error.interface or '*'}:{error.port}"
     else:
-        where = str(error.port)
+        where = os.fsdecode(error.port) if isinstance(error.port, bytes) else str(error.port)
     give_up(f"cannot listen on {where}: {cause}{_advice(error)}", log=log)
 
 
 def _advice(error: CannotListenError) -> str:
     """Return what to do about it, if that is known."""
     match getattr(error.socketError, "errno", None):
+        case errno.EADDRINUSE if not isinstance(error.port, int):
+            return " (stop what listens there, or remove it if nothing does)"
         case errno.EADDRINUSE:
             return " (stop what listens there, or name another port with --listen)"
         case errno.EADDRNOTAVAIL:

@@ -340,7 +340,7 @@ class Logged(Observer):
 
     def refused(self, line: bytes, reply: Reply) -> None:
         """Write what mail was refused for before anybody was asked, and logins too."""
-        verb = line.partition(b" ")[0].strip().upper()
+        verb = line[:16].upper().partition(b" ")[0].rstrip(b"\t")
         follows = self._refused and verb in _WITHIN and reply.code in _CONSEQUENCES
         if follows or verb not in _OF_MAIL:
             return

@@ -9,13 +9,16 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smtpcb.server._certificates import Reloads
 from smtpcb.server._connections import Doorway
-from smtpcb.server._direct import at_once
+from smtpcb.server._direct import at_once, is_supported
 from smtpcb.server._factory import SmtpServerFactory
+from smtpcb.server._families import for_ipv6_alone, ports_of_both_families
+from smtpcb.server._proxied import refuse_proxied
 from smtpcb.server._tls_layer import close_halves
 
 _log = Logger(namespace="smtpcb.server")
@@ -33,7 +36,8 @@ class SmtpService(Service):
     Ports are bound in `privilegedStartService`, where twistd still has the rights for port 25, or
     in `startService`.  One that cannot be bound raises there, and none is left bound.
 
-    :param endpoints: one or several, or their descriptions, such as ``"tcp:25"``;
+    :param endpoints: one or several, or their descriptions, such as ``"tcp:25"``; of a port that
+        is described for both families, ``tcp:`` and ``tcp6:``, each takes its own clients;
         `twisted.internet.endpoints.wrapServerTLS` makes implicit TLS of one.
     :param factory: of all connections, over all endpoints.  Several services may share it.
     :param direct: send each reply at once, where the endpoint is one of TCP.
@@ -56,7 +60,8 @@ class SmtpService(Service):
         several: Sequence[Any] = [endpoints]
         if isinstance(endpoints, Sequence) and not isinstance(endpoints, (str, bytes)):
             several = endpoints
-        self._endpoints = [_endpoint(one, factory.reactor, direct=direct) for one in several]
+        both = ports_of_both_families([one for one in several if isinstance(one, str)])
+        self._endpoints = [_endpoint(one, factory.reactor, both, direct=direct) for one in several]
         if not self._endpoints:
             raise ValueError("endpoints is empty: a service that listens nowhere")
         self.factory = factory
@@ -159,9 +164,15 @@ class SmtpService(Service):
             _log.failure("cannot listen", failure)
 
 
-def _endpoint(one: Any, reactor: Any, *, direct: bool) -> IStreamServerEndpoint:
+def _endpoint(one: Any, reactor: Any, both: set[int], *, direct: bool) -> IStreamServerEndpoint:
     if not isinstance(one, str) and not IStreamServerEndpoint.providedBy(one):
         raise TypeError(f"{type(one).__name__} is no endpoint, and no description of one")
+    refuse_proxied(one)
+    if isinstance(one, str) and isinstance(reactor, PosixReactorBase):
+        opening = for_ipv6_alone(one, both, reactor, direct=direct and is_supported())
+        if opening is not reactor:
+            alone: IStreamServerEndpoint = serverFromString(opening, one)
+            return alone
     if direct:
         return at_once(one, reactor)
     if isinstance(one, str):

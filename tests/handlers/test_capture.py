@@ -573,6 +573,22 @@ class TestPlugin:
             assert capture.maildir == Path.cwd() / folder
             assert capture._keep == keep
 
+    @pytest.mark.parametrize(
+        ("argument", "says"),
+        [
+            ("mail:keep-day=3", "no such setting: keep-day; there are keep-days"),
+            ("mail:keep_days=3", "no such setting: keep_days; there are keep-days"),
+            ("days=3", "no such setting: days; there are keep-days"),
+            ("mail:KEEP-DAYS=3", "no such setting: KEEP-DAYS; there are keep-days"),
+            ("mail:keep-days", "a setting is written as in keep-days=7"),
+            ("keep-days:7", "a setting is written as in keep-days=7"),
+        ],
+    )
+    def test_what_was_meant_for_a_setting(self, tmp_path: Path, argument: str, says: str) -> None:
+        """It is no folder with a strange name, in which everything would be kept."""
+        with pytest.raises(ValueError, match=says):
+            self.made(argument, tmp_path / "state")
+
     def test_what_it_says_of_itself(self, tmp_path: Path) -> None:
         """It is there to be sent to: the server takes what it can, and records it."""
         capture = self.made("", tmp_path / "state")

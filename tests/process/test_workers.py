@@ -19,6 +19,7 @@ import pytest
 
 from ..certificates import make_identity, write_pem
 from ..running import ANY_PORT, TWISTD, Client, Server, run_twistd, running, wait_until
+from .load import workers_of
 from .test_stopping import is_closed
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc here")
@@ -227,6 +228,19 @@ def test_certificates_are_reloaded_in_all(tmp_path: Path) -> None:
             line = f"[worker {number}: smtpcb.server#info] certificates reloaded"
             wait_until(lambda line=line: line in server.log)
         assert {seen(server) for _ in range(20)} == {new.der}
+
+
+def test_a_signal_for_the_log_ends_no_worker(tmp_path: Path) -> None:
+    """SIGUSR1 begins a new log file; a service manager sends it to all processes of a service."""
+    with running(tmp_path, *TWO) as server:
+        workers = workers_of(server)
+        for process in workers:
+            os.kill(process, signal.SIGUSR1)
+        server.signal(signal.SIGHUP)  # each of them has had the other one before it answers this
+        for number in (1, 2):
+            line = f"[worker {number}: smtpcb.server#info] certificates reloaded"
+            wait_until(lambda line=line: line in server.log)
+        assert workers_of(server) == workers
 
 
 def test_workers_end_when_the_supervisor_is_killed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ class TestLines:
         """It is said at once."""
         with pytest.raises(PasswordFileError, match="none: No such file or directory"):
             PasswordFile(tmp_path / "none")
-        with pytest.raises(PasswordFileError, match="Is a directory"):
+        with pytest.raises(PasswordFileError, match="is no regular file"):
             PasswordFile(tmp_path)
 
 
@@ -151,3 +152,44 @@ class TestChanges:
 def test_it_is_a_checker(write: Write) -> None:
     """Of names and passwords, as twisted.cred knows them; CRAM-MD5 and the like are none."""
     assert verifyObject(ICredentialsChecker, PasswordFile(write(b"")))
+
+
+class TestFilesOfOthers:
+    """What looks like a file of passwords, and would let nobody in."""
+
+    @pytest.mark.parametrize(
+        "password",
+        [
+            b"$2y$05$abcdefghijklmnopqrstuv123456789012345678901234567890123",
+            b"$apr1$salt$abcdefghijklmnopqrstuv",
+            b"$6$salt$" + b"x" * 86,
+            b"$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA",
+            b"{SSHA}c2VjcmV0",
+            b"{SHA512-CRYPT}$6$salt$x",
+            b"x:1000:1000:Anne:/home/anne:/bin/sh",
+        ],
+    )
+    def test_a_hash_is_no_password(self, write: Write, password: bytes) -> None:
+        """Who has read it could log in with it, and nobody else; so it stops the start."""
+        with pytest.raises(PasswordFileError, match="line 2: this is a hash; passwords stand"):
+            PasswordFile(write(b"tim:anne\nanne:" + password + b"\n"))
+
+    @pytest.mark.parametrize("password", [b"$5.99", b"$1$", b"{a}b", b"{}x", b"a:1:2:b:c"])
+    def test_a_strange_password_is_one(self, write: Write, password: bytes) -> None:
+        """Nobody has to choose another one for it."""
+        checker = PasswordFile(write(b"anne:" + password + b"\n"))
+        assert outcome(checker, b"anne", password) == b"anne"
+
+    @pytest.mark.parametrize("octets", [b"", b"\n", b"# only this\n"])
+    def test_no_names(self, write: Write, octets: bytes) -> None:
+        """That nobody can log in is said at the start, and not found out by the first user."""
+        with capturedLogs() as events:
+            PasswordFile(write(octets))
+        [event] = events
+        assert formatEvent(event).endswith("/passwords: no names in it; nobody can log in")
+
+    def test_a_pipe(self, tmp_path: Path) -> None:
+        """Its end may never come, and the server would never start."""
+        os.mkfifo(tmp_path / "passwords")
+        with pytest.raises(PasswordFileError, match="is no regular file"):
+            PasswordFile(tmp_path / "passwords")

@@ -103,3 +103,10 @@ def test_what_cannot_be_read_or_removed(path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(ConfigurationError, match=r"--pidfile .*twistd\.pid: Permission denied"):
         clear(path)
+
+
+def test_a_pipe(path: Path) -> None:
+    """Nobody waits for what it may hold."""
+    os.mkfifo(path)
+    with pytest.raises(ConfigurationError, match=r"--pidfile .*twistd\.pid: is no regular file"):
+        clear(path)

@@ -89,6 +89,10 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
         ("--listen", r"tls:haproxy\:tcp\:25"),
         "--listen: the PROXY protocol is not there yet: tls:ha",
     ),
+    (("--listen", r"hapr\oxy:tcp:25"), r"--listen: the PROXY protocol is not there yet: hapr\oxy"),
+    (("--listen", "tcp:25", "--listen", "tcp:25"), "--listen tcp:25 is given twice"),
+    (("--listen", "tcp:25", "--smtps", "tcp:25"), "--smtps tcp:25 is given twice"),
+    (("--transcript-days", "-1"), "--transcript-days: a number of days is wanted, not '-1'"),
     (("--listen", "tcp:haproxy:25"), "--listen: the PROXY protocol is not there yet: tcp:haproxy"),
     (("--no-tls", "--require-tls"), "--no-tls cannot stand beside --require-tls"),
     (
@@ -149,6 +153,10 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
         ("--auth", "flie:x"),
         "--auth flie: no such method; --help-auth lists them; did you mean file",
     ),
+    (("--listen", "unix:"), "--listen unix:: no endpoint: a path is wanted, as in unix:/run/smt"),
+    (("--listen", "unix::mode=600"), "no endpoint: a path is wanted, as in unix:/run/smtpcb"),
+    (("--auth", "memory:"), "--auth memory: it names nobody; NAME:PASSWORD is wanted behind it"),
+    (("--auth", "memory"), "--auth memory: it names nobody; NAME:PASSWORD is wanted behind it"),
     (("--auth", "passphrase"), "--help-auth lists them; did you mean file:passphrase?"),
     (("--tls-certificate", "none.pem"), "--tls-certificate /"),
     (("--handler", "python:x"), "python:x: MODULE.NAME is wanted, such as python:inbox.Inbox"),
@@ -321,7 +329,16 @@ class TestMistakes:
         process = run_twistd(folder, "--listen", f"unix:{path}", errors=subprocess.PIPE)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 1
-        assert re.fullmatch(rb"smtpcb: cannot listen[^\n]*No such file[^\n]*\n", errors), errors
+        assert errors == f"smtpcb: cannot listen on {path}: No such file or directory\n".encode()
+
+    def test_a_socket_that_is_something_else(self, folder: Path) -> None:
+        """A file that lies there is told by its path."""
+        (folder / "socket").touch()
+        process = run_twistd(folder, "--listen", f"unix:{folder}/socket", errors=subprocess.PIPE)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 1
+        told = f"smtpcb: cannot listen on {folder}/socket: Address already in use (stop what "
+        assert errors.decode().startswith(told)
 
     def test_a_folder_that_cannot_be_made(self, folder: Path) -> None:
         """Some only show when they are made: it is one line all the same."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import pytest_twisted
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IStreamServerEndpoint
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent
@@ -460,4 +462,37 @@ async def test_one_description_needs_no_list() -> None:
     service.startService()
     host: Any = service.ports[0].getHost()
     assert host.port
+    await service.stopService()
+
+
+def test_the_proxy_protocol_is_refused() -> None:
+    """However the endpoint is made: every client would be the balancer."""
+    from twisted.internet import reactor
+
+    factory = factory_with(Both(), reactor=reactor)
+    made = serverFromString(reactor, "haproxy:tcp:0")
+    for endpoint in (made, "haproxy:tcp:0", "HAProxy:tcp:0", r"hapr\oxy:tcp:0", ["tcp:0", made]):
+        for direct in (True, False):
+            with pytest.raises(ValueError, match="the PROXY protocol is not there yet"):
+                SmtpService(endpoint, factory, direct=direct)
+    SmtpService("unix:/tmp/haproxy:mode=660", factory)
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_one_port_in_both_families(direct: bool) -> None:
+    """Whoever describes ``tcp:25`` and ``tcp6:25`` has both, as ``twistd smtpcb`` has."""
+    from twisted.internet import reactor
+
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6")
+    with socket.socket(socket.AF_INET6) as free:
+        free.bind(("::", 0))
+        number = free.getsockname()[1]
+    factory = factory_with(Both(), reactor=reactor)
+    described = [f"tcp:{number}", f"tcp6:{number}"]
+    service = SmtpService(described, factory, direct=direct)
+    service.startService()
+    hosts: list[Any] = [port.getHost() for port in service.ports]
+    assert [(host.host, host.port) for host in hosts] == [("0.0.0.0", number), ("::", number)]
     await service.stopService()

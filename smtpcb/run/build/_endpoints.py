@@ -12,10 +12,11 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 
 from smtpcb.run._meant import did_you_mean, nearest
 from smtpcb.run._options import Configuration, ConfigurationError
-from smtpcb.run._sockets import for_ipv6_alone, ports_of_both_families
+from smtpcb.run._sockets import for_ipv6_alone
 from smtpcb.run._start import one_line
 from smtpcb.run.build._share import Share
 from smtpcb.server._direct import SharingReactor, is_supported
+from smtpcb.server._families import ports_of_both_families
 
 _PORT = re.compile(r"tcp6?:(?:port=)?([0-9]{1,5})(?::|\Z)")
 # As most other servers have it.
@@ -52,19 +53,13 @@ def endpoints_of(
     both = ports_of_both_families([*configuration["listen"], *configuration["smtps"]])
     for name in ("listen", "smtps"):
         for description in configuration[name]:
-            kind = description.partition(":")[0]
-            full = description
             where = f"{configuration.where(name)} {description}"
-            if configuration["workers"] is not None and kind not in ("tcp", "tcp6"):
-                raise ConfigurationError(f"{where}: --workers can serve tcp: and tcp6: only")
-            if kind in ("tcp", "tcp6"):
-                number = _PORT.match(description)
-                if number is None or int(number[1]) > 65535:
-                    raise ConfigurationError(
-                        f"{where}: no endpoint: a port number is wanted, as in {kind}:10025"
-                    )
-                if "backlog=" not in description:
-                    full += ":backlog=511"  # Twisted's 50 is little for a burst of mail
+            fault = _fault(description, workers=configuration["workers"] is not None)
+            if fault:
+                raise ConfigurationError(f"{where}: {fault}")
+            full = description
+            if description.startswith(("tcp:", "tcp6:")) and "backlog=" not in description:
+                full += ":backlog=511"  # Twisted's 50 is little for a burst of mail
             # Under TLS what we write is not what goes to the socket: nothing could be sent at once.
             opening = for_ipv6_alone(full, both, reactor, direct=direct and name == "listen")
             try:
@@ -75,6 +70,20 @@ def endpoints_of(
                     f"{where}: no endpoint: {one_line(error)}{meant}"
                 ) from None
     return made
+
+
+def _fault(description: str, *, workers: bool) -> str:
+    """Return what is wrong with an endpoint, where Twisted would not say it, or not so well."""
+    kind, _, rest = description.partition(":")
+    if kind in ("tcp", "tcp6"):
+        number = _PORT.match(description)
+        if number is None or int(number[1]) > 65535:
+            return f"no endpoint: a port number is wanted, as in {kind}:10025"
+    elif workers:
+        return "--workers can serve tcp: and tcp6: only"
+    elif kind == "unix" and not rest.partition(":")[0].strip():
+        return "no endpoint: a path is wanted, as in unix:/run/smtpcb"
+    return ""
 
 
 def _meant(description: str) -> str | None:

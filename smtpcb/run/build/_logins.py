@@ -48,6 +48,8 @@ def _checker(description: str, where: str) -> object:
     if IUsernamePassword not in checker.credentialInterfaces:
         raise ConfigurationError(f"{where}: does not check names and passwords")
     if isinstance(checker, InMemoryUsernamePasswordDatabaseDontUse):
+        if not checker.users:
+            raise ConfigurationError(f"{where}: it names nobody; NAME:PASSWORD is wanted behind it")
         # Twisted 26.10 puts text into it, and compares that with octets.
         checker.users = {_octets(user): _octets(word) for user, word in checker.users.items()}
     return checker

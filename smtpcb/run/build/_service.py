@@ -90,6 +90,7 @@ def make_service(
         identities.first,
         as_root=() if owner is None else [partial(kept.hand_over, owner)],
         first=[kept.make],
+        where=configuration.where("handler"),
     )
 
 

@@ -146,6 +146,8 @@ def main() -> None:
     # Ctrl-C goes to all processes of a terminal: the supervisor decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # It begins a new log file, which is twistd's; a service manager sends it to everybody.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     # The usual descriptors stay free for what they are for; the other ones nobody inherits.
     control, out = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
