@@ -29,7 +29,7 @@ from smtpcb.engine._questions import (
     Question,
 )
 from smtpcb.engine._reason import Reason
-from smtpcb.engine._remarks import let_go, note_slow
+from smtpcb.engine._remarks import blamed, let_go, note_slow
 from smtpcb.engine._server import ServerDialogue
 from smtpcb.engine._verdict import (
     Failed,
@@ -141,7 +141,7 @@ class Conversation:
                 answer = Failed(error)
             seconds = perf_counter() - began
             if seconds > SLOW_SECONDS:
-                note_slow(self, kind.method, seconds, kind.whose)
+                note_slow(self, kind.method, seconds, blamed(self, kind))
             if answer is not None or not kind.silence_accepts:
                 self._answered(Question(kind, subject, accept), answer, seconds)
                 return
@@ -411,8 +411,7 @@ class Conversation:
 
     def incident(self, kind: Kind | None, name: str, error: BaseException) -> Reply:
         connection_id = self.dialogue.connection.id
-        whose = (kind is not None and kind.whose) or self.handler.name
-        number = self.platform.incidents.report(name, whose, error, connection_id)
+        number = self.platform.incidents.report(name, blamed(self, kind), error, connection_id)
         return reply_to_incident(kind, number)
 
     def _conclude(self) -> None:

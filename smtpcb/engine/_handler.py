@@ -179,5 +179,10 @@ def require_mail_taken(handler: object, methods: Mapping[str, Method]) -> None:
 def name_of(handler: object) -> str:
     """Return what logs and errors call a handler."""
     kind = handler if isinstance(handler, type) else type(handler)
-    name = getattr(handler, "__name__", "") if not isinstance(handler, type) else ""
-    return name or kind.__qualname__
+    if isinstance(handler, type):
+        return kind.__qualname__
+    try:
+        name = getattr(handler, "__name__", "")
+    except Exception:  # it is users' code, and this is no place to fail in
+        name = ""
+    return name if isinstance(name, str) and name else kind.__qualname__

@@ -16,7 +16,7 @@ from errno import EEXIST
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Lock
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._mime import read_message
@@ -201,6 +201,18 @@ class MailData:
             self._closed = True
             self._release()
 
+    # Its octets never change, so a copy of who has it has the same: one of the file's descriptor
+    # would close that file when it goes, or whatever has that number by then.
+
+    def __copy__(self) -> MailData:
+        return self
+
+    def __deepcopy__(self, memo: object) -> MailData:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("mail data cannot be pickled: it may be in a file; its bytes() can")
+
     def _require_usable(self) -> None:
         if self._closed:
             raise ValueError("the mail data is closed")
@@ -233,6 +245,9 @@ class _File:
     def fileno(self) -> int:
         """Return its descriptor."""
         return self._descriptor
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a file without a name can be neither copied nor pickled")
 
     def __del__(self) -> None:
         if self._descriptor >= 0:

@@ -41,6 +41,9 @@ class Failed:
         """
         error, self._error = self._error, None
         assert error is not None
+        # A Refusal may be raised from however deep: out of the tasks of a group it comes in one.
+        while isinstance(error, BaseExceptionGroup) and error.split(Refusal)[1] is None:
+            error = error.exceptions[0]
         return error
 
 

@@ -32,6 +32,7 @@ from smtpcb.handling._calls import (
 )
 from smtpcb.handling._names import SETTINGS, Likeness, Meant, declared, meant
 from smtpcb.handling._written import functions_of, is_used, names_of, sets
+from smtpcb.interfaces import IReadyMadeHandler
 from smtpcb.smtp._command import Verb
 
 # Parameters that are called so mean what these events give under that name, and nothing else.
@@ -87,6 +88,8 @@ def _refuse_unread(handler: object, methods: dict[str, Method], name: str) -> No
     right = declared(name)
     if right is None or name in methods or is_used(handler, name):
         return
+    if name in IReadyMadeHandler and _is_ready_made(handler):
+        return
     if right in SETTINGS:
         raise TypeError(
             f"{name_of(handler)}.{name} would never be looked at: it is said to the server, "
@@ -96,6 +99,13 @@ def _refuse_unread(handler: object, methods: dict[str, Method], name: str) -> No
         f"{name_of(handler)}.{name} would never be looked at: what is meant is {right}, or, if it "
         f"is something of your own, _{name}"
     )
+
+
+def _is_ready_made(handler: object) -> bool:
+    """Whether it says something of itself for the server around it."""
+    if isinstance(handler, type):
+        return bool(IReadyMadeHandler.implementedBy(handler))
+    return bool(IReadyMadeHandler.providedBy(handler))
 
 
 def _is_their_own(handler: object, methods: dict[str, Method], name: str, found: Meant) -> bool:

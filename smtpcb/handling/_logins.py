@@ -136,6 +136,24 @@ class _Somebody:
         return realm.requestAvatar(avatarId, mind, *interfaces)
 
 
+class _Alone:
+    """
+    Asks an authenticator that does not want the connection.
+
+    :param name: what logs call it.
+    """
+
+    def __init__(self, name: str, method: Callable[[Credentials], AuthenticationVerdict]) -> None:
+        self._method = method
+        self.__name__ = name
+
+    def authenticate(
+        self, credentials: Credentials, connection: Connection
+    ) -> AuthenticationVerdict:
+        """Ask it."""
+        return self._method(credentials)
+
+
 def _with_connection(name: str, method: Callable[..., Any]) -> Login:
     """Call with the connection who takes it."""
     try:
@@ -147,9 +165,7 @@ def _with_connection(name: str, method: Callable[..., Any]) -> Login:
             signature.bind(*arguments)
         except TypeError:
             continue
-        if len(arguments) == 2:
-            return method
-        return lambda credentials, connection: method(credentials)
+        return method if len(arguments) == 2 else _Alone(name, method).authenticate
     raise TypeError(
         f"{name}.authenticate{signature} cannot be called as authenticate(credentials, connection)"
     )

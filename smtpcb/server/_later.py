@@ -175,6 +175,8 @@ class TwistedPlatform:
     def _of_future(self, future: Any) -> Deferred[Any]:
         if not self._asyncio:
             raise _stranger(future)
+        if future.get_loop() is not asyncio.get_event_loop():
+            raise CannotWaitError("a future of another loop, which does not run here")
         return Deferred.fromFuture(future)
 
 

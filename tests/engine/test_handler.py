@@ -145,3 +145,10 @@ def test_a_handler_has_a_name_for_logs() -> None:
 def test_the_last_argument_says_whose_an_event_is() -> None:
     """The connection's, or the transaction's."""
     assert {arguments[-1] for arguments in EVENTS.values()} == {"connection", "envelope"}
+
+
+@pytest.mark.parametrize("name", [property(lambda self: 1 / 0), 7, None, ""])
+def test_a_handler_without_a_name_is_called_by_its_class(name: Any) -> None:
+    """Whatever it says of itself: logs and errors must not fail over it."""
+    kind = type("Inbox", (), {"__name__": name})
+    assert name_of(kind()) == name_of(kind) == "Inbox"

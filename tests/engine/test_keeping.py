@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import errno
 import gc
 import io
 import os
+import pickle
 import random
 import resource
 import shutil
@@ -25,7 +27,10 @@ from typing import Any, BinaryIO
 import pytest
 
 import smtpcb.engine._keeping
+from smtpcb.engine._connection import Connection
+from smtpcb.engine._envelope import Envelope
 from smtpcb.engine._keeping import MailData
+from smtpcb.smtp import MailParameters, ReversePath
 
 MESSAGE = (
     b"From: anne@example.org\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n"
@@ -559,3 +564,28 @@ def test_what_a_reader_of_a_file_is_made_of_can_be_used_alone(tmp_path: Path) ->
         raw.close()
         raw.close()
     content.close()
+
+
+@pytest.mark.parametrize("octets", [b"x" * 10, b"x" * 10_000])
+def test_a_copy_takes_nothing_from_the_original(octets: bytes) -> None:
+    """Whoever copies an envelope has the same content in it, and both can be read for ever."""
+    data = MailData(1000)
+    data.write(octets)
+    for copied in (copy.copy(data), copy.deepcopy(data), copy.deepcopy({"content": [data]})):
+        del copied
+    for _ in range(3):
+        for function in (pickle.dumps, lambda it: copy.deepcopy(it.open())):
+            if function is pickle.dumps or len(octets) > 1000:
+                with pytest.raises(TypeError, match="pickle"):
+                    function(data)
+    gc.collect()
+    assert data.bytes() == octets
+    assert copy.deepcopy(data).bytes() == octets
+
+
+def test_an_envelope_can_be_copied() -> None:
+    """Its content is not in it a second time."""
+    envelope = Envelope(Connection("x"), ReversePath.NULL, MailParameters(), 1)
+    envelope.kept = MailData()
+    envelope.kept.write(b"x")
+    assert copy.copy(envelope).content is envelope.content

@@ -21,7 +21,7 @@ from zope.interface import implementer
 from smtpcb.engine._connection import Connection
 from smtpcb.handling import SmtpEventHandler, callbacks, check, handler_factory, threaded
 from smtpcb.handling._names import distance, meant
-from smtpcb.interfaces import ISmtpEventHandler
+from smtpcb.interfaces import IReadyMadeHandler, ISmtpEventHandler
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._errors import Refusal
 
@@ -521,6 +521,14 @@ def test_what_a_server_is_told_is_not_told_to_a_handler(name: str, right: str) -
     """Everybody would be let in, where it says that they are not."""
     with pytest.raises(TypeError, match=rf"{name} would .* to the server, Settings\({right}=...\)"):
         check(handler(**{name: "yes"}))
+
+
+def test_who_speaks_to_the_server_around_it_may() -> None:
+    """What `IReadyMadeHandler` has, the server asks; nothing else."""
+    given = implementer(IReadyMadeHandler)(handler(lenient_addresses=True, bare_newline="refuse"))
+    assert check(given) == check(given()) == []
+    with pytest.raises(TypeError, match="require_tls would never be looked at"):
+        check(type("Derived", (given,), {"require_tls": True}))
 
 
 def test_an_attribute_of_ones_own_may_be_called_anything() -> None:

@@ -662,3 +662,38 @@ def test_empty_chunks_do_not_go_on_for_ever(connect: Connect) -> None:
     codes = client.codes(b"BDAT 0\r\n" * 100)
     assert codes[-1] == 421
     assert len(codes) <= 52
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_authenticator_that_fails_is_named(
+    alone: bool, connect: Connect, log: list[str]
+) -> None:
+    """Not the handler, which was not asked."""
+
+    class Directory:
+        if alone:
+
+            def authenticate(self, credentials: Any) -> Any:
+                raise LookupError
+
+        else:
+
+            def authenticate(self, credentials: Any, connection: Any) -> Any:
+                raise LookupError
+
+    client = connect(Recorder(), authenticator=Directory())
+    assert client.codes(HELLO + b"AUTH PLAIN AGEAYg==\r\n")[-1] == 451
+    (line,) = [line for line in log if "failed: incident" in line]
+    assert "Directory failed: incident" in line
+    assert "Recorder" not in line
+
+
+def test_a_handlers_own_login_that_fails_is_the_handlers(connect: Connect, log: list[str]) -> None:
+    """Whose name the log has."""
+
+    class Login(Recorder):
+        def authenticate(self, credentials: Any, connection: Any) -> Any:
+            raise LookupError
+
+    connect(Login()).send(HELLO + b"AUTH PLAIN AGEAYg==\r\n")
+    assert any("authenticate of " in line and "Login failed: incident" in line for line in log)

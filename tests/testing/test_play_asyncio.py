@@ -14,7 +14,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 
-from smtpcb import threaded
+from smtpcb import Refusal, threaded
 from smtpcb.testing import DialogueDiffers, play
 
 SCRIPT = """
@@ -158,6 +158,55 @@ def test_what_a_coroutine_raises_is_the_cause() -> None:
     with pytest.raises(DialogueDiffers) as caught:
         play(SCRIPT, kept(fails), asyncio=True)
     assert isinstance(caught.value.__cause__, LookupError)
+
+
+async def _refuses(text: str) -> None:
+    await asyncio.sleep(0)
+    raise Refusal(550, "5.1.1", text)
+
+
+async def _breaks() -> None:
+    raise LookupError
+
+
+async def _in_a_group(*tasks: Any) -> None:
+    async with asyncio.TaskGroup() as group:
+        for task in tasks:
+            group.create_task(task)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: _in_a_group(_refuses("No")), "550 5.1.1 No"),
+        (lambda: _in_a_group(_refuses("No"), _refuses("No")), "550 5.1.1 No"),
+        (lambda: _in_a_group(_in_a_group(_refuses("No")), asyncio.sleep(5)), "550 5.1.1 No"),
+        (lambda: _in_a_group(_in_a_group(_refuses("No")), _breaks()), "451 4.3.0"),
+        (lambda: _in_a_group(_breaks()), "451 4.3.0"),
+    ],
+)
+def test_a_refusal_counts_from_however_deep(make: Any, said: str) -> None:
+    """Out of the tasks of a group, too; beside a fault it is a fault."""
+
+    class Inbox:
+        async def message(self, envelope: Any) -> None:
+            await make()
+
+    play(SCRIPT.replace("250 2.0.0 Kept", said), Inbox, asyncio=True)
+
+
+def test_a_future_of_another_loop_is_a_fault_at_once() -> None:
+    """Nobody would ever bring its result."""
+    other = asyncio.new_event_loop()
+
+    class Inbox:
+        def message(self, envelope: Any) -> Any:
+            return other.create_future()
+
+    with pytest.raises(DialogueDiffers) as caught:
+        play(SCRIPT, Inbox, asyncio=True)
+    assert "a future of another loop" in str(caught.value.__cause__)
+    other.close()
 
 
 def test_a_client_that_goes_cancels_what_it_waits_for() -> None:
