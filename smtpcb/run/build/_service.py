@@ -78,15 +78,13 @@ def make_service(
     kept.look_at(checking=checking, quiet=share is not None)
     clear = len(configuration["listen"])
     implicit = _with_tls(endpoints[clear:], identities, reactor)
+    invitation = _invitation(handler, settings)
+    announcement = Announcement(clear, identities.server is not None, invitation, kept.report)
     return ServerService(
         SmtpService([*endpoints[:clear], *implicit], factory, direct=direct),
         handler,
         # Of several workers the supervisor says it, once.
-        None
-        if share is not None
-        else Announcement(
-            clear, identities.server is not None, _invitation(handler, settings), kept.report
-        ),
+        announcement if share is None else None,
         identities.first,
         as_root=() if owner is None else [partial(kept.hand_over, owner)],
         first=[kept.make],
