@@ -56,6 +56,7 @@ TABLE = {
     "smtp._scan": row("smtp", {"stringzilla"}),  # an extra; without it another make is used
     "engine": row("smtp"),
     "_folders": row(),
+    "_files": row(),
     "_ending": row(),
     "_steady": row(),
     "_hangup": row(),
@@ -63,7 +64,7 @@ TABLE = {
     "interfaces": row("smtp engine", TWISTED_TYPES),
     "transcript": row("smtp engine _ending _steady", TWISTED_TYPES),
     "handling": row("smtp engine interfaces transcript _ending _steady _threads", ANY),
-    "tls": row("smtp engine interfaces transcript _folders _ending _steady", ANY),
+    "tls": row("smtp engine interfaces transcript _files _folders _ending _steady", ANY),
     "server": row("smtp engine interfaces transcript handling tls _ending _steady _hangup", ANY),
     "handlers": row(
         "smtp engine interfaces transcript handling tls _folders _ending _steady _threads", ANY
@@ -71,7 +72,7 @@ TABLE = {
     "testing": row("smtp engine interfaces transcript handling tls server handlers _threads", ANY),
     "run": row(
         "smtp engine interfaces transcript handling tls server handlers testing"
-        " _folders _ending _steady _hangup",
+        " _files _folders _ending _steady _hangup",
         ANY,
     ),
 }

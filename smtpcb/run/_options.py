@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from smtpcb._files import read_all
 from smtpcb.run._meant import OF_TWISTD, did_you_mean, option_meant, plain
 from smtpcb.server._proxied import refuse_proxied
 from smtpcb.smtp._limits import Limits
@@ -461,7 +462,8 @@ def read_file(path: Path) -> dict[str, Any]:
     :raises ConfigurationError: it cannot be read, or says what we do not know.
     """
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        with path.open("rb") as file:
+            table = tomllib.loads(read_all(file).decode("utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -22,6 +22,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from smtpcb._files import read_all
 from smtpcb.engine._connection import TlsInformation
 
 if TYPE_CHECKING:
@@ -312,7 +313,7 @@ def _read(path: Path, *, secret: bool = False) -> bytes:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            data = file.read()
+            data = read_all(file)
     except OSError as error:
         raise IdentityError(f"{path}: {error.strerror}") from error
     if secret:

@@ -77,6 +77,12 @@ def service_of(*arguments: str) -> ServerService:
 PEM = ("--tls-certificate", "cert.pem")
 # What was said, and what the line must say of it.
 MISTAKES: list[tuple[tuple[str, ...], str]] = [
+    (("--tls-certificate", "/dev/zero"), "--tls-certificate /dev/zero: has no end within"),
+    (("--config", "/dev/zero"), "/dev/zero: has no end within"),
+    (
+        (*PEM, "--tls-key", "key.pem", "--tls-passphrase-file", "/dev/zero"),
+        "/dev/zero: has no end within",
+    ),
     (("--bogus",), "option --bogus not recognized"),
     (("--recipient", "7", "--hostnme", "x"), "--hostnme not recognized; did you mean --hostname?"),
     (("--recipients", "7", "--recipients", "8"), "--recipients is given twice"),

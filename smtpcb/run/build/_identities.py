@@ -8,6 +8,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from smtpcb import tls
+from smtpcb._files import read_all
 from smtpcb.engine._settings import Settings
 from smtpcb.run._options import OPTIONS, Configuration, ConfigurationError
 from smtpcb.run._state import State, explained
@@ -142,6 +143,7 @@ def _passphrase(path: Path | None) -> bytes | None:
     if path is None:
         return None
     try:
-        return path.read_bytes().split(b"\n")[0].removesuffix(b"\r")
+        with path.open("rb") as file:
+            return read_all(file).split(b"\n")[0].removesuffix(b"\r")
     except OSError as error:
         raise tls.IdentityError(f"{path}: {error.strerror}") from None
