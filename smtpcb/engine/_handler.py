@@ -107,9 +107,6 @@ def abilities_of(
     extensions = getattr(handler, "extensions", ())
     if isinstance(extensions, str) or not isinstance(extensions, Iterable):
         raise TypeError("extensions is a set of keywords, such as {'DSN'}")
-    concurrent = getattr(handler, "concurrent_recipients", False)
-    if not isinstance(concurrent, bool):
-        raise TypeError(f"concurrent_recipients is True or False, not {type(concurrent).__name__}")
     taken = frozenset(extensions)
     possible = HANDLER_EXTENSIONS | own
     if not taken <= possible:
@@ -122,7 +119,8 @@ def abilities_of(
         extensions=taken,
         expand="expand" in methods,
         etrn="etrn" in methods,
-        concurrent_recipients=concurrent,
+        # Another yes than True is a mistake, which `smtpcb.handling.check` tells.
+        concurrent_recipients=getattr(handler, "concurrent_recipients", False) is True,
         command_mask=mask if "command" in methods else None,
     )
 
