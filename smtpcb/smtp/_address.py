@@ -70,7 +70,12 @@ class Path:
         text = f"<{self}>"
         forward = isinstance(self, ForwardPath)
         found = (read_forward_path if forward else read_reverse_path)(text, lenient=True)
-        if found.rest or found.path.local_part != self.local_part:
+        if (
+            found.rest
+            or found.path.local_part != self.local_part
+            # A blank that is forgiven to a client is part of a domain here.
+            or Leniency.BLANKS in found.leniencies
+        ):
             raise AddressError("This path cannot be written")
         return text
 

@@ -279,6 +279,8 @@ def test_a_path_never_ends_the_command_that_it_stands_in(local_part: str, domain
     [
         ForwardPath("a\r\nb", "example.org"),
         ForwardPath("a", "example.org> SIZE=1"),
+        ForwardPath("a", "example.org\t"),
+        ReversePath("a", " example.org"),
         ForwardPath("a", "[1.2.3]"),
         ForwardPath("", ""),
         ReversePath("a\x85", "example.org"),
