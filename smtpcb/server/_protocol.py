@@ -125,7 +125,7 @@ class SmtpServerProtocol(LineReceiver):
                 self._end_of_turn()
         except KeyboardInterrupt:
             raise
-        except BaseException:  # sys.exit() in an observer ends its connection, no more
+        except BaseException:  # a fault of ours ends its connection, no more
             self._break()
 
     def lineReceived(self, line: bytes) -> None:
@@ -320,7 +320,7 @@ class SmtpServerProtocol(LineReceiver):
         try:
             if conversation is not None:
                 conversation.part()
-        finally:  # an observer is users' code as well
+        finally:  # its place is given back, whatever fails
             self._factory.left(self)
 
     def _break(self) -> None:
@@ -344,7 +344,7 @@ class SmtpServerProtocol(LineReceiver):
             self._read_on()
         except KeyboardInterrupt:
             raise
-        except BaseException:  # sys.exit() in an observer ends its connection, no more
+        except BaseException:  # a fault of ours ends its connection, no more
             self._break()
 
     def _read_on(self) -> None:
