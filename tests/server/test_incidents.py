@@ -609,6 +609,21 @@ def test_a_login_without_an_answer_is_told(connect: Connect, log: list[str]) -> 
     assert not any("hunter2" in line for line in log)
 
 
+def test_a_login_that_takes_too_long_is_said_to(connect: Connect, log: list[str]) -> None:
+    """How long it was waited for stands in the log, as for any other method: it quotes nobody."""
+
+    class Inbox(Recorder):
+        def authenticate(self, credentials: Any, connection: Any) -> Any:
+            return Deferred()
+
+    client = connect(Inbox(), limits=Limits(decision_seconds=5))
+    client.send(HELLO + b"AUTH PLAIN AGEAYg==\r\n")
+    client.clock.advance(5)
+    assert client.replies()[-1].startswith("451")
+    (line,) = [text for text in log if "authenticate of" in text]
+    assert "it has not answered within 5 s" in line
+
+
 # What never counted.
 
 
