@@ -352,7 +352,9 @@ class Conversation:
                     return self.incident(kind, kind.method, error)
                 return reply_of_refusal(kind, error)
             reply = reply_of(kind, question.accept, answer)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the lines of a text may be a generator of the user's
             return self.incident(kind, kind.method, error)
         if kind is AUTHENTICATE and isinstance(answer, Authenticated):
             self.release_login()  # of one whose mechanism gave up after the verdict

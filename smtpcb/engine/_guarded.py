@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 # Calling it has only made it; nobody would ever run it.
 _NOT_RUN = (CoroutineType, GeneratorType, AsyncGeneratorType)
-_METHODS = (
-    *("client", "server", "content", "end_of_content"),
-    *("decided", "aborted", "note", "ended"),
-)
+_METHODS = [name for name in vars(Observer) if callable(getattr(Observer, name)) and name[0] != "_"]
 
 
 class Guarded(Observer):
@@ -73,6 +70,10 @@ class Guarded(Observer):
     def decided(self, method: str, subject: object, reply: Reply, seconds: float) -> None:
         """See `Observer.decided`."""
         self._call("decided", method, subject, reply, seconds)
+
+    def refused(self, line: bytes, reply: Reply) -> None:
+        """See `Observer.refused`."""
+        self._call("refused", line, reply)
 
     def aborted(self, reason: Reason, envelope: Envelope, reply: Reply | None) -> None:
         """See `Observer.aborted`."""

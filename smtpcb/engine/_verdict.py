@@ -121,7 +121,7 @@ class Incidents:
             id=connection_id,
             more=f" (and {more} like it before)" if more else "",
             # What somebody raises for a login may quote the password: its kind and place will do.
-            trace=_outline(error) if method in _WITHOUT_WORDS else _in_full(error),
+            trace=_told(error, _outline if method in _WITHOUT_WORDS else _in_full),
         )
         return number
 
@@ -180,6 +180,11 @@ def _place(error: BaseException) -> tuple[str, int]:
     return (last.tb_frame.f_code.co_filename, last.tb_lineno) if last is not None else ("", 0)
 
 
+def _told(error: BaseException, tell: Callable[[BaseException], str]) -> str:
+    # Nobody has raised that it is too late: there is no place of it, and the words are ours.
+    return str(error) if isinstance(error, TimedOut) else tell(error)
+
+
 def _outline(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = "; ".join(f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
@@ -190,7 +195,5 @@ def _outline(error: BaseException) -> str:
 
 def _in_full(error: BaseException) -> str:
     """Return the traceback; what strangers may have put into its texts cannot steer a terminal."""
-    if isinstance(error, TimedOut):
-        return str(error)
     text = "".join(traceback.format_exception(error))[-_MOST_TEXT:]
     return "\n".join(printable(line, 1000) for line in text.splitlines())

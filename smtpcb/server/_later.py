@@ -193,7 +193,9 @@ class _IncidentsWithAdvice(Incidents):
 
     def report(self, method: str, handler: str, error: BaseException, connection_id: str) -> str:
         """See `Incidents.report`."""
-        if isinstance(error, RuntimeError) and "running event loop" in str(error):
+        # What it was made of, and not its text: to make that may be users' code, which fails.
+        said = [one for one in error.args if type(one) is str]
+        if isinstance(error, RuntimeError) and any("running event loop" in one for one in said):
             error = CannotWaitError(_NEEDS_ASYNCIO).with_traceback(error.__traceback__)
         return super().report(method, handler, error, connection_id)
 

@@ -120,6 +120,8 @@ class PatientPort(tcp.Port):
             raise
 
     def _wait(self, error: OSError) -> None:
+        if self.disconnecting:
+            return  # who has just been let in has had it closed: there is nothing to go on with
         self.stopReading()
         self._pause = self.reactor.callLater(PAUSE_SECONDS, self._go_on)
         now = self.reactor.seconds()

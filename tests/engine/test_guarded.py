@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
 
 from smtpcb.engine import Observer
 from smtpcb.engine._guarded import Guarded
+from smtpcb.server._observers import Several
 from tests.engine.scripts import Does, Server, returns
 
-METHODS = ["client", "server", "content", "end_of_content", "decided", "aborted", "note", "ended"]
+METHODS = [
+    *("client", "server", "content", "end_of_content"),
+    *("decided", "refused", "aborted", "note", "ended"),
+]
 TRANSACTION = b"MAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\nx\r\n.\r\nMAIL FROM:<>\r\n"
 DIALOGUE = (b"EHLO c\r\n", b"x" * 9999 + b"\r\n", TRANSACTION)
 
@@ -42,6 +47,25 @@ def test_a_dialogue_goes_on_whatever_an_observer_raises(
     server.driver.disconnect()
     assert server.codes == plain.codes
     assert calls == [method]
+
+
+@pytest.mark.parametrize("made", [Guarded, Several])
+def test_whatever_can_be_observed_is_passed_on(made: type[Observer]) -> None:
+    """An observer of yours is called for all that `Observer` says it is, alone or with others."""
+    calls: list[tuple[str, tuple[object, ...]]] = []
+
+    def method(name: str) -> Any:
+        return lambda _, *arguments: calls.append((name, arguments))
+
+    mine = type("Mine", (Observer,), {name: method(name) for name in METHODS})()
+    others = [name for name in vars(Observer) if callable(getattr(Observer, name))]
+    assert sorted(name for name in others if name[0] != "_") == sorted(METHODS)
+    observer = Guarded(mine, Any, "id") if made is Guarded else Several([mine])
+    for name in METHODS:
+        count = len(inspect.signature(getattr(Observer, name)).parameters) - 1
+        given = tuple(object() for _ in range(count))
+        getattr(observer, name)(*given)
+        assert calls[-1:] == [(name, given)]
 
 
 @pytest.mark.parametrize("answer", ["coroutine", "generator"])

@@ -485,6 +485,26 @@ def test_an_observer_that_blocks_is_named(
     assert any("of the observer Observer kept everybody waiting" in line for line in log)
 
 
+@pytest.mark.parametrize("method", ["decided", "ended"])
+def test_an_observers_error_may_have_no_text(method: str, connect: Connect, log: list[str]) -> None:
+    """An error of yours that cannot be shown either is still nothing that a client is told."""
+
+    class NamelessError(RuntimeError):
+        def __str__(self) -> str:
+            raise ValueError("what shall I say?")
+
+    def fail(*_: Any) -> None:
+        raise NamelessError
+
+    observer = type("Broken", (EngineObserver,), {method: fail})()
+    client = connect(Recorder(), observers=[lambda _: observer])
+    assert client.codes(HELLO + MESSAGE)[-1] == 250
+    client.leave()
+    assert places(client) == 0
+    assert len([text for text in log if f"{method} of the observer Broken failed" in text]) == 1
+    assert not any("a fault of smtpcb" in text for text in log)
+
+
 @pytest.mark.parametrize("empty", [list, dict])
 def test_an_observer_may_be_empty(empty: type, connect: Connect) -> None:
     """One that counts as false is an observer all the same."""
@@ -607,6 +627,41 @@ def test_a_login_without_an_answer_is_told(connect: Connect, log: list[str]) -> 
         assert client.codes(HELLO + b"AUTH PLAIN AGEAYg==\r\n")[-1] == 451
         assert any(f"False or a Reply, not {name})" in line for line in log)
     assert not any("hunter2" in line for line in log)
+
+
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, ArithmeticError])
+def test_a_text_that_exits_while_it_is_made_ends_no_session(
+    error: type[BaseException], connect: Connect, log: list[str]
+) -> None:
+    """The lines of a reply may come from a generator; what that raises is its fault, no more."""
+
+    class Inbox(Recorder):
+        def rcpt(self, recipient: Any, envelope: Any) -> Any:
+            class Lines:
+                def __iter__(self) -> Any:
+                    raise error
+
+            return 550, Lines()
+
+    client = connect(Inbox())
+    assert client.codes(HELLO + MAIL + RCPT + b"NOOP\r\n")[-2:] == [451, 250]
+    assert any("rcpt of" in text and error.__name__ in text for text in log)
+    assert not any("a fault of smtpcb" in text for text in log)
+
+
+def test_a_login_that_takes_too_long_is_said_to(connect: Connect, log: list[str]) -> None:
+    """How long it was waited for stands in the log, as for any other method: it quotes nobody."""
+
+    class Inbox(Recorder):
+        def authenticate(self, credentials: Any, connection: Any) -> Any:
+            return Deferred()
+
+    client = connect(Inbox(), limits=Limits(decision_seconds=5))
+    client.send(HELLO + b"AUTH PLAIN AGEAYg==\r\n")
+    client.clock.advance(5)
+    assert client.replies()[-1].startswith("451")
+    (line,) = [text for text in log if "authenticate of" in text]
+    assert "it has not answered within 5 s" in line
 
 
 # What never counted.

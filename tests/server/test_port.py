@@ -6,7 +6,7 @@ import errno
 import os
 import resource
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -64,6 +64,7 @@ class Taken(Factory):
 
     def __init__(self) -> None:
         self.hosts: list[str] = []
+        self.stop: Callable[[], object] = lambda: None
 
     def buildProtocol(self, addr: Any) -> Protocol | None:
         self.hosts.append(addr.host)
@@ -74,6 +75,8 @@ class Taken(Factory):
         if addr.host == "192.0.2.69":
             raise SystemExit
         protocol = Protocol()
+        if addr.host == "192.0.2.70":
+            self.stop()
         if addr.host == "192.0.2.68":
             protocol.makeConnection = lambda transport: 1 / 0  # type: ignore
         return protocol
@@ -119,6 +122,23 @@ def test_half_of_the_descriptors_are_for_what_clients_send(one: Fixture, log: li
         one.reactor.advance(1)
         assert one.port in one.reactor.readers
     assert len([text for text in log if "half of all open files" in text]) == 1
+
+
+def test_a_port_that_a_client_has_had_closed_is_not_tried_again(
+    one: Fixture, log: list[str]
+) -> None:
+    """A handler may stop the server from `connected`, though open files are few by then."""
+    one.port._half = 0
+    one.socket.coming = clients(1, "192.0.2.70")
+    one.factory.stop = one.port.stopListening
+    one.port.doRead()
+    assert one.factory.hosts == ["192.0.2.70"]
+    assert one.port not in one.reactor.readers
+    one.reactor.advance(0)
+    one.reactor.advance(2)
+    assert one.port not in one.reactor.readers
+    assert one.reactor.getDelayedCalls() == []
+    assert not any("have to wait" in text for text in log)
 
 
 def test_a_system_without_a_limit_has_no_half(monkeypatch: pytest.MonkeyPatch) -> None:
