@@ -246,9 +246,6 @@ class _File:
         """Return its descriptor."""
         return self._descriptor
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a file without a name can be neither copied nor pickled")
-
     def __del__(self) -> None:
         if self._descriptor >= 0:
             # What close() can fail with is that data did not reach the disk; nobody wants it.

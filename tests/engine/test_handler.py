@@ -37,6 +37,13 @@ def test_what_a_handler_has_methods_for_can_be_offered() -> None:
     assert not unable.concurrent_recipients
 
 
+@pytest.mark.parametrize("extensions", ["DSN", 5, None])
+def test_extensions_are_several_keywords(extensions: object) -> None:
+    """One in a string would be taken for its letters."""
+    with pytest.raises(TypeError, match="extensions is a set of keywords"):
+        understand(Does(extensions=extensions))
+
+
 def test_somebody_else_may_decide_on_logins() -> None:
     """In place of the handler's own method."""
     handler = understand(Does(authenticate=returns(False)), login=returns(True))
