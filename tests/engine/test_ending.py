@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -459,6 +460,19 @@ def test_a_login_that_comes_too_late_is_let_go_at_once() -> None:
     assert released == ["anne"]
     assert server.dialogue.connection.identity is None
     assert server.log == []
+
+
+def test_ctrl_c_goes_through_the_lines_of_a_text() -> None:
+    """It is nobody's fault either where it comes while a reply of yours is generated."""
+
+    class Lines:
+        def __iter__(self) -> Iterator[str]:
+            raise KeyboardInterrupt
+
+    server = Server(Does(rcpt=returns((550, Lines()))))
+    server.send(b"EHLO c\r\nMAIL FROM:<>\r\n")
+    with pytest.raises(KeyboardInterrupt):
+        server.send(b"RCPT TO:<a@b>\r\n")
 
 
 def test_ctrl_c_ends_the_program_and_no_mail() -> None:
