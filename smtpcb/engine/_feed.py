@@ -92,6 +92,8 @@ class Feed:
                 reply = reply_of_refusal(kind, error)
             else:
                 raise error
+        except KeyboardInterrupt:
+            raise
         except BaseException as error:
             reply = self._conversation.incident(kind, kind.method, error)
             reason = Reason.FAILED

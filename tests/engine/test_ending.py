@@ -473,6 +473,11 @@ def test_ctrl_c_goes_through_the_lines_of_a_text() -> None:
     server.send(b"EHLO c\r\nMAIL FROM:<>\r\n")
     with pytest.raises(KeyboardInterrupt):
         server.send(b"RCPT TO:<a@b>\r\n")
+    for piece in ("header", "chunk"):
+        with pytest.raises(KeyboardInterrupt):
+            Server(Does(**{piece: returns((550, Lines()))})).send(
+                TO_DATA + b"Subject: x\r\n\r\n.\r\n"
+            )
 
 
 def test_ctrl_c_ends_the_program_and_no_mail() -> None:
