@@ -29,6 +29,10 @@ PATIENCE_SECONDS = 300.0
 POSTAL_MINUTES = 3
 
 
+class EndedError(Exception):
+    """What sends has ended before it was to."""
+
+
 class NotOfferedError(Exception):
     """The server does not have the extension that a workload needs."""
 
@@ -398,4 +402,4 @@ class Postal:
             fields = line.strip().split(",")
             if len(fields) >= 4 and all(field.isdigit() for field in fields[1:4]):
                 return int(fields[1]), int(fields[3])
-        raise FailedError(f"postal ended with {self._process.wait()}")
+        raise EndedError(f"postal ended with {self._process.wait()}")
