@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--workloads", type=_some_of(names()), metavar="A,B", help="only these")
     add("--servers", type=_some_of(NAMES), metavar="A,B", help="only these")
     add("--rounds", type=int, default=None, metavar="N", help="3 by default; medians are shown")
-    add("--postal", action="store_true", help="the workload postal too: 4 minutes a server")
+    add("--postal", action="store_true", help="the workload postal too: 2 minutes a server or more")
     add("--quick", action="store_true", help="one round, a twentieth of the load: does it run?")
     add("--write", action="store_true", help=f"write {WRITTEN.relative_to(CHECKOUT)}")
     return parser

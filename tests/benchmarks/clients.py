@@ -26,7 +26,7 @@ END = b".\r\n"
 FLOOD = b"RSET\r\n"
 PIECE_OCTETS = 65_536
 PATIENCE_SECONDS = 300.0
-POSTAL_MINUTES = 3
+POSTAL_MINUTES = 1
 
 
 class EndedError(Exception):

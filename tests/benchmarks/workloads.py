@@ -365,7 +365,7 @@ WORKLOADS: tuple[Workload, ...] = (
     ),
     Workload(
         "postal",
-        f"postal `-t 50 -c 3`, {clients.POSTAL_MINUTES} full minutes at its own rate",
+        f"postal `-t 50 -c 3` at its own rate, whole minutes: {clients.POSTAL_MINUTES} or more",
         _postal,
         (
             Metric("µs/message"),
@@ -373,7 +373,7 @@ WORKLOADS: tuple[Workload, ...] = (
             Metric("errors", "errors"),
         ),
         ours=("smtpcb",),
-        # Four minutes each: those that a program would use in our place.
+        # Minutes each: those that a program would use in our place.
         peers=("aiosmtpd", "nodemailer", "go-smtp"),
         extra=True,
     ),
