@@ -45,6 +45,8 @@ class DirectReactor:
         if the system can.
     """
 
+    _port: type[DirectPort] = DirectPort
+
     def __init__(self, reactor: Any, *, nested: bool | None = None) -> None:
         self._reactor = reactor
         self._nested = can_nest() if nested is None else nested
@@ -56,7 +58,7 @@ class DirectReactor:
         self, port: Any, factory: Any, backlog: int = 50, interface: str = ""
     ) -> IListeningPort:
         """Listen; the same as `IReactorTCP.listenTCP`."""
-        listening = DirectPort(port, factory, backlog, interface, self._reactor)
+        listening = self._port(port, factory, backlog, interface, self._reactor)
         if self._nested:
             listening.nest_connections()
         listening.startListening()

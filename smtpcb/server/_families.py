@@ -15,7 +15,7 @@ from typing import Any
 from twisted.internet import tcp
 from twisted.internet.interfaces import IListeningPort
 
-from smtpcb.server._direct import can_nest
+from smtpcb.server._direct import DirectReactor
 from smtpcb.server._port import DirectPort
 
 _PORT = re.compile(r"(tcp6?):(?:port=)?([0-9]{1,5})(?=:|\Z)")
@@ -47,7 +47,7 @@ def for_ipv6_alone(description: str, ports: set[int], reactor: Any, *, direct: b
     """
     if not must_be_alone(description, ports):
         return reactor
-    return _IPv6AloneReactor(reactor, direct=direct)
+    return _IPv6AloneDirectReactor(reactor) if direct else _IPv6AloneReactor(reactor)
 
 
 def must_be_alone(description: str, ports: set[int]) -> bool:
@@ -79,12 +79,17 @@ class _IPv6AloneDirectPort(_IPv6AlonePort, DirectPort):
     """The same, and its connections write at once."""
 
 
-class _IPv6AloneReactor:
-    """A reactor as endpoints see it, whose IPv6 ports are for IPv6 alone."""
+class _IPv6AloneDirectReactor(DirectReactor):
+    """A reactor as endpoints see it, whose IPv6 ports are for IPv6 alone, and write at once."""
 
-    def __init__(self, reactor: Any, *, direct: bool) -> None:
+    _port = _IPv6AloneDirectPort
+
+
+class _IPv6AloneReactor:
+    """The same with Twisted's own connections."""
+
+    def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._direct = direct
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
@@ -93,9 +98,6 @@ class _IPv6AloneReactor:
         self, port: int, factory: Any, backlog: int = 50, interface: str = ""
     ) -> IListeningPort:
         """Listen; the same as `IReactorTCP.listenTCP`."""
-        kind = _IPv6AloneDirectPort if self._direct else _IPv6AlonePort
-        listening = kind(port, factory, backlog, interface, self._reactor)
-        if isinstance(listening, DirectPort) and can_nest():
-            listening.nest_connections()
+        listening = _IPv6AlonePort(port, factory, backlog, interface, self._reactor)
         listening.startListening()
         return listening
