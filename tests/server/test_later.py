@@ -244,21 +244,22 @@ def test_a_task_that_awaits_what_nobody_knows_fails() -> None:
     assert run(coroutine).fault is RuntimeError
 
 
+async def waits_until_closed(closed: list[Any]) -> None:
+    try:
+        await Deferred()
+    except GeneratorExit:
+        closed.append(True)
+        raise
+
+
 def test_a_task_that_is_closed_closes_its_coroutine() -> None:
     """When the loop is closed under it."""
     closed: list[Any] = []
 
-    async def coroutine() -> None:
-        try:
-            await Deferred()
-        except GeneratorExit:
-            closed.append(True)
-            raise
-
     from smtpcb.server._later import _bridge
 
     loop = asyncio.new_event_loop()
-    bridge = _bridge(coroutine(), loop)
+    bridge = _bridge(waits_until_closed(closed), loop)
     bridge.send(None)
     bridge.close()
     loop.close()
@@ -269,16 +270,9 @@ def test_a_coroutine_that_is_closed_closes_the_users(platform: TwistedPlatform) 
     """The same without asyncio."""
     closed: list[Any] = []
 
-    async def coroutine() -> None:
-        try:
-            await Deferred()
-        except GeneratorExit:
-            closed.append(True)
-            raise
-
     from smtpcb.server._later import _rest
 
-    user = coroutine()
+    user = waits_until_closed(closed)
     rest: Any = _rest(user, user.send(None))
     rest.send(None)
     rest.close()
