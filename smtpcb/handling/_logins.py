@@ -128,7 +128,7 @@ class _Somebody:
     def __init__(self, portal: Portal) -> None:
         self._portal = portal
 
-    def requestAvatar(self, avatarId: object, mind: object, *interfaces: Any) -> Any:  # noqa: N803
+    def requestAvatar(self, avatarId: object, mind: object, *interfaces: Any) -> Any:  # noqa: N803 - IRealm's
         """See `twisted.cred.portal.IRealm`."""
         if avatarId in _NOBODY:
             raise UnauthorizedLogin
