@@ -17,7 +17,7 @@ from smtpcb.engine import _replies as replies
 from smtpcb.engine._handler import EVENTS
 from smtpcb.engine._questions import CHUNK, COMMAND, HEADER, KINDS, Kind
 from smtpcb.engine._table import TRANSITIONS, WANTS, WHY, State, Step
-from smtpcb.run._options import OPTIONS, Option
+from smtpcb.run.options import OPTIONS, Option
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import Reply
@@ -174,7 +174,7 @@ def figure(value: object) -> str:
 
 
 class OptionTable(SphinxDirective):
-    """``.. option-table::`` lists `smtpcb.run._options.OPTIONS`."""
+    """``.. option-table::`` lists `smtpcb.run.options.OPTIONS`."""
 
     def run(self) -> list[nodes.Node]:
         """Render the table as reStructuredText and parse that."""

@@ -34,7 +34,7 @@ from twisted.internet.threads import deferToThread
 from smtpcb import Limits, Settings, SmtpServerFactory, threaded
 from smtpcb.engine._handler import EVENTS
 from smtpcb.handling import check
-from smtpcb.run._options import read_file
+from smtpcb.run.options import read_file
 from smtpcb.run.tap import Options
 from smtpcb.testing._play import Turn, play, turns
 from smtpcb.transcript import TranscriptFolder, TranscriptSettings, load, read

@@ -213,7 +213,7 @@ def test_the_plug_in_imports_nothing_of_ours() -> None:
         ("handlers.maildir", "from smtpcb.handlers.capture import Capture", []),
         ("handlers.capture", "from smtpcb.run import X", ["smtpcb.run.X"]),
         ("handlers.capture", "from smtpcb.engine._envelope import Envelope", []),
-        ("tls", "from smtpcb.run._options import OPTIONS", ["smtpcb.run._options.OPTIONS"]),
+        ("tls", "from smtpcb.run.options import OPTIONS", ["smtpcb.run.options.OPTIONS"]),
         ("run.tap", "from smtpcb.run.build import make", []),
         ("testing._play", "from smtpcb.engine._server import ServerDialogue", []),
     ],

@@ -14,8 +14,8 @@ from twisted.logger import (
 from zope.interface import provider
 
 from smtpcb.run._descriptors import provide
-from smtpcb.run._options import Configuration
 from smtpcb.run.build import make_service
+from smtpcb.run.options import Configuration
 
 
 def check(configuration: Configuration, owner: tuple[int, int] | None = None) -> list[str]:

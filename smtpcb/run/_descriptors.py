@@ -12,7 +12,7 @@ import resource
 
 from twisted.logger import Logger
 
-from smtpcb.run._options import Configuration
+from smtpcb.run.options import Configuration
 
 # Its socket, its transcript, and the file of a message that is too big for memory or on its way
 # into a folder.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from smtpcb.run._options import ConfigurationError
+from smtpcb.run.options import ConfigurationError
 
 _log = Logger(namespace="smtpcb")
 

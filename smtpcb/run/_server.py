@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred
 
 from smtpcb import tls
 from smtpcb.interfaces import IReadyMadeHandler
-from smtpcb.run._options import ConfigurationError
 from smtpcb.run._start import Announcement, cannot_listen, give_up, one_line
 from smtpcb.run._state import explained
+from smtpcb.run.options import ConfigurationError
 from smtpcb.server._service import SmtpService
 
 

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from smtpcb import _folders as folders
 from smtpcb.interfaces import ISmtpHandlerSetting
-from smtpcb.run._options import Configuration, ConfigurationError
+from smtpcb.run.options import Configuration, ConfigurationError
 
 
 @implementer(ISmtpHandlerSetting)

@@ -19,7 +19,11 @@ from twisted.python import usage
 from smtpcb.run._check import check
 from smtpcb.run._descriptors import provide
 from smtpcb.run._meant import OF_TWISTD, WORDS, did_you_mean, option_meant, plain
-from smtpcb.run._options import (
+from smtpcb.run._pid_file import clear
+from smtpcb.run._signals import attend, remember_reload
+from smtpcb.run._timers import follow_no_clock
+from smtpcb.run.build import handlers_known, make_service
+from smtpcb.run.options import (
     OPTIONS,
     Configuration,
     ConfigurationError,
@@ -28,13 +32,9 @@ from smtpcb.run._options import (
     read_value,
     resolve,
 )
-from smtpcb.run._pid_file import clear
-from smtpcb.run._signals import attend, remember_reload
-from smtpcb.run._timers import follow_no_clock
-from smtpcb.run.build import handlers_known, make_service
 from smtpcb.run.workers._supervisor import make_supervisor
 
-# What there is beside the rows of `smtpcb.run._options`: as in the help, and what it does.
+# What there is beside the rows of `smtpcb.run.options`: as in the help, and what it does.
 _OTHERS = (
     ("-c, --config=FILE", 'TOML file with any of the settings above: message-octets = "50M".'),
     ("--check", "Check the settings, and end."),
@@ -47,7 +47,7 @@ _OTHERS = (
 
 
 class Options(usage.Options, AuthOptionMixin):
-    """Reads the command line; the rows are in `smtpcb.run._options`."""
+    """Reads the command line; the rows are in `smtpcb.run.options`."""
 
     supportedInterfaces = (IUsernamePassword,)
     longdesc = (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 
-from smtpcb.run._options import BY_NAME
+from smtpcb.run.options import BY_NAME
 from tests.benchmarks import clients
 from tests.benchmarks.processes import HOST, FailedError, Server, raise_file_limit
 

@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from smtpcb.run import _descriptors
 from smtpcb.run._descriptors import PER_CONNECTION, PLENTY, RESERVE, provide, raise_limit
-from smtpcb.run._options import BY_NAME, Configuration, read_value, resolve
+from smtpcb.run.options import BY_NAME, Configuration, read_value, resolve
 
 INFINITE = resource.RLIM_INFINITY
 

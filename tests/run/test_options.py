@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from smtpcb.run._meant import WORDS, option_meant
-from smtpcb.run._options import (
+from smtpcb.run.options import (
     BY_NAME,
     OPTIONS,
     Configuration,

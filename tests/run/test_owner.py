@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from smtpcb.run._options import resolve
 from smtpcb.run._owner import make_for
 from smtpcb.run._start import StartError
 from smtpcb.run.build import make_service
+from smtpcb.run.options import resolve
 from smtpcb.run.workers._supervisor import make_supervisor
 from tests.running import ANY_PORT
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from smtpcb.run._options import ConfigurationError
 from smtpcb.run._pid_file import clear
+from smtpcb.run.options import ConfigurationError
 
 
 @pytest.fixture

@@ -30,13 +30,13 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from smtpcb.interfaces import IReadyMadeHandler, ISmtpHandlerSetting
-from smtpcb.run._options import BY_NAME, ConfigurationError, read_value, resolve
 from smtpcb.run._passwords import PasswordFile
 from smtpcb.run._server import ServerService
 from smtpcb.run._start import StartError
 from smtpcb.run.build import _handler as handler_module
 from smtpcb.run.build import make_service
 from smtpcb.run.build._python import import_handler
+from smtpcb.run.options import BY_NAME, ConfigurationError, read_value, resolve
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._port import DirectPort
 from smtpcb.server._service import SmtpService

@@ -13,9 +13,9 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.internet.tcp import Port
 
-from smtpcb.run._options import resolve
 from smtpcb.run._sockets import SocketReactor, for_ipv6_alone
 from smtpcb.run.build import endpoints_of
+from smtpcb.run.options import resolve
 from smtpcb.server._direct import at_once
 from smtpcb.server._families import is_ipv6, ports_of_both_families
 from smtpcb.server._port import DirectPort

@@ -14,8 +14,8 @@ from unittest.mock import Mock
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from smtpcb.run._options import OPTIONS
 from smtpcb.run._server import ServerService
+from smtpcb.run.options import OPTIONS
 from smtpcb.run.tap import Options, makeService
 from smtpcb.run.workers._supervisor import Supervisor
 from smtpcb.tls import self_signed

@@ -22,12 +22,12 @@ from twisted.logger import LogEvent, LogLevel, eventFromJSON, formatEvent
 from twisted.python.failure import Failure
 
 from smtpcb._ending import LAST_WORDS_SECONDS, STOP_SECONDS
-from smtpcb.run._options import BY_NAME, Configuration, read_value, resolve
 from smtpcb.run._server import ServerService
 from smtpcb.run._sockets import SocketReactor
 from smtpcb.run.build import Share, make_service
 from smtpcb.run.build import _endpoints as endpoints_module
 from smtpcb.run.build import _service as service_module
+from smtpcb.run.options import BY_NAME, Configuration, read_value, resolve
 from smtpcb.run.workers import _worker as worker
 from smtpcb.run.workers._reporter import MOST_OCTETS, Reporter
 from smtpcb.run.workers._task import task, understood

@@ -23,11 +23,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smtpcb._ending import STOP_SECONDS
-from smtpcb.run._options import BY_NAME, Configuration, ConfigurationError, read_value, resolve
 from smtpcb.run._signals import ONE_STOP_SECONDS
 from smtpcb.run._sockets import SocketReactor
 from smtpcb.run._start import Announcement, StartError
 from smtpcb.run.build import Share
+from smtpcb.run.options import BY_NAME, Configuration, ConfigurationError, read_value, resolve
 from smtpcb.run.workers._process import HEIRS_SECONDS, Worker
 from smtpcb.run.workers._supervisor import (
     HEALTHY_SECONDS,

@@ -11,10 +11,10 @@ from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromSt
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from smtpcb.run._meant import did_you_mean, nearest
-from smtpcb.run._options import Configuration, ConfigurationError
 from smtpcb.run._sockets import for_ipv6_alone
 from smtpcb.run._start import one_line
 from smtpcb.run.build._share import Share
+from smtpcb.run.options import Configuration, ConfigurationError
 from smtpcb.server._direct import SharingReactor, is_supported
 from smtpcb.server._families import ports_of_both_families
 

@@ -12,10 +12,10 @@ from zope.interface.verify import verifyObject
 from smtpcb.handlers import READY_MADE
 from smtpcb.interfaces import IReadyMadeHandler, ISmtpHandlerPlugin
 from smtpcb.run._meant import did_you_mean, nearest, of_another_server
-from smtpcb.run._options import Configuration, ConfigurationError
 from smtpcb.run._start import one_line
 from smtpcb.run._state import State
 from smtpcb.run.build._python import as_dotted, import_handler
+from smtpcb.run.options import Configuration, ConfigurationError
 
 
 def _meant(description: str, known: Collection[str]) -> str | None:

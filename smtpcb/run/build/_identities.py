@@ -10,8 +10,8 @@ from twisted.logger import Logger
 from smtpcb import tls
 from smtpcb._files import read_all
 from smtpcb.engine._settings import Settings
-from smtpcb.run._options import OPTIONS, Configuration, ConfigurationError
 from smtpcb.run._state import State, explained
+from smtpcb.run.options import OPTIONS, Configuration, ConfigurationError
 
 _log = Logger(namespace="smtpcb")
 

@@ -9,12 +9,12 @@ from twisted.logger import Logger
 
 from smtpcb import _folders as folders
 from smtpcb import tls
-from smtpcb.run._options import Configuration, ConfigurationError
 from smtpcb.run._owner import make_for
 from smtpcb.run._start import one_line
 from smtpcb.run._state import State, explained
 from smtpcb.run.build._identities import Identities
 from smtpcb.run.build._transcripts import transcripts_named
+from smtpcb.run.options import Configuration, ConfigurationError
 from smtpcb.transcript import TranscriptSettings
 
 _log = Logger(namespace="smtpcb")

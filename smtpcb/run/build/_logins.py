@@ -14,9 +14,9 @@ from twisted.internet.defer import inlineCallbacks, maybeDeferred
 from smtpcb.engine._connection import Connection
 from smtpcb.handling._logins import authenticator as adapt_authenticator
 from smtpcb.run._meant import did_you_mean, nearest
-from smtpcb.run._options import Configuration, ConfigurationError
 from smtpcb.run._passwords import PasswordFile
 from smtpcb.run._start import one_line
+from smtpcb.run.options import Configuration, ConfigurationError
 from smtpcb.smtp.sasl import Credentials
 
 

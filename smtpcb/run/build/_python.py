@@ -10,8 +10,8 @@ import sysconfig
 import traceback
 
 from smtpcb.run._meant import did_you_mean, nearest
-from smtpcb.run._options import ConfigurationError
 from smtpcb.run._start import one_line
+from smtpcb.run.options import ConfigurationError
 
 
 def import_handler(path: str, where: str) -> object:

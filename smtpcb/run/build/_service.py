@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 
 from smtpcb.engine._settings import Settings
 from smtpcb.interfaces import IReadyMadeHandler
-from smtpcb.run._options import Configuration, ConfigurationError
 from smtpcb.run._server import ServerService
 from smtpcb.run._start import Announcement, one_line
 from smtpcb.run._state import state_of
@@ -24,6 +23,7 @@ from smtpcb.run.build._logins import authenticator_of
 from smtpcb.run.build._settings import settings_of
 from smtpcb.run.build._share import Share, part_of
 from smtpcb.run.build._transcripts import transcripts_of
+from smtpcb.run.options import Configuration, ConfigurationError
 from smtpcb.server._direct import is_supported
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._service import SmtpService

@@ -6,8 +6,8 @@ import socket
 from typing import Any
 
 from smtpcb.engine._settings import Settings
-from smtpcb.run._options import Configuration, ConfigurationError
 from smtpcb.run.build._endpoints import is_of_this_machine
+from smtpcb.run.options import Configuration, ConfigurationError
 from smtpcb.smtp._text import printable
 
 

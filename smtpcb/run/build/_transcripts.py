@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smtpcb.run._options import Configuration, ConfigurationError
+from smtpcb.run.options import Configuration, ConfigurationError
 from smtpcb.transcript import TranscriptSettings
 
 

@@ -24,11 +24,11 @@ from twisted.python.failure import Failure
 
 from smtpcb._ending import STOP_SECONDS
 from smtpcb._hangup import on_hangup
-from smtpcb.run._options import Configuration
 from smtpcb.run._signals import ONE_STOP_SECONDS
 from smtpcb.run._sockets import SharedSocket, SocketReactor
 from smtpcb.run._start import Announcement, cannot_listen, give_up, one_line
 from smtpcb.run.build import Share, endpoints_of, make_service
+from smtpcb.run.options import Configuration
 from smtpcb.run.workers._process import Worker
 from smtpcb.run.workers._task import task
 from smtpcb.tls import Identity

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from smtpcb._ending import STOP_SECONDS
-from smtpcb.run._options import Configuration
 from smtpcb.run.build import Share
+from smtpcb.run.options import Configuration
 
 # The supervisor kills a worker that takes too long, and says so; this is for where there is none.
 _ORPHAN_SECONDS = 1.0

@@ -16,8 +16,8 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger, globalLogBeginner
 
 from smtpcb._ending import LAST_WORDS_SECONDS
-from smtpcb.run._options import ConfigurationError
 from smtpcb.run._timers import follow_no_clock
+from smtpcb.run.options import ConfigurationError
 from smtpcb.run.workers._reporter import Reporter
 from smtpcb.run.workers._words import CUT, FAILED, READY, RELOAD, STOP
 

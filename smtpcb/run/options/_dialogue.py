@@ -1,0 +1,19 @@
+"""How dialogues are led."""
+
+from __future__ import annotations
+
+from smtpcb.run.options._option import Option
+from smtpcb.run.options._values import one_of
+
+ROWS: tuple[Option, ...] = (
+    Option("hostname", str, None, "Our name in greetings (default: the machine's).", "NAME"),
+    Option("banner", str, "ESMTP", "What follows the name in the greeting.", "TEXT"),
+    Option(
+        "bare-newline",
+        one_of("refuse", "normalize"),
+        "refuse",
+        "What to do with a message that has a CR or LF alone: refuse or normalize.",
+        "HOW",
+    ),
+    Option("lenient-addresses", bool, False, "Take addresses without brackets or behind a blank."),
+)

@@ -1,0 +1,25 @@
+"""Who decides on mail, and where it is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from smtpcb.run.options._option import Option
+from smtpcb.run.options._values import path
+
+ROWS: tuple[Option, ...] = (
+    Option(
+        "handler",
+        str,
+        "capture",
+        "Who decides: python:MODULE.NAME, capture[:FOLDER], or a plug-in's NAME[:ARGUMENT].",
+        "HANDLER",
+    ),
+    Option(
+        "state",
+        path,
+        Path("smtpcb-state"),
+        "Folder of what is kept: messages, transcripts, the self-signed certificate.",
+        "FOLDER",
+    ),
+)

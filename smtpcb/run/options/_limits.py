@@ -1,0 +1,108 @@
+"""How much one client may ask for: a row for each field of `Limits` that can be set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from typing import Any
+
+from smtpcb.run.options._option import Option
+from smtpcb.run.options._values import at_least, count, octets, or_none, positive, seconds
+from smtpcb.smtp._limits import Limits
+
+_DEFAULTS = {row.name: row.default for row in fields(Limits) if row.default is not MISSING}
+
+
+def _limit(limit: str, kind: Callable[[str], Any], metavar: str, text: str) -> Option:
+    # A limit has one name, which is that of its field.
+    return Option(limit.replace("_", "-"), kind, _DEFAULTS[limit], text, metavar, limit=limit)
+
+
+ROWS: tuple[Option, ...] = (
+    _limit(
+        "message_octets",
+        or_none(at_least(1, octets)),  # RFC 1870 §4: SIZE 0 says that there is no limit
+        "OCTETS",
+        "Longest message.",
+    ),
+    _limit("recipients", or_none(count), "N", "Most recipients of a message."),
+    _limit(
+        "connections",
+        or_none(count),
+        "N",
+        "Most clients at once; each of several workers takes its share of them.",
+    ),
+    _limit(
+        "connections_per_address",
+        or_none(count),
+        "N",
+        "Most clients at once from one address; loopback is exempt.  Each worker counts its own.",
+    ),
+    _limit(
+        "connections_per_network",
+        or_none(count),
+        "N",
+        "The same for one IPv6 network of 48 bits.",
+    ),
+    _limit("errors", or_none(count), "N", "Errors that end a session."),
+    _limit("free_errors", or_none(count), "N", "Errors answered without a delay."),
+    _limit("messages", or_none(count), "N", "Messages in one session."),
+    _limit(
+        "refusals",
+        or_none(count),
+        "N",
+        "Refused recipients and the like that end it, where no message is accepted meanwhile.",
+    ),
+    _limit(
+        "idle_commands",
+        or_none(count),
+        "N",
+        "Commands that bring no message nearer, between two messages.",
+    ),
+    _limit(
+        "auth_failures",
+        or_none(count),
+        "N",
+        "Refused logins that end it.",
+    ),
+    _limit("command_octets", at_least(512, octets), "OCTETS", "Longest command."),
+    _limit("auth_octets", at_least(512, octets), "OCTETS", "Longest AUTH response."),
+    _limit("header_octets", octets, "OCTETS", "How much of a header is parsed."),
+    _limit("idle_seconds", positive, "SECONDS", "How long to wait for a command."),
+    _limit(
+        "session_seconds",
+        or_none(positive),
+        "SECONDS",
+        "How long a connection may last.",
+    ),
+    _limit(
+        "content_octets_per_second",
+        or_none(seconds),
+        "OCTETS",
+        "Slowest message taken, in octets a second.",
+    ),
+    _limit(
+        "handshake_seconds",
+        positive,
+        "SECONDS",
+        "How long a handshake may take.",
+    ),
+    _limit(
+        "decision_seconds",
+        positive,
+        "SECONDS",
+        "How long an answer may take.",
+    ),
+    _limit(
+        "message_seconds",
+        positive,
+        "SECONDS",
+        "The same for a complete message.",
+    ),
+    _limit(
+        "grace_seconds",
+        seconds,
+        "SECONDS",
+        "How long transactions go on when we stop.",
+    ),
+)

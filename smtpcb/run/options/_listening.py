@@ -1,0 +1,25 @@
+"""Where mail is taken."""
+
+from __future__ import annotations
+
+from smtpcb.run.options._option import Option
+from smtpcb.run.options._values import endpoint
+
+ROWS: tuple[Option, ...] = (
+    Option(
+        "listen",
+        endpoint,
+        ("tcp:10025:interface=127.0.0.1", "tcp:10587:interface=127.0.0.1"),
+        "Twisted endpoint to take mail on, with STARTTLS; may be repeated.",
+        "ENDPOINT",
+        many=True,
+    ),
+    Option(
+        "smtps",
+        endpoint,
+        (),
+        "The same with implicit TLS.  Ports named by either replace the default ones.",
+        "ENDPOINT",
+        many=True,
+    ),
+)

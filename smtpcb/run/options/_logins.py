@@ -1,0 +1,19 @@
+"""Who may log in, and who must."""
+
+from __future__ import annotations
+
+from smtpcb.run.options._option import Option
+
+ROWS: tuple[Option, ...] = (
+    Option(
+        "auth",
+        str,
+        (),
+        "Who may log in, instead of whom the handler lets: file:FILE with lines NAME:PASSWORD, or "
+        "what else --help-auth lists; may be repeated.",
+        "METHOD",
+        many=True,
+    ),
+    Option("allow-insecure-auth", bool, False, "Take passwords outside TLS as well."),
+    Option("require-auth", bool, False, "Take mail from clients only that have logged in."),
+)
