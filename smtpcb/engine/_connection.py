@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -19,6 +20,10 @@ class TlsInformation:
     :ivar server_name: the name the client asked for (RFC 6066 §3), or ``None``.
     :ivar client_certificate: the client's certificate in DER, verified against the configured
         authorities, or ``None``: none was asked for, or none was given.
+    :ivar client_name: whose it is: its first e-mail address, else its first DNS name, else its
+        common name, else ``"sha256:"`` and its fingerprint.
+    :ivar bind: returns the channel binding of a type such as ``"tls-exporter"`` (RFC 9266), or
+        ``None``: there is none of that type.  It is ``None`` where nobody can tell.
     """
 
     version: str
@@ -26,6 +31,8 @@ class TlsInformation:
     cipher_bits: int
     server_name: str | None = None
     client_certificate: bytes | None = None
+    client_name: str | None = None
+    bind: Callable[[str], bytes | None] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(slots=True, eq=False)

@@ -8,7 +8,7 @@ from itertools import product
 
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._commands import COMMANDS, Row, extension_verb
-from smtpcb.engine._extensions import Situation, mechanisms, offered
+from smtpcb.engine._extensions import Situation, mechanisms, mechanisms_elsewhere, offered
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.engine._table import RESTRICTED, TRANSITIONS, WHY, State, Step
 from smtpcb.smtp._command import Verb
@@ -28,12 +28,14 @@ class Offer:
         §6), or ``None``.
     :ivar extensions: those in force, with their parameters.
     :ivar mechanisms: those of AUTH that may be used.
+    :ivar elsewhere: those that may be used inside TLS only.
     :ivar most_octets: a line up to this length needs no second look.
     """
 
     __slots__ = (
         "abilities",
         "commands",
+        "elsewhere",
         "extensions",
         "first",
         "greeting",
@@ -49,15 +51,23 @@ class Offer:
     )
 
     def __init__(
-        self, settings: Settings, abilities: Abilities, *, secure: bool, authenticated: bool
+        self,
+        settings: Settings,
+        abilities: Abilities,
+        *,
+        secure: bool,
+        authenticated: bool,
+        certified: bool = False,
+        bound: bool = False,
     ) -> None:
-        situation = Situation(settings, abilities, secure, authenticated)
+        situation = Situation(settings, abilities, secure, authenticated, certified, bound)
         limits = settings.limits
         self.settings = settings
         self.abilities = abilities
         self.mask = abilities.command_mask
         self.extensions = offered(situation, settings.extensions)
-        self.mechanisms = frozenset(mechanisms(situation))
+        self.mechanisms = mechanisms(situation)
+        self.elsewhere = mechanisms_elsewhere(situation)
         greeting = f"{settings.hostname} {settings.banner}".rstrip()
         self.greeting = Reply(220, greeting, status=None)
         self.helo = Reply(250, settings.hostname, status=None)
@@ -94,9 +104,23 @@ class Offer:
 
 
 @lru_cache(maxsize=256)
-def offer_for(settings: Settings, abilities: Abilities, secure: bool, authenticated: bool) -> Offer:
-    """Return what is offered in a situation."""
-    return Offer(settings, abilities, secure=secure, authenticated=authenticated)
+def offer_for(
+    settings: Settings,
+    abilities: Abilities,
+    secure: bool,
+    authenticated: bool,
+    certified: bool = False,
+    bound: bool = False,
+) -> Offer:
+    """Return what is offered in a `Situation`."""
+    return Offer(
+        settings,
+        abilities,
+        secure=secure,
+        authenticated=authenticated,
+        certified=certified,
+        bound=bound,
+    )
 
 
 def try_own(settings: Settings) -> None:

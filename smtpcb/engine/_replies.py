@@ -86,6 +86,7 @@ AUTH_ALREADY = Reply(503, "Already authenticated", status="5.5.1")
 AUTH_MECHANISM_UNKNOWN = Reply(504, "Mechanism not available", status="5.5.4")
 AUTH_CANCELLED = Reply(501, "Authentication cancelled", status="5.7.0")
 AUTH_TOO_LONG = Reply(500, "Response too long", status="5.5.6")
+AUTH_LATER = Reply(454, "Too many failed logins, try again later", status="4.7.0")
 AUTH_REFUSED = Reply(535, "Authentication credentials invalid", status="5.7.8")
 
 # Limits: RFC 5321 §4.5.3.1.9, §4.5.3.1.10, RFC 1870 §6.

@@ -81,6 +81,22 @@ class Owner(Protocol):
     def undelivered(self, envelope: Envelope, reply: Reply) -> None:
         """A message was accepted, and its client has gone."""
 
+    def admit_login(self) -> object:
+        """
+        Say whether somebody may try to log in.
+
+        :return: ``None``, a reply that refuses it for now, or what has to be waited for.
+        """
+
+    def denied(self, login: Login, reply: Reply) -> None:
+        """A login is refused without a question: its proof was wrong."""
+
+    def logged_in(self, reply: Reply) -> None:
+        """A login has been decided on: it was right, it was wrong, or nobody can tell now."""
+
+    def incident(self, kind: Kind | None, name: str, error: BaseException) -> Reply:
+        """Report a fault in users' code; return what the client hears of it."""
+
     def start_tls(self) -> Reply:
         """Answer STARTTLS: 220, or why not."""
 
@@ -139,8 +155,14 @@ class ServerDialogue:
         self.owner = owner
         self.ask = owner.ask
         connection.budget.limits = settings.limits
+        tls = connection.tls
         self.offer: Offer = offer_for(
-            settings, abilities, connection.tls is not None, connection.identity is not None
+            settings,
+            abilities,
+            tls is not None,
+            connection.identity is not None,
+            tls is not None and tls.client_name is not None,
+            tls is not None and tls.bind is not None,
         )
         self.state = State.ARRIVED
         self.wants = WANTS[self.state]
@@ -432,11 +454,14 @@ class ServerDialogue:
     def look_round(self) -> None:
         """See anew what the client may do: it has logged in, or TLS has begun."""
         connection, offer = self.connection, self.offer
+        tls = connection.tls
         self.offer = offer_for(
             offer.settings,
             offer.abilities,
-            connection.tls is not None,
+            tls is not None,
             connection.identity is not None,
+            tls is not None and tls.client_name is not None,
+            tls is not None and tls.bind is not None,
         )
 
     def settle(self, question: Question, reply: Reply) -> None:

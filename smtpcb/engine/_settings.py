@@ -13,6 +13,7 @@ from smtpcb.smtp._command import Verb
 from smtpcb.smtp._extension import Extension
 from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import Reply
+from smtpcb.smtp.sasl import BY_PASSWORD, MECHANISMS, Mechanism
 
 _SWITCHES = ("lenient_addresses", "allow_insecure_auth", "require_tls", "require_auth")
 
@@ -35,6 +36,9 @@ class Settings:
     :ivar lenient_addresses: take what real clients get wrong: ``MAIL FROM:a@b`` (no brackets),
         ``<root>``, ``<a..b@c.>`` and whatever else `Leniency` names.
     :ivar allow_insecure_auth: offer passwords outside TLS as well.
+    :ivar mechanisms: those of AUTH, by name, in the order in which they are offered, and your own;
+        ``None``: all that we speak.  Offered is of either what whoever decides on logins can do,
+        and what fits the connection.
     :ivar require_auth: take mail from clients only that have logged in: before, anything but EHLO,
         HELO, NOOP, RSET, STARTTLS, AUTH and QUIT is 530 5.7.0 (RFC 4954 §6).
     :ivar require_tls: take nothing outside TLS but what leads to it, which is the same seven;
@@ -50,6 +54,7 @@ class Settings:
     allow_insecure_auth: bool = False
     require_tls: bool = False
     require_auth: bool = False
+    mechanisms: tuple[str | Mechanism, ...] | None = None
     extensions: tuple[Extension, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
@@ -69,9 +74,30 @@ class Settings:
         for extension in self.extensions:
             _require("an extension", extension, Extension, "an Extension")
         check_own(self.extensions)
+        if self.mechanisms is not None:
+            object.__setattr__(self, "mechanisms", _mechanisms(self.mechanisms))
+        if self.mechanisms == () and self.require_auth:
+            raise ValueError("mechanisms is empty: nobody could log in, and require_auth wants it")
         _require("limits", self.limits, Limits, "a Limits")
         if self.bare_newline not in ("refuse", "normalize"):
             raise ValueError("bare_newline is 'refuse' or 'normalize'")
+
+
+def _mechanisms(given: object) -> tuple[str | Mechanism, ...]:
+    """Return what `Settings.mechanisms` says, with names as EHLO has them."""
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise TypeError(f"mechanisms is some names, such as ('PLAIN', 'LOGIN'), not {given!r:.40}")
+    found: dict[str, str | Mechanism] = {}
+    for one in given:
+        if not isinstance(one, (str, Mechanism)):
+            raise TypeError(f"a mechanism is a name or a Mechanism, not {one!r:.40}")
+        name = one.upper() if isinstance(one, str) else one.name
+        if isinstance(one, str) and name not in MECHANISMS:
+            raise ValueError(f"mechanisms: there is no {one!r:.40}; {', '.join(MECHANISMS)}")
+        if name in found:
+            raise ValueError(f"mechanisms: {name} is named twice")
+        found[name] = name if isinstance(one, str) else one
+    return tuple(found.values())
 
 
 def _require(name: str, value: object, kind: type[Any], described: str) -> None:
@@ -86,6 +112,7 @@ class Abilities:
 
     :ivar tls: a handshake can be made (STARTTLS).
     :ivar authentication: somebody decides on logins.
+    :ivar mechanisms: by which of ours that is possible.
     :ivar extensions: EHLO keywords whose parameters the handler takes, such as ``"DSN"``.
     :ivar expand: somebody answers EXPN.
     :ivar etrn: somebody answers ETRN.
@@ -96,6 +123,7 @@ class Abilities:
 
     tls: bool = False
     authentication: bool = False
+    mechanisms: frozenset[str] = frozenset(BY_PASSWORD)
     extensions: frozenset[str] = frozenset()
     expand: bool = False
     etrn: bool = False

@@ -4,12 +4,11 @@ from smtpcb.handling._base import SmtpEventHandler
 from smtpcb.handling._callbacks import callbacks
 from smtpcb.handling._check import check
 from smtpcb.handling._factories import handler_factory
-from smtpcb.handling._logins import IAuthenticatedUser, Login, authenticator
+from smtpcb.handling._logins import IAuthenticatedUser, authenticator
 from smtpcb.handling._threaded import threaded
 
 __all__ = [
     "IAuthenticatedUser",
-    "Login",
     "SmtpEventHandler",
     "authenticator",
     "callbacks",

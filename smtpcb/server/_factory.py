@@ -36,6 +36,7 @@ from smtpcb.server._flow import Turns
 from smtpcb.server._handlers import Handlers
 from smtpcb.server._ids import Ids
 from smtpcb.server._later import TwistedPlatform
+from smtpcb.server._logins import Logins
 from smtpcb.server._observers import Lines, ObserverFactory, Observers
 from smtpcb.server._protocol import SmtpServerProtocol
 from smtpcb.smtp import Reply
@@ -119,6 +120,7 @@ class SmtpServerFactory(Doorway):
         #: Who is there, over all services, on which ticket.
         self.everybody: dict[SmtpServerProtocol, Ticket] = {}
         self.admission = Admission(settings.limits)
+        self.logins = Logins(settings.limits, reactor, self.seconds)
         self.deadlines = Deadlines(reactor, self.seconds, lambda: self.everybody)
         self.turns = Turns(reactor, self.seconds)
 

@@ -22,6 +22,7 @@ _POSITIVE = frozenset(
         "handshake_seconds",
         "decision_seconds",
         "message_seconds",
+        "auth_failure_seconds",
     }
 )
 
@@ -46,6 +47,9 @@ class Limits:
     :ivar idle_commands: commands between two messages that do not lead to one.
     :ivar messages: mail transactions in one session.
     :ivar auth_failures: refused logins after which 421 ends the session.
+    :ivar auth_failures_per_address: refused logins from one address (IPv6: one /64), over all its
+        connections, after which the next ones wait; loopback is exempt.
+    :ivar auth_failure_seconds: how long it takes until one of them is forgotten.
     :ivar header_octets: how much of a header section is parsed for ``header`` events.
     :ivar idle_seconds: how long a client may take for its next command (§4.5.3.2.7).
     :ivar session_seconds: how long one connection may last.
@@ -73,6 +77,8 @@ class Limits:
     idle_commands: int | None = 1000
     messages: int | None = None
     auth_failures: int | None = 5
+    auth_failures_per_address: int | None = 10
+    auth_failure_seconds: float = 10.0
     header_octets: int = 1_048_576
     idle_seconds: float = 300.0
     session_seconds: float | None = 3600.0

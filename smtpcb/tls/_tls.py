@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -24,6 +25,7 @@ from zope.interface import implementer
 
 from smtpcb._files import read_all
 from smtpcb.engine._connection import TlsInformation
+from smtpcb.tls._certified import channel_binding, name_in
 
 if TYPE_CHECKING:
     from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -296,12 +298,16 @@ def describe(connection: SSL.Connection) -> TlsInformation:
     name = connection.get_servername()
     asked = connection.get_verify_mode() != SSL.VERIFY_NONE
     certificate = connection.get_peer_certificate(as_cryptography=True) if asked else None
+    # Not itself: whoever keeps what is known of a connection would keep all that OpenSSL has of it.
+    bound = ref(connection)
     return TlsInformation(
         version=connection.get_protocol_version_name(),
         cipher=connection.get_cipher_name() or "",
         cipher_bits=connection.get_cipher_bits() or 0,
         server_name=None if name is None else _printable(name),
         client_certificate=None if certificate is None else certificate.public_bytes(_DER),
+        client_name=None if certificate is None else name_in(certificate),
+        bind=lambda kind: channel_binding(bound(), kind),
     )
 
 

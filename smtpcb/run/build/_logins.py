@@ -77,7 +77,7 @@ class _AnyOf:
     def authenticate(self, credentials: Credentials, connection: Connection) -> Any:
         """Ask one after the other."""
         for login in self._logins:
-            answer: Any = yield maybeDeferred(login, credentials, connection)
+            answer: Any = yield maybeDeferred(login.authenticate, credentials, connection)
             if answer is not False:
                 return answer
         return False

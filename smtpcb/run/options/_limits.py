@@ -65,6 +65,13 @@ ROWS: tuple[Option, ...] = (
         "N",
         "Refused logins that end it.",
     ),
+    _limit(
+        "auth_failures_per_address",
+        or_none(count),
+        "N",
+        "Refused logins from one address, after which its next ones wait; loopback is exempt.",
+    ),
+    _limit("auth_failure_seconds", positive, "SECONDS", "How long one of them counts."),
     _limit("command_octets", at_least(512, octets), "OCTETS", "Longest command."),
     _limit("auth_octets", at_least(512, octets), "OCTETS", "Longest AUTH response."),
     _limit("header_octets", octets, "OCTETS", "How much of a header is parsed."),

@@ -146,7 +146,7 @@ def _serve(name: str, *, plus: bool) -> Callable[[bytes | None], ServerExchange]
             raise PeerProtocolError(MALFORMED)
         text = b",".join((first.bare, asked, final["unproven"]))
         said = final["nonce"] == nonce and decode(final["channel"]) == channel
-        if not (said and _is_proof(decode(final["proof"]), keys, text)):
+        if not (said and is_proof(decode(final["proof"]), keys, text)):
             yield Deny(credentials)
         yield Decide(credentials)
         # RFC 4954 §4: a last word of the server's goes out as a challenge.
@@ -156,7 +156,8 @@ def _serve(name: str, *, plus: bool) -> Callable[[bytes | None], ServerExchange]
     return server
 
 
-def _is_proof(proof: bytes, keys: ScramSecret, text: bytes) -> bool:
+def is_proof(proof: bytes, keys: ScramSecret, text: bytes) -> bool:
+    """Tell whether a proof of the password fits what was said (RFC 5802 §3)."""
     signature = sign(keys.stored_key, text)
     if len(proof) != len(signature):
         return False
