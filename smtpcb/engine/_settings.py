@@ -93,9 +93,10 @@ def _mechanisms(given: object) -> tuple[str | Mechanism, ...]:
             raise TypeError(f"a mechanism is a name or a Mechanism, not {one!r:.40}")
         name = one.upper() if isinstance(one, str) else one.name
         if isinstance(one, str) and name not in MECHANISMS:
-            raise ValueError(f"mechanisms: there is no {one!r:.40}; {', '.join(MECHANISMS)}")
+            known = ", ".join(MECHANISMS)
+            raise ValueError(f"mechanisms names {one!r:.40}, and there are {known}")
         if name in found:
-            raise ValueError(f"mechanisms: {name} is named twice")
+            raise ValueError(f"mechanisms names {name} twice")
         found[name] = name if isinstance(one, str) else one
     return tuple(found.values())
 

@@ -454,8 +454,8 @@ def test_no_octet_of_a_secret_is_in_what_is_shown(name: str, right: bool) -> Non
         ("PLAIN", TypeError, "some names, such as"),
         (7, TypeError, "some names, such as"),
         ([7], TypeError, "a name or a Mechanism"),
-        (["PLAIN", "plain"], ValueError, "PLAIN is named twice"),
-        (["XOAUTH"], ValueError, "there is no 'XOAUTH'"),
+        (["PLAIN", "plain"], ValueError, "names PLAIN twice"),
+        (["XOAUTH"], ValueError, "names 'XOAUTH', and there are SCRAM"),
     ],
 )
 def test_mechanisms_of_settings_are_names_or_your_own(

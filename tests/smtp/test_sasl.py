@@ -390,7 +390,7 @@ def test_scram_of_rfc_7677() -> None:
     assert not is_proof(b"short", keys, text)
 
 
-@pytest.mark.parametrize("password", ["pencil", "gr\u00fcn", "\u2168", "I\u00adX", "\U0001f41d"])
+@pytest.mark.parametrize("password", ["pencil", "gr\u00fcn", "\u2168", "I\u00adX"])
 @pytest.mark.parametrize("username", ["anne", "a=b,c", "j\u00f6rg"])
 def test_another_client_understands_our_server(username: str, password: str) -> None:
     """One that others have written; and its server understands our client."""

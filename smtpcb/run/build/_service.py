@@ -60,7 +60,7 @@ def make_service(
     if share is not None:
         settings = part_of(settings, share)
         number, handed = share.number, share.identity
-    authenticator = authenticator_of(configuration)
+    authenticator = authenticator_of(configuration, state.owners)
     identities = identities_of(configuration, settings, state, handed)
     recorded = transcripts_of(configuration, wanted=wishes.transcripts)
     transcripts = TranscriptFolder(recorded, reactor) if recorded is not None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from typing import Any
 
 from smtpcb.engine._settings import Settings
@@ -35,6 +36,11 @@ def settings_of(configuration: Configuration, wishes: Any) -> Settings:
         raise ConfigurationError(f"{where}: {error}") from None
 
 
+def _mechanisms(said: Iterable[str]) -> tuple[str, ...] | None:
+    """Return them one by one; it may be said ``PLAIN,LOGIN``, and several times."""
+    return tuple(name for names in said for name in names.split(",")) or None
+
+
 def _with_hostname(configuration: Configuration, wishes: Any, hostname: str) -> Settings:
     def said(key: str, otherwise: Any) -> Any:
         return configuration[key] if key in configuration.given else otherwise
@@ -51,6 +57,7 @@ def _with_hostname(configuration: Configuration, wishes: Any, hostname: str) -> 
         bare_newline=said("bare_newline", wishes.bare_newline),
         lenient_addresses=said("lenient_addresses", wishes.lenient_addresses),
         allow_insecure_auth=said("allow_insecure_auth", harmless),
+        mechanisms=_mechanisms(configuration["mechanisms"]),
         require_auth=configuration["require_auth"],
         require_tls=configuration["require_tls"],
         limits=configuration.limits,

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from smtpcb.run.options._option import Option
+from smtpcb.run.options._values import mechanisms
 
 ROWS: tuple[Option, ...] = (
     Option(
         "auth",
         str,
         (),
-        "Who may log in, instead of whom the handler lets: file:FILE with lines NAME:PASSWORD, or "
-        "what else --help-auth lists; may be repeated.",
+        "Who may log in, instead of whom the handler lets: htpasswd:FILE with lines NAME:HASH, "
+        "file:FILE with lines NAME:PASSWORD, or what else --help-auth lists; may be repeated.",
         "METHOD",
+        many=True,
+    ),
+    Option(
+        "mechanisms",
+        mechanisms,
+        (),
+        "Those of AUTH that are offered, in this order; by default all that whoever decides on "
+        "logins can do.",
+        "NAME,NAME",
         many=True,
     ),
     Option("allow-insecure-auth", bool, False, "Take passwords outside TLS as well."),
