@@ -101,8 +101,8 @@ def _understood(path: Path, octets: bytes) -> Mapping[bytes, bytes]:
     for number, name, password in named_lines(path, octets, "NAME:PASSWORD"):
         if _HASHED.fullmatch(password):
             raise PasswordFileError(
-                f"{path}: line {number}: this is a hash, as --auth htpasswd:FILE takes them; "
-                "passwords stand here as they are"
+                f"{path}: line {number}: this is a hash; passwords stand here as they are, and "
+                "hashes in a file of --auth htpasswd:FILE"
             )
         known[name] = password
     return known

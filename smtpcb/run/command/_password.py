@@ -61,9 +61,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _checked(name: str) -> str:
     if not name or ":" in name or name.startswith("#") or name != name.strip():
-        raise _MistakeError(
-            "a name is not empty, has no colon, no blank around it and no # before it"
-        )
+        raise _MistakeError("a name is not empty, and has no colon, outer blank or leading #")
     if CONTROL.search(name) or not name.isprintable():
         raise _MistakeError("a name has no control characters")
     return name
