@@ -17,27 +17,6 @@ ON_THE_COMMAND_LINE = frozenset(
 )
 
 
-def read_value(option: Option, text: object, where: str) -> Any:
-    """
-    Make a value of what was given for an option.
-
-    :param where: how the user said it, for the error.
-    :raises ConfigurationError: it cannot be.
-    """
-    if option.kind is bool:
-        if not isinstance(text, bool):
-            raise ConfigurationError(f"{where}: true or false is wanted, not {text!r}")
-        return text
-    if isinstance(text, bool) or not isinstance(text, (str, int, float)):
-        raise ConfigurationError(f"{where}: not a value: {text!r}")
-    try:
-        return option.kind(str(text))
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{where}: {error}") from None
-    except ValueError as error:
-        raise ConfigurationError(f"{where}: {error} is wanted, not {text!r}") from None
-
-
 def read_file(path: Path) -> dict[str, Any]:
     """
     Read settings from a TOML file; its keys are the names of the options.
