@@ -20,6 +20,7 @@ from twisted.python import usage
 from smtpcb.run._check import check
 from smtpcb.run._descriptors import provide
 from smtpcb.run._meant import OF_TWISTD, WORDS, did_you_mean, option_meant, plain
+from smtpcb.run._notify import notifier_of
 from smtpcb.run._pid_file import clear
 from smtpcb.run._shown import shown
 from smtpcb.run._signals import attend, remember_reload
@@ -224,6 +225,7 @@ def makeService(options: Options) -> IService:
 
     follow_no_clock(reactor)
     remember_reload(reactor)
+    notifier = notifier_of(os.environ)
     owner = _owner(options)
     try:
         configuration = options.configuration()
@@ -236,6 +238,8 @@ def makeService(options: Options) -> IService:
     provide(configuration)
     service.log_faults = not _log_is_beside(options.parent or {})
     attend(reactor, service.cut)
+    if notifier is not None:
+        notifier.attend(reactor)
     return service
 
 
