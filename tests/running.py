@@ -117,12 +117,19 @@ class Server:
 
 @contextmanager
 def running(
-    folder: Path, *options: str, environment: Mapping[str, str] | None = None
+    folder: Path,
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+    listen: str | None = ANY_PORT,
 ) -> Iterator[Server]:
-    """Run a server on a free port unless the options say another; at the end it must end well."""
+    """
+    Run a server on a free port unless the options say another; at the end it must end well.
+
+    :param listen: ``None``: the ports are said elsewhere, in a file or in the environment.
+    """
     folder.mkdir(exist_ok=True)
-    if not any(option.startswith("--listen") for option in options):
-        options = ("--listen", ANY_PORT, *options)
+    if listen is not None and not any(option.startswith("--listen") for option in options):
+        options = ("--listen", listen, *options)
     server = Server(folder, *options, environment=environment)
     try:
         yield server

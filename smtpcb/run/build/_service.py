@@ -17,7 +17,7 @@ from smtpcb.run._start import Announcement, Place, one_line
 from smtpcb.run._state import state_of
 from smtpcb.run.build._endpoints import endpoints_for
 from smtpcb.run.build._handler import handler_of, wishes_of
-from smtpcb.run.build._identities import identities_of
+from smtpcb.run.build._identities import identities_of, no_tls_alone
 from smtpcb.run.build._kept import Kept
 from smtpcb.run.build._logins import authenticator_of
 from smtpcb.run.build._settings import settings_of
@@ -62,6 +62,7 @@ def make_service(
         number, handed = share.number, share.identity
     authenticator = authenticator_of(configuration)
     identities = identities_of(configuration, settings, state, handed)
+    several = _settings_of_doors(configuration, wishes, tls=identities.server is not None)
     recorded = transcripts_of(configuration, wanted=wishes.transcripts)
     transcripts = TranscriptFolder(recorded, reactor) if recorded is not None else None
     with _blamed_on_the_handler(configuration):
@@ -74,7 +75,7 @@ def make_service(
             transcripts=transcripts,
             worker=number,
         )
-        doors = _doors(configuration, factory, wishes, endpoints, direct=direct)
+        doors = _doors(configuration, several, factory, endpoints, direct=direct)
     kept = Kept(configuration, state, wishes, recorded, identities)
     kept.look_at(checking=checking, quiet=share is not None)
     announcement = Announcement(
@@ -92,10 +93,23 @@ def make_service(
     )
 
 
+def _settings_of_doors(
+    configuration: Configuration, wishes: Any, *, tls: bool
+) -> list[Settings | None]:
+    """Return how dialogues are led at each door; ``None``: as at all others."""
+    several: list[Settings | None] = []
+    for door in configuration.doors:
+        settings = settings_of(door, wishes) if door.listener else None
+        if settings is not None and not tls:
+            no_tls_alone(door, settings)
+        several.append(settings)
+    return several
+
+
 def _doors(
     configuration: Configuration,
+    several: Sequence[Settings | None],
     factory: SmtpServerFactory,
-    wishes: Any,
     endpoints: Sequence[IStreamServerEndpoint],
     *,
     direct: bool,
@@ -103,8 +117,7 @@ def _doors(
     """Return the ports, those together whose dialogues are led in the same way."""
     rest, tls = iter(endpoints), factory.tls  # without it there are no ports of --smtps
     doors = []
-    for door in configuration.doors:
-        settings = settings_of(door, wishes) if door.listener else None
+    for door, settings in zip(configuration.doors, several, strict=True):
         opened = [
             wrapServerTLS(tls, endpoint, factory.reactor) if name == "smtps" and tls else endpoint
             for (name, _), endpoint in zip(door.ports, rest, strict=False)
