@@ -29,6 +29,7 @@ from smtpcb.server._observers import MessageLog
 from smtpcb.transcript import read
 
 from .certificates import make_authority, make_identity, write_pem, write_pkcs12
+from .running import TWISTD
 from .test_docs import BLOCKS, ENDING, ROOT, Block, command_lines, operations, readme_handler, run
 
 
@@ -102,6 +103,19 @@ def test_every_command_line_passes_a_check(arguments: str, machine: Machine) -> 
     assert checked.returncode == 0, checked.stderr
     assert checked.stdout.endswith("smtpcb: the settings are good\n")
     assert sorted(machine.folder.rglob("*")) == before
+
+
+def test_the_file_with_listeners_passes_a_check(machine: Machine) -> None:
+    """Configuration shows it, with a login required on some of its ports."""
+    (toml,) = [block for block in BLOCKS if block.language == "toml" and "[listener" in block.text]
+    Path("listeners.toml").write_text(machine.on_it(toml.text))
+    checked = subprocess.run(
+        [TWISTD, "-n", "--pidfile=", "smtpcb", "--check", "--config", "listeners.toml"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert checked.stdout == "smtpcb: the settings are good\n", checked.stderr
 
 
 @pytest.mark.parametrize(
