@@ -79,7 +79,7 @@ def identities_of(
     certificate, key = configuration["tls_certificate"], configuration["tls_key"]
     archive = configuration["tls_pkcs12"]
     if configuration["no_tls"]:
-        _no_tls_alone(configuration, settings)
+        no_tls_alone(configuration, settings)
         return Identities()
     if certificate and archive:
         both = f"{configuration.where('tls_certificate')} and {configuration.where('tls_pkcs12')}"
@@ -115,7 +115,8 @@ def identities_of(
     return Identities(made, loaded[0] if kept is None else None, kept)
 
 
-def _no_tls_alone(configuration: Configuration, settings: Settings) -> None:
+def no_tls_alone(configuration: Configuration, settings: Settings) -> None:
+    """ConfigurationError: something is said beside ``--no-tls`` that wants TLS."""
     beside = [
         configuration.where(option.key)
         for option in OPTIONS
