@@ -56,12 +56,12 @@ def make_service(
     settings = settings_of(configuration, wishes)
     direct = is_supported() and not configuration["no_direct_writes"]
     endpoints = endpoints_for(configuration, reactor, share, direct=direct)
-    number, handed = 0, None
+    number = 0
     if share is not None:
         settings = part_of(settings, share)
-        number, handed = share.number, share.identity
+        number = share.number
     authenticator = authenticator_of(configuration)
-    identities = identities_of(configuration, settings, state, handed)
+    identities = identities_of(configuration, settings, state, share)
     recorded = transcripts_of(configuration, wanted=wishes.transcripts)
     transcripts = TranscriptFolder(recorded, reactor) if recorded is not None else None
     with _blamed_on_the_handler(configuration):

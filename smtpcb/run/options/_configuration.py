@@ -43,10 +43,7 @@ class Configuration:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as what JSON can say; `from_json` reads it."""
-        values = {
-            key: str(value) if isinstance(value, Path) else value
-            for key, value in self.values.items()
-        }
+        values = {key: _sayable(value) for key, value in self.values.items()}
         in_file = sorted(self.in_file)
         return {
             "values": values,
@@ -61,10 +58,10 @@ class Configuration:
         values = dict(told["values"])
         for option in OPTIONS:
             value = values[option.key]
-            if option.kind is path and value is not None:
+            if option.many:
+                values[option.key] = tuple(map(Path, value) if option.kind is path else value)
+            elif option.kind is path and value is not None:
                 values[option.key] = Path(value)
-            elif option.many:
-                values[option.key] = tuple(value)
         return cls(values, frozenset(told["given"]), frozenset(told["in_file"]), told["file"])
 
     @property
@@ -73,6 +70,13 @@ class Configuration:
         return Limits(
             **{option.limit: self.values[option.key] for option in OPTIONS if option.limit}
         )
+
+
+def _sayable(value: Any) -> Any:
+    """Return a value as JSON can say it."""
+    if isinstance(value, tuple):
+        return [_sayable(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def resolve(
