@@ -69,6 +69,11 @@ def machine(
     for folder in (tmp_path, tmp_path / "etc/smtpcb"):
         write_pem(folder / "fullchain.pem", *own.chain)
         write_pem(folder / "privkey.pem", own.private_key)
+    live = tmp_path / "etc/letsencrypt/live/mx.example.org"
+    live.mkdir(parents=True)
+    for name in ("mx.pem", "lists.pem", "ca.pem", live / "fullchain.pem"):
+        write_pem(tmp_path / name, *own.chain, own.private_key)
+    write_pem(live / "privkey.pem", own.private_key)
     write_pkcs12(tmp_path / "mx.p12", own.private_key, own.certificate, passphrase=b"opens it")
     (tmp_path / "mx.pass").write_text("opens it\n")
     (tmp_path / "inbox.py").write_text(readme_handler())
@@ -80,7 +85,7 @@ def machine(
     passwords = tmp_path / "etc/smtpcb/passwords"
     passwords.write_text("anne:tim\n")
     passwords.chmod(0o600)
-    (toml,) = [block for block in BLOCKS if block.language == "toml"]
+    (toml,) = [b for b in BLOCKS if b.language == "toml" and b.page == "operations.rst"]
     (tmp_path / "etc/smtpcb.toml").write_text(machine.on_it(toml.text))
     return machine
 
