@@ -474,6 +474,19 @@ class TestCheck:
             f"smtpcb: warning: {path}: the certificate expired on {date}",
         ]
 
+    @pytest.mark.parametrize(
+        ("endpoint", "host"),
+        [
+            ("tcp:0:interface=192.0.2.9", "192.0.2.9"),
+            (r"tcp6:0:interface=2001\:db8\:\:9", "2001:db8::9"),
+            ("tcp:0:interface=none.invalid", "none.invalid"),
+        ],
+    )
+    def test_an_address_of_another_machine(self, folder: Path, endpoint: str, host: str) -> None:
+        """A start could not listen there, and says so."""
+        with pytest.raises(SystemExit, match=rf"cannot listen on {host}: .*\(interface= names an"):
+            service_of("--check", "--listen", endpoint)
+
     def test_a_name_that_no_certificate_has(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -15,7 +15,7 @@ from smtpcb.interfaces import IReadyMadeHandler
 from smtpcb.run._server import ServerService
 from smtpcb.run._start import Announcement, one_line
 from smtpcb.run._state import state_of
-from smtpcb.run.build._endpoints import endpoints_for
+from smtpcb.run.build._endpoints import endpoints_for, look_at_interfaces
 from smtpcb.run.build._handler import handler_of, wishes_of
 from smtpcb.run.build._identities import Identities, identities_of
 from smtpcb.run.build._kept import Kept
@@ -55,6 +55,8 @@ def make_service(
     wishes = wishes_of(handler)
     settings = settings_of(configuration, wishes)
     direct = is_supported() and not configuration["no_direct_writes"]
+    if checking:
+        look_at_interfaces(configuration)
     endpoints = endpoints_for(configuration, reactor, share, direct=direct)
     number = 0
     if share is not None:
