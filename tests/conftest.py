@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +49,7 @@ def small_heap() -> None:
 @pytest.fixture(autouse=True)
 def clean_reactor(request: pytest.FixtureRequest) -> Iterator[list[LogEvent]]:
     """
-    Fail a test that logs a failure, or leaves a delayed call, a port or a connection behind.
+    Fail a test that logs a failure, or leaves a delayed call, a port, a connection or SIGHUP behind.
 
     A test that provokes failures takes this fixture, looks at the events and clears the list.
     Threads of the reactor's pool may stay.
@@ -74,6 +75,7 @@ def clean_reactor(request: pytest.FixtureRequest) -> Iterator[list[LogEvent]]:
         calls = [call for call in reactor.getDelayedCalls() if call not in calls_before]
         return [*(call for call in calls if call.active()), *(sockets() - sockets_before)]
 
+    hangup_before = signal.getsignal(signal.SIGHUP)
     globalLogPublisher.addObserver(observe)
     try:
         yield events
@@ -92,5 +94,8 @@ def clean_reactor(request: pytest.FixtureRequest) -> Iterator[list[LogEvent]]:
         complaints.append(f"left over: {left}")
         if isinstance(left, DelayedCall):
             left.cancel()  # it would run in the midst of another test
+    if signal.getsignal(signal.SIGHUP) is not hangup_before:
+        signal.signal(signal.SIGHUP, hangup_before)
+        complaints.append("left over: a service that was not stopped has SIGHUP still")
     if complaints:
         pytest.fail("\n".join(complaints), pytrace=False)

@@ -159,3 +159,4 @@ def test_a_handler_that_cannot_start_leaves_no_port_open(
     service.startService()
     assert endpoint.connect().send() == [220]
     assert handler.happened == ["started"]
+    service.stopService()
