@@ -49,7 +49,7 @@ def small_heap() -> None:
 @pytest.fixture(autouse=True)
 def clean_reactor(request: pytest.FixtureRequest) -> Iterator[list[LogEvent]]:
     """
-    Fail a test that logs a failure, or leaves a delayed call, a port, a connection or SIGHUP behind.
+    Fail a test that logs a failure, or leaves a delayed call, a port or a connection behind.
 
     A test that provokes failures takes this fixture, looks at the events and clears the list.
     Threads of the reactor's pool may stay.
@@ -89,13 +89,12 @@ def clean_reactor(request: pytest.FixtureRequest) -> Iterator[list[LogEvent]]:
         gc.collect()
     finally:
         globalLogPublisher.removeObserver(observe)
+        # A service that a test has not stopped would hear it in the midst of another one.
+        signal.signal(signal.SIGHUP, hangup_before)
     complaints = ["logged: " + event["log_failure"].getTraceback() for event in events]
     for left in left_over():
         complaints.append(f"left over: {left}")
         if isinstance(left, DelayedCall):
             left.cancel()  # it would run in the midst of another test
-    if signal.getsignal(signal.SIGHUP) is not hangup_before:
-        signal.signal(signal.SIGHUP, hangup_before)
-        complaints.append("left over: a service that was not stopped has SIGHUP still")
     if complaints:
         pytest.fail("\n".join(complaints), pytrace=False)
