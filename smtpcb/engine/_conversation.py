@@ -75,6 +75,7 @@ class Conversation:
     """
 
     __slots__ = (
+        "budget",
         "busy",
         "calls",
         "content",
@@ -107,6 +108,7 @@ class Conversation:
         self.platform = platform
         self.host = host
         self.observer = observer
+        self.budget = connection.budget
         self.busy = False
         self.deadline = float("inf")
         self.over = False
@@ -140,6 +142,7 @@ class Conversation:
             except BaseException as error:  # a handler that calls sys.exit() has failed, no more
                 answer = Failed(error)
             seconds = perf_counter() - began
+            self.budget.handler_seconds += seconds
             if seconds > SLOW_SECONDS:
                 note_slow(self, kind.method, seconds, blamed(self, kind))
             if answer is not None or not kind.silence_accepts:
@@ -383,6 +386,7 @@ class Conversation:
         except BaseException as error:
             answer = Failed(error)
         seconds = perf_counter() - began
+        self.budget.handler_seconds += seconds
         if seconds > SLOW_SECONDS:
             note_slow(self, name, seconds)
         return answer

@@ -126,6 +126,7 @@ class Driver:
         if observer is not None:
             observer = Guarded(observer, platform, connection.id)
         self.conversation = Conversation(connection, settings, understood, platform, self, observer)
+        self._connection = connection
         self._dialogue = self.conversation.dialogue
         self._changed = changed
         self._most_octets = most_line_octets(settings.limits)
@@ -161,6 +162,7 @@ class Driver:
         if self.handshaking:
             raise LocalProtocolError("a TLS handshake is wanted")
         self._waiting += octets
+        self._connection.octets_in += len(octets)
         return self.advance()
 
     def secure(self, tls: TlsInformation) -> bytes:
@@ -196,6 +198,7 @@ class Driver:
             self._running = False
         self._part_if_over()
         out = self._dialogue.take_output()
+        self._connection.octets_out += len(out)
         if out and self._recorder is not None:
             self._recorder.server(out)
         return out
