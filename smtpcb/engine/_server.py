@@ -261,6 +261,8 @@ class ServerDialogue:
             if limit is not None and intake.octets > 2 * limit + SLACK_OCTETS:
                 # It has been told nothing yet, and does not stop: hang up.
                 self.close(intake.refusal or replies.MESSAGE_TOO_BIG, Reason.LIMIT)
+            elif self.connection.octets_in > self.offer.most_octets_in:
+                self.close(replies.exhausted("Too many octets"), Reason.LIMIT)
             elif self.owner.busy:
                 self.wants = _ANSWER
             return b""
@@ -469,8 +471,14 @@ class ServerDialogue:
         """There will be no message of the transaction under way, if one is."""
         envelope, self.envelope = self.envelope, None
         if envelope is not None:
-            intake = self.intake
-            self.owner.aborted(reason, envelope, intake.refusal if intake is not None else None)
+            intake, budget = self.intake, self.connection.budget
+            refusal = intake.refusal if intake is not None else None
+            budget.recipients += len(envelope.recipients)
+            if refusal is None:
+                budget.aborted += 1
+            else:
+                budget.refused += 1
+            self.owner.aborted(reason, envelope, refusal)
 
     def spoil(self, reply: Reply, reason: Reason) -> None:
         """Refuse a message between its chunks, and every chunk of it to come."""

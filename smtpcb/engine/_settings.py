@@ -79,6 +79,12 @@ class Settings:
             _require("an extension", extension, Extension, "an Extension")
         check_own(self.extensions)
         _require("limits", self.limits, Limits, "a Limits")
+        known = {verb.name for verb in Verb if verb is not Verb.UNKNOWN}.union(
+            *(extension.verbs for extension in self.extensions)
+        )
+        for verb in self.limits.commands_per_verb:
+            if verb not in known:
+                raise ValueError(f"commands_per_verb names {verb}, which is no command")
         if self.bare_newline not in ("refuse", "normalize"):
             raise ValueError("bare_newline is 'refuse' or 'normalize'")
 
