@@ -13,7 +13,7 @@ from smtpcb.run.options._table import BY_NAME
 
 #: What has no place in a file of settings.
 ON_THE_COMMAND_LINE = frozenset(
-    {"config", "check", "help-handlers", "help-auth", "version", "help"}
+    {"config", "check", "help-handlers", "help-policies", "help-auth", "version", "help"}
 )
 
 
