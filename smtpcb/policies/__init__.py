@@ -1,7 +1,18 @@
 """Ready-made policies; they are handlers like your own, and plug-ins like anybody's."""
 
 from smtpcb.interfaces import ISmtpPolicyPlugin
-from smtpcb.policies import helo, local_domains, networks, rate, recipients, sender_login
+from smtpcb.policies import (
+    dnsbl,
+    greylist,
+    helo,
+    local_domains,
+    networks,
+    rate,
+    recipients,
+    reverse_dns,
+    sender_domain,
+    sender_login,
+)
 
 __all__ = ["READY_MADE"]
 
@@ -13,5 +24,9 @@ READY_MADE: tuple[ISmtpPolicyPlugin, ...] = (
     rate.plugin,
     helo.plugin,
     sender_login.plugin,
+    dnsbl.plugin,
+    reverse_dns.plugin,
+    sender_domain.plugin,
+    greylist.plugin,
 )
 """Those that come with smtpcb; a new one is a row here."""

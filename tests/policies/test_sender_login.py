@@ -20,10 +20,7 @@ NOT_YOURS = "553 5.7.1 That sender address is not yours"
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "senders"
-    path.write_text("# logins
-anne: anne@example.org, sales@example.org
-bob: @b.example
-")
+    path.write_text("# logins\nanne: anne@example.org, sales@example.org\nbob: @b.example\n")
     return path
 
 
