@@ -370,7 +370,7 @@ class ISmtpPolicyPlugin(Interface):
     A named policy for ``--policy NAME[:ARGUMENT]``; see `smtpcb.around`.
 
     It is found as `ISmtpHandlerPlugin` is.  Those that come with smtpcb stand in
-    `smtpcb.policies.READY_MADE` and have nothing that yours cannot have.
+    `smtpcb.policies.POLICIES` and have nothing that yours cannot have.
     """
 
     name = Attribute("What stands before the colon, such as ``local-domains``.")

@@ -2,6 +2,7 @@
 
 from smtpcb.interfaces import ISmtpPolicyPlugin
 from smtpcb.policies import (
+    bounces,
     dnsbl,
     greylist,
     helo,
@@ -12,11 +13,12 @@ from smtpcb.policies import (
     reverse_dns,
     sender_domain,
     sender_login,
+    size,
 )
 
-__all__ = ["READY_MADE"]
+__all__ = ["POLICIES"]
 
-READY_MADE: tuple[ISmtpPolicyPlugin, ...] = (
+POLICIES: tuple[ISmtpPolicyPlugin, ...] = (
     local_domains.plugin,
     networks.allow,
     networks.deny,
@@ -28,5 +30,7 @@ READY_MADE: tuple[ISmtpPolicyPlugin, ...] = (
     reverse_dns.plugin,
     sender_domain.plugin,
     greylist.plugin,
+    size.plugin,
+    bounces.plugin,
 )
 """Those that come with smtpcb; a new one is a row here."""

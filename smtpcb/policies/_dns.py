@@ -129,16 +129,16 @@ class Names:
 
     async def _ask(self, key: tuple[str, int]) -> None:
         name, kind = key
+        found: list[Any] | None = None
+        seconds = UNANSWERED_SECONDS
         try:
-            answers = await self._lookup(name, kind)
+            answers = [one for one in await self._lookup(name, kind) if one.type == kind]
         except Exception as error:
-            answers, seconds = None, UNANSWERED_SECONDS
             self._complain(name, error)
         else:
-            payloads = [one for one in answers if one.type == kind]
-            ttls = [float(one.ttl) for one in payloads]
-            seconds = min([*ttls, LONGEST_SECONDS]) if payloads else NOTHING_SECONDS
-        found = None if answers is None else [one.payload for one in payloads]
+            ttls = [float(one.ttl) for one in answers]
+            seconds = min([*ttls, LONGEST_SECONDS]) if answers else NOTHING_SECONDS
+            found = [one.payload for one in answers]
         self._kept[key] = self._clock() + max(seconds, 1.0), found
         self._kept.move_to_end(key)
         while len(self._kept) > self._most:

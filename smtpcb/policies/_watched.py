@@ -10,6 +10,10 @@ from typing import Generic, TypeVar
 from twisted.logger import Logger
 
 from smtpcb._files import read_all
+from smtpcb.smtp._reply import Reply
+
+CANNOT_TELL = Reply(451, "4.3.0", "That cannot be looked up now, try again later")
+"""What a client hears while a file cannot be used."""
 
 _Read = TypeVar("_Read")
 _log = Logger(namespace="smtpcb.policies")

@@ -16,9 +16,9 @@ from smtpcb.smtp._reply import Reply
 
 __all__ = ["DnsBlockList", "DnsBlockListPlugin"]
 
-_ANY = ipaddress.ip_network("127.0.0.0/8")
+_ANY = ipaddress.IPv4Network("127.0.0.0/8")
 # Spamhaus says so when it does not like who asks, and others have followed: it lists nobody.
-_ERRORS = ipaddress.ip_network("127.255.255.0/24")
+_ERRORS = ipaddress.IPv4Network("127.255.255.0/24")
 
 
 class DnsBlockList(DnsPolicy):

@@ -11,16 +11,14 @@ from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._addresses import AddressSet, address_of
 from smtpcb.policies._clients import Trusted, network_text
-from smtpcb.policies._watched import WatchedFile
+from smtpcb.policies._watched import CANNOT_TELL, WatchedFile
 from smtpcb.policies._words import path, read_words, switch
 from smtpcb.smtp._reply import Reply
 
-__all__ = ["CANNOT_TELL", "NO_SUCH_MAILBOX", "RecipientFile", "Recipients", "RecipientsPlugin"]
+__all__ = ["NO_SUCH_MAILBOX", "RecipientFile", "Recipients", "RecipientsPlugin"]
 
 NO_SUCH_MAILBOX = Reply(550, "5.1.1", "No such mailbox")
 """What a client hears of a recipient that is not there."""
-CANNOT_TELL = Reply(451, "4.3.0", "Recipients cannot be looked up now, try again later")
-"""What it hears while the file of recipients cannot be read."""
 
 
 class Recipients:

@@ -10,17 +10,15 @@ from zope.interface import implementer
 from smtpcb.engine._envelope import Envelope
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._addresses import AddressSet, address_of
-from smtpcb.policies._watched import WatchedFile
+from smtpcb.policies._watched import CANNOT_TELL, WatchedFile
 from smtpcb.policies._words import path, read_words
 from smtpcb.smtp._address import ReversePath
 from smtpcb.smtp._reply import Reply
 
-__all__ = ["CANNOT_TELL", "NOT_YOURS", "SenderLogin", "SenderLoginFile", "SenderLoginPlugin"]
+__all__ = ["NOT_YOURS", "SenderLogin", "SenderLoginFile", "SenderLoginPlugin"]
 
 NOT_YOURS = Reply(553, "5.7.1", "That sender address is not yours")
 """What a user hears who sends as somebody else."""
-CANNOT_TELL = Reply(451, "4.3.0", "Addresses cannot be looked up now, try again later")
-"""What they hear while the file cannot be read."""
 
 
 class SenderLogin:

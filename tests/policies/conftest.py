@@ -11,10 +11,10 @@ import pytest
 from twisted.internet.task import Clock
 
 from smtpcb import Connection, Envelope, around
-from smtpcb.policies import READY_MADE
+from smtpcb.policies import POLICIES
 from smtpcb.testing import play
 
-PLUGINS = {plugin.name: plugin for plugin in READY_MADE}
+PLUGINS = {plugin.name: plugin for plugin in POLICIES}
 
 
 class Inbox:

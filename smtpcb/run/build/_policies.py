@@ -9,7 +9,7 @@ from twisted.plugin import getPlugins
 
 from smtpcb.handling import around
 from smtpcb.interfaces import ISmtpPolicyPlugin
-from smtpcb.policies import READY_MADE
+from smtpcb.policies import POLICIES
 from smtpcb.run._meant import did_you_mean, nearest
 from smtpcb.run._start import one_line
 from smtpcb.run._state import State, explained
@@ -95,4 +95,4 @@ def policies_known() -> dict[str, str]:
 
 def _plugins() -> Mapping[str, Any]:
     """Return ours and those of others, who may well replace one of ours."""
-    return {plugin.name: plugin for plugin in (*READY_MADE, *getPlugins(ISmtpPolicyPlugin))}
+    return {plugin.name: plugin for plugin in (*POLICIES, *getPlugins(ISmtpPolicyPlugin))}

@@ -54,7 +54,8 @@ def make_service(
     state = state_of(configuration, reactor, owner)
     handler = handler_of(configuration, state)
     wishes = wishes_of(handler)
-    asked = guarded(handler, configuration, state)
+    with _blamed_on_the_handler(configuration):
+        asked = guarded(handler, configuration, state)
     settings = settings_of(configuration, wishes)
     direct = is_supported() and not configuration["no_direct_writes"]
     endpoints = endpoints_for(configuration, reactor, share, direct=direct)
@@ -107,6 +108,8 @@ def _invitation(handler: object, settings: Settings) -> str:
 def _blamed_on_the_handler(configuration: Configuration) -> Iterator[None]:
     try:
         yield
+    except ConfigurationError:  # which says already whose mistake it is
+        raise
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
             f"{configuration.where('handler')} {configuration['handler']}: {one_line(error)}"
