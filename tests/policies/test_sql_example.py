@@ -19,9 +19,7 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "recipients_from_sql
 
 
 @pytest_twisted.ensureDeferred
-async def test_recipients_stand_in_a_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_recipients_stand_in_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is in it is taken, who is not is refused, and a database that fails raises."""
     monkeypatch.chdir(tmp_path)
     base = sqlite3.connect("mail.db")
@@ -33,9 +31,7 @@ async def test_recipients_stand_in_a_table(
 
     async def rcpt(name: str) -> Any:
         envelope = Envelope(client(), ReversePath("a", "example.com"))
-        return await names["recipients"].rcpt(
-            Recipient(ForwardPath(name, "example.org")), envelope
-        )
+        return await names["recipients"].rcpt(Recipient(ForwardPath(name, "example.org")), envelope)
 
     pool.start()
     try:
