@@ -161,7 +161,6 @@ class Offered:
     :ivar rcpt: the parameters of RCPT that are understood.
     :ivar verbs: the commands of users' own extensions, by verb.
     :ivar utf8: SMTPUTF8 is among them.
-    :ivar bare: no reply has a status, since ENHANCEDSTATUSCODES is off.
     :ivar changes: the next EHLO is to be asked about anew.
     :ivar faults: which functions of users' extensions have failed, and with what; what they were
         asked about is not offered.
@@ -173,7 +172,6 @@ class Offered:
     rcpt: Mapping[str, Parameter]
     verbs: Mapping[bytes, Callable[..., object]]
     utf8: bool
-    bare: bool
     changes: bool
     faults: tuple[tuple[str, BaseException], ...]
 
@@ -213,7 +211,6 @@ def offered(situation: Situation, own: tuple[Extension, ...] = ()) -> Offered:
         {name: rule for row in understood for name, rule in row.rcpt.items()},
         {name.encode("ascii"): act for row in understood for name, act in row.verbs.items()},
         "SMTPUTF8" in keywords,
-        "ENHANCEDSTATUSCODES" in without,
         any(row.changes for row in understood),
         tuple(faults),
     )

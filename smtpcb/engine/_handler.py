@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from smtpcb.engine._extensions import HANDLER_EXTENSIONS
-from smtpcb.engine._keywords import unknown_keyword
+from smtpcb.engine._keywords import meant
 from smtpcb.engine._settings import Abilities
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._text import printable
@@ -113,8 +113,7 @@ def abilities_of(
     possible = HANDLER_EXTENSIONS | own
     if not taken <= possible:
         word = min(map(str, taken - possible))
-        why = unknown_keyword(word, possible)
-        raise ValueError(f"a handler cannot honour {printable(word, 64)}: {why}")
+        raise ValueError(f"a handler cannot honour {printable(word, 64)}; {meant(word, possible)}")
     return Abilities(
         tls=tls,
         authentication="authenticate" in methods,

@@ -53,13 +53,13 @@ def switched_off(words: Iterable[str], own: tuple[Extension, ...]) -> frozenset[
     known = {row.keyword for row in EXTENSIONS + own}
     for word in given:
         if upper(word) not in known:
-            raise ValueError(f"without {printable(word, 64)}: {unknown_keyword(word, known)}")
+            raise ValueError(
+                f"without names {printable(word, 64)}, which is no keyword; {meant(word, known)}"
+            )
     return frozenset(map(upper, given))
 
 
-def unknown_keyword(word: str, known: Iterable[str]) -> str:
-    """Return what is said of a keyword that nobody knows: what may have been meant, or all."""
+def meant(word: str, known: Iterable[str]) -> str:
+    """Return what is said of a keyword that nobody knows: which may have been meant, or all."""
     near = get_close_matches(word.upper()[:64], known, 1)
-    if near:
-        return f"no such keyword; did you mean {near[0]}?"
-    return f"no such keyword; there are {', '.join(sorted(known))}"
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"

@@ -66,7 +66,7 @@ class Offer:
         self.abilities = abilities
         self.mask = abilities.command_mask
         self.extensions = offered(situation, settings.extensions)
-        self.bare = self.extensions.bare
+        self.bare = "ENHANCEDSTATUSCODES" in without
         self.help = replies.help_on(without)
         self.mechanisms = frozenset(mechanisms(situation))
         greeting = f"{settings.hostname} {settings.banner}".rstrip()

@@ -348,7 +348,7 @@ class ServerDialogue:
         if self.finished is None:
             self.absolve()
             if self.state is not State.HANDSHAKE:
-                self.out.append((reply.bare() if self.offer.bare else reply).wire)
+                self.out.append(self.offer.settings.said(reply).wire)
             self.end(reason)
 
     def end(self, reason: Reason = Reason.DISCONNECTED) -> None:

@@ -90,6 +90,10 @@ class Settings:
         if self.bare_newline not in ("refuse", "normalize"):
             raise ValueError("bare_newline is 'refuse' or 'normalize'")
 
+    def said(self, reply: Reply) -> Reply:
+        """Return a reply as it is said: without its status where clients are told of none."""
+        return reply.bare() if "ENHANCEDSTATUSCODES" in self.without else reply
+
 
 def _require(name: str, value: object, kind: type[Any], described: str) -> None:
     if not isinstance(value, kind):

@@ -168,7 +168,7 @@ class SmtpServerFactory(Doorway):
         """
         host = _normal(getattr(addr, "host", None) or "")
         if doorway.stopping:
-            return TurnedAway(replies.SHUTTING_DOWN, self.reactor)
+            return TurnedAway(doorway.settings.said(replies.SHUTTING_DOWN), self.reactor)
         ticket = self.admission.admit(host)
         # Nobody goes for one who would not be let in either.
         if isinstance(ticket, Reply) and not self.admission.has_its_share(host):
@@ -176,7 +176,7 @@ class SmtpServerFactory(Doorway):
             ticket = self.admission.admit(host)
         if isinstance(ticket, Reply):
             self.admission.turn_away(host, self.seconds())
-            return TurnedAway(ticket, self.reactor)
+            return TurnedAway(doorway.settings.said(ticket), self.reactor)
         return self._admitted(host, getattr(addr, "port", 0) or 0, ticket, doorway)
 
     def _admitted(

@@ -18,6 +18,12 @@ def settings_of(configuration: Configuration, wishes: Any) -> Settings:
     :param wishes: of the handler: an `smtpcb.interfaces.IReadyMadeHandler`.
     :raises ConfigurationError: the name or the banner cannot be said, or a limit is none.
     """
+    settings = _settings_of(configuration, wishes)
+    _refuse_what_nobody_could_use(configuration, settings)
+    return settings
+
+
+def _settings_of(configuration: Configuration, wishes: Any) -> Settings:
     hostname = configuration["hostname"]
     try:
         if hostname is None:
@@ -53,5 +59,19 @@ def _with_hostname(configuration: Configuration, wishes: Any, hostname: str) -> 
         allow_insecure_auth=said("allow_insecure_auth", harmless),
         require_auth=configuration["require_auth"],
         require_tls=configuration["require_tls"],
+        without=configuration["without"],
+        priority_profile=configuration["priority_profile"] or "",
         limits=configuration.limits,
     )
+
+
+def _refuse_what_nobody_could_use(configuration: Configuration, settings: Settings) -> None:
+    """Refuse ports that want TLS, or a login inside it, and do not offer STARTTLS."""
+    if "STARTTLS" not in settings.without or not configuration["listen"]:
+        return
+    wants = "require_tls" if settings.require_tls else "require_auth"
+    if settings.require_tls or (settings.require_auth and not settings.allow_insecure_auth):
+        raise ConfigurationError(
+            f"{configuration.where(wants)} beside {configuration.where('without')} STARTTLS: "
+            f"nobody could send mail to {configuration['listen'][0]}; --smtps is a port with TLS"
+        )
