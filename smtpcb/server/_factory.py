@@ -188,6 +188,7 @@ class SmtpServerFactory(Doorway):
             started=now,
             peer_address=host,
             peer_port=port,
+            hostname=doorway.settings.hostname,
             budget=Budget(doorway.settings.limits),
             worker=self._worker,
         )
