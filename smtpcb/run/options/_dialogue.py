@@ -16,6 +16,14 @@ ROWS: tuple[Option, ...] = (
         "HOW",
     ),
     Option(
+        "extension",
+        str,
+        (),
+        "Service extension of your own, python:MODULE.NAME; may be repeated.",
+        "EXTENSION",
+        many=True,
+    ),
+    Option(
         "without",
         str,
         (),
