@@ -70,7 +70,9 @@ class Login:
     def refuse(self, dialogue: ServerDialogue, reply: Reply) -> None:
         """Count a no, and say it, unless the mechanism has a word to say before."""
         if reply.code >= 500:
-            dialogue.connection.budget.auth_failures += 1
+            budget = dialogue.connection.budget
+            budget.auth_failures += 1
+            budget.circumstances.login_failed(dialogue.connection.peer_address)
         dialogue.owner.logged_in(reply)
         request: object = None
         try:
@@ -100,6 +102,8 @@ def auth(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         return replies.AUTH_ALREADY
     if not offer.abilities.authentication:
         return replies.AUTH_UNAVAILABLE
+    if not connection.budget.circumstances.may_log_in(connection.peer_address):
+        return replies.AUTH_LATER
     command = sasl.read_auth(argument)
     mechanism = offer.mechanisms.get(command.mechanism)
     if mechanism is None:
@@ -165,6 +169,7 @@ def _go_on(dialogue: ServerDialogue, login: Login, answer: object) -> Reply | No
         if login.yes is None:
             return _failed(dialogue, login, NoVerdictError("it ends without a verdict"))
         dialogue.connection.identity = login.identity
+        dialogue.connection.budget.authenticated += 1
         dialogue.look_round()
         dialogue.move(Verb.AUTH)
         dialogue.send(login.yes)

@@ -38,8 +38,8 @@ class Logins:
     """
 
     def __init__(self, limits: Limits, reactor: Any, seconds: Callable[[], float]) -> None:
-        self._free = limits.auth_failures_per_address
-        self._step = limits.auth_failure_seconds
+        self._free = limits.logins_slowed_after
+        self._step = limits.login_slow_seconds
         self._reactor = reactor
         self._seconds = seconds
         #: When all that an address has done wrong is forgotten; the first to try is the first.

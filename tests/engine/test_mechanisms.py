@@ -34,7 +34,7 @@ from .scripts import Does, Later, Noting, Server, raises, returns
 
 PASSWORD = "Tr0ub4dor&3/swordfish"
 BOUND = replace(TLS, bind=lambda kind: b"bound" if kind == "tls-exporter" else None)
-CERTIFIED = replace(TLS, client_certificate=b"der", client_name="anne@example.org")
+CERTIFIED = replace(TLS, client_certificate=b"der", client_names=("anne@example.org",))
 ALL = frozenset(MECHANISMS)
 
 
@@ -124,7 +124,7 @@ def test_what_is_not_offered_cannot_be_used(name: str) -> None:
     assert server(Does(authenticate=returns(True), mechanisms=())).send(
         f"AUTH {name}\r\n".encode()
     ) == ["504"]
-    off = server(settings={"mechanisms": tuple(ALL - {name})}, tls=replace(BOUND, client_name="a"))
+    off = server(settings={"mechanisms": tuple(ALL - {name})}, tls=EVERY)
     assert off.send(f"AUTH {name}\r\n".encode()) == ["504"]
 
 
@@ -157,7 +157,7 @@ def log_in(one: Server, name: str, tls: TlsInformation = BOUND, **given: Any) ->
         sent.append(line)
 
 
-EVERY = replace(BOUND, client_certificate=b"der", client_name="anne")
+EVERY = replace(BOUND, client_certificate=b"der", client_names=("anne",))
 
 
 @pytest.mark.parametrize("name", sorted(MECHANISMS))

@@ -24,7 +24,7 @@ def clock() -> Clock:
 
 
 def logins(clock: Clock, **limits: Any) -> Logins:
-    given: dict[str, Any] = {"auth_failures_per_address": 3, "auth_failure_seconds": 10.0}
+    given: dict[str, Any] = {"logins_slowed_after": 3, "login_slow_seconds": 10.0}
     return Logins(Limits(**(given | limits)), clock, clock.seconds)
 
 
@@ -117,8 +117,8 @@ def test_this_machine_is_exempt(clock: Clock, address: str) -> None:
 
 def test_it_can_be_switched_off_or_made_strict(clock: Clock) -> None:
     """``None`` lets all try; 0 has each wait."""
-    fails(logins(clock, auth_failures_per_address=None), "192.0.2.1", 100)
-    assert isinstance(logins(clock, auth_failures_per_address=0).admit("192.0.2.1"), Deferred)
+    fails(logins(clock, logins_slowed_after=None), "192.0.2.1", 100)
+    assert isinstance(logins(clock, logins_slowed_after=0).admit("192.0.2.1"), Deferred)
 
 
 def test_what_is_remembered_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

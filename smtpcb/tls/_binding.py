@@ -1,40 +1,12 @@
-"""Whose a certificate is, and what a login can be bound to."""
+"""What both ends of a TLS connection know, and a login can be bound to."""
 
 from __future__ import annotations
 
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 
 # RFC 9266 §4.2, RFC 5705 §4.
 _LABEL, _OCTETS = b"EXPORTER-Channel-Binding", 32
-
-
-def name_in(certificate: x509.Certificate) -> str:
-    """
-    Return whose a certificate is.
-
-    :return: its first e-mail address, else its first DNS name, else its common name; where there is
-        none that could be written anywhere, its fingerprint.
-    """
-    for name in _names(certificate):
-        if name and name.isprintable():
-            return name
-    return f"sha256:{certificate.fingerprint(hashes.SHA256()).hex()}"
-
-
-def _names(certificate: x509.Certificate) -> list[str]:
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names = [
-            *found.get_values_for_type(x509.RFC822Name),
-            *found.get_values_for_type(x509.DNSName),
-        ]
-    except (x509.ExtensionNotFound, ValueError):  # a stranger's may be damaged
-        names = []
-    common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return [*names, *(str(attribute.value) for attribute in common)]
 
 
 def channel_binding(connection: SSL.Connection | None, kind: str) -> bytes | None:
