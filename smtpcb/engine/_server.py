@@ -164,7 +164,7 @@ class ServerDialogue:
             abilities,
             tls is not None,
             connection.identity is not None,
-            tls is not None and tls.client_name is not None,
+            tls is not None and tls.client_certificate is not None,
             tls is not None and tls.bind is not None,
         )
         self.state = State.ARRIVED
@@ -485,7 +485,7 @@ class ServerDialogue:
             offer.abilities if abilities is None else abilities,
             tls is not None,
             connection.identity is not None,
-            tls is not None and tls.client_name is not None,
+            tls is not None and tls.client_certificate is not None,
             tls is not None and tls.bind is not None,
         )
 

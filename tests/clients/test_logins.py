@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from ..certificates import make_authority, make_identity, write_pem
 from ..running import ANY_PORT, Server, running
@@ -29,7 +30,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose handler knows everything; what it says and writes has no secret (P14)."""
     folder = tmp_path_factory.mktemp("logins")
     authority = make_authority()
-    anne = make_identity([], authority, common_name=USER, client=True)
+    named = x509.SubjectAlternativeName([x509.RFC822Name(USER)])
+    anne = make_identity(["anne"], authority, client=True, alternatives=named)
     write_pem(folder / "authority.pem", authority.certificate)
     write_pem(folder / "anne.pem", anne.certificate, anne.private_key)
     options = (

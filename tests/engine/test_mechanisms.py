@@ -486,3 +486,23 @@ def test_a_mechanism_of_your_own_is_offered_where_you_put_it() -> None:
     one = server(settings={"mechanisms": (mine,)})
     assert one.send(b"AUTH PLAIN\r\n") == ["334"]
     assert b"certificate_name=None" in base64.b64decode(one.said.rpartition(b"334 ")[2])
+
+
+@pytest.mark.parametrize(
+    ("names", "subject", "name"),
+    [
+        (("mx.example.org", "anne@example.org"), "CN=anne", "anne@example.org"),
+        (("mx.example.org",), "CN=anne", "mx.example.org"),
+        ((), "CN=anne,O=Example", "CN=anne,O=Example"),
+        ((), None, None),
+        ((), "", None),
+    ],
+)
+def test_whose_a_certificate_is(names: tuple[str, ...], subject: str | None, name: str) -> None:
+    """Its mail address, else its host name, else its subject; and where it has none, nobody's."""
+    tls = replace(TLS, client_certificate=b"der", client_names=names, client_subject=subject)
+    assert tls.client_name == name
+    keeper = Keeper()
+    one = server(keeper, tls)
+    assert one.send(b"AUTH EXTERNAL =\r\n") == ["501" if name is None else "235"]
+    assert replace(tls, client_certificate=None).client_name is None
