@@ -68,7 +68,7 @@ def _query_of(argument: bytes) -> Query:
 def _hello(dialogue: ServerDialogue, argument: bytes, verb: Verb) -> Reply | None:
     introduction = Introduction.read(verb, argument)
     offer = dialogue.offer
-    accept = offer.hello if verb is Verb.EHLO else offer.helo
+    accept = offer.helo if verb is Verb.HELO else offer.hello
     dialogue.ask(questions.HELLO, introduction, introduction, dialogue.connection, accept=accept)
     return None
 
@@ -80,12 +80,22 @@ def helo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 
 def ehlo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """EHLO."""
+    return extended_hello(dialogue, argument, Verb.EHLO)
+
+
+def extended_hello(dialogue: ServerDialogue, argument: bytes, verb: Verb) -> Reply | None:
+    """EHLO, or what stands in its place."""
     faults = dialogue.offer.extensions.faults
     if faults:
         dialogue.offer.forget()  # the next client may be luckier
         for what, error in faults:
             dialogue.ask(fault(what, error, _say_nothing), None)
-    return _hello(dialogue, argument, Verb.EHLO)
+    return _hello(dialogue, argument, verb)
+
+
+def _lhlo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """Refuse LHLO: where it is spoken, other commands are in force."""
+    return replies.THIS_IS_SMTP
 
 
 def _say_nothing(dialogue: ServerDialogue, subject: None, reply: Reply) -> None:
@@ -251,7 +261,8 @@ def etrn(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 def help_(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """HELP."""
     query = _query_of(argument)
-    dialogue.ask(questions.HELP, query, query.text, dialogue.connection)
+    accept = dialogue.offer.help
+    dialogue.ask(questions.HELP, query, query.text, dialogue.connection, accept=accept)
     return None
 
 
@@ -343,6 +354,7 @@ class Row:
 COMMANDS: Mapping[bytes, Row] = {
     b"HELO": Row(Verb.HELO, helo),
     b"EHLO": Row(Verb.EHLO, ehlo),
+    b"LHLO": Row(Verb.LHLO, _lhlo),
     b"MAIL": Row(Verb.MAIL, mail),
     b"RCPT": Row(Verb.RCPT, rcpt, idle=False),
     b"DATA": Row(Verb.DATA, data, idle=False),
