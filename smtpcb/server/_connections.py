@@ -1,4 +1,4 @@
-"""The connections of one service, and how they end."""
+"""The connections of one service, how their dialogues are led, and how they end."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 
 if TYPE_CHECKING:
+    from smtpcb.engine import Settings
+    from smtpcb.handling._known import Known
     from smtpcb.server._factory import SmtpServerFactory
     from smtpcb.server._protocol import SmtpServerProtocol
 
@@ -18,14 +20,21 @@ class Doorway(Factory):
     """
     A factory for the ports of one service; several services may share a server.
 
+    `SmtpServerFactory.doorway` makes it.
+
     :param server: makes the protocols.
+    :param settings: how the dialogues of these connections are led.
+    :param known: what is known of the server's handlers, where dialogues are led so.
     :ivar protocols: the connections that are there, or whose handlers are still at work.
     """
 
     noisy = False
 
-    def __init__(self, server: SmtpServerFactory) -> None:
+    def __init__(self, server: SmtpServerFactory, settings: Settings, known: Known) -> None:
         self.server = server
+        self.settings = settings
+        self.known = known
+        self.idle_seconds = settings.limits.idle_seconds
         # Ordered: the oldest first.
         self.protocols: dict[SmtpServerProtocol, None] = {}
         self.stopping = False

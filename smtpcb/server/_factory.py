@@ -87,7 +87,6 @@ class SmtpServerFactory(Doorway):
         spool_folder: Path | None = None,
         worker: int = 0,
     ) -> None:
-        super().__init__(self)
         if reactor is None:
             from twisted.internet import reactor
         settings = Settings() if settings is None else settings
@@ -102,8 +101,8 @@ class SmtpServerFactory(Doorway):
         self.reactor = reactor
         self._users = 0
         try_own(settings)
-        self.settings = settings
-        self.handlers = Handlers(handler, settings, authenticator)
+        self.handlers = Handlers(handler, authenticator)
+        super().__init__(self, settings, self.handlers.known(settings))
         self.tls = tls
         self.transcripts = transcripts
         self._worker = worker
@@ -122,7 +121,22 @@ class SmtpServerFactory(Doorway):
         self.admission = Admission(settings.limits)
         self.deadlines = Deadlines(reactor, self.seconds, lambda: self.everybody)
         self.turns = Turns(reactor, self.seconds)
-        self.idle_seconds = settings.limits.idle_seconds
+
+    def doorway(self, settings: Settings | None = None) -> Doorway:
+        """
+        Return a door of its own to this server.
+
+        :param settings: how dialogues behind it are led; ``None``: as all others.  What its limits
+            say of several connections, how long they have when we stop, and how much of a header
+            ``mime`` parses, is the server's to say and not looked at.
+        :raises TypeError: they are none, or nobody decides on logins where everybody has to log in.
+        :raises ValueError: an extension of theirs fails.
+        """
+        if settings is None or settings is self.settings:
+            return Doorway(self, self.settings, self.known)
+        _require(settings, Settings, "settings")
+        try_own(settings)
+        return Doorway(self, settings, self.handlers.known(settings))
 
     def begin(self) -> None:
         """Start what belongs to the server; the first of its services does it."""
@@ -174,11 +188,10 @@ class SmtpServerFactory(Doorway):
             started=now,
             peer_address=host,
             peer_port=port,
-            budget=Budget(self.settings.limits),
+            budget=Budget(doorway.settings.limits),
             worker=self._worker,
         )
-        protocol = SmtpServerProtocol(self, connection)
-        protocol.factory = doorway
+        protocol = SmtpServerProtocol(self, doorway, connection)
         self.everybody[protocol] = ticket
         doorway.protocols[protocol] = None
         return protocol
@@ -189,7 +202,7 @@ class SmtpServerFactory(Doorway):
         if idle:
             longest = min(idle, key=lambda protocol: protocol.patience.since)
             waited = self.seconds() - longest.patience.since
-            if waited >= min(IDLE_SECONDS, self.idle_seconds):
+            if waited >= min(IDLE_SECONDS, longest.factory.idle_seconds):
                 # Now, and not when the client has gone.
                 self.everybody[longest].give_back()
                 longest.send_away(replies.TOO_MANY_CONNECTIONS)
@@ -202,24 +215,25 @@ class SmtpServerFactory(Doorway):
             if not self.everybody:
                 self.deadlines.stop()
                 self.observers.rest()
-        doorway: Any = protocol.factory
-        doorway.concluded(protocol)
+        protocol.factory.concluded(protocol)
 
     def converse(
-        self, connection: Connection, host: Host, *, tls: bool
+        self, connection: Connection, doorway: Doorway, host: Host, *, tls: bool
     ) -> tuple[Conversation, Reply | None]:
         """
         Return the conversation of a new connection, and what the client is told if it has no
         handler.
 
+        :param doorway: through which it has come.
         :param host: who has the connection.
         :param tls: whether a handshake can be made on it.
         """
         observer = self.observers.of(connection)
         platform = self.platform
         starttls = tls and self.tls is not None
-        handler, refusal = self.handlers.of(connection, platform, tls=starttls)
-        return Conversation(connection, self.settings, handler, platform, host, observer), refusal
+        handler, refusal = self.handlers.of(connection, platform, doorway.known, tls=starttls)
+        conversation = Conversation(connection, doorway.settings, handler, platform, host, observer)
+        return conversation, refusal
 
 
 class TurnedAway(Protocol):

@@ -33,22 +33,32 @@ class Handlers:
     :param handler: what `smtpcb.handling.handler_factory` takes.
     :param authenticator: who may log in, for all of them; by default their own ``authenticate``.
     :raises TypeError: one of both is none.
-    :raises ValueError: the handler says of itself what cannot be.
     :ivar make: called with a connection.
-    :ivar known: what is known of their classes.
     """
 
-    def __init__(self, handler: object, settings: Settings, authenticator: object | None) -> None:
-        for warning in check(
-            handler,
-            own=frozenset(one.keyword for one in settings.extensions),
-            needs_login=settings.require_auth and authenticator is None,
-        ):
-            _log.warn("{warning}", warning=warning)
+    def __init__(self, handler: object, authenticator: object | None) -> None:
         self._handler: Any = handler
+        self._warned: set[str] = set()
         self.make = handler_factory(handler)
-        login = adapt_authenticator(authenticator) if authenticator is not None else None
-        self.known = Known(login, settings)
+        self._login = adapt_authenticator(authenticator) if authenticator is not None else None
+
+    def known(self, settings: Settings) -> Known:
+        """
+        Return what remembers their classes, for dialogues that are led so.
+
+        :raises TypeError: no handler could be made, or nobody decides on logins where everybody has
+            to log in.
+        :raises ValueError: the handler says of itself what cannot be.
+        """
+        for warning in check(
+            self._handler,
+            own=frozenset(one.keyword for one in settings.extensions),
+            needs_login=settings.require_auth and self._login is None,
+        ):
+            if warning not in self._warned:
+                self._warned.add(warning)
+                _log.warn("{warning}", warning=warning)
+        return Known(self._login, settings)
 
     def start(self) -> None:
         """Start what was given, if it is a service."""
@@ -62,25 +72,26 @@ class Handlers:
         return succeed(None)
 
     def of(
-        self, connection: Connection, platform: TwistedPlatform, *, tls: bool
+        self, connection: Connection, platform: TwistedPlatform, known: Known, *, tls: bool
     ) -> tuple[Handler, Reply | None]:
         """
         Return the handler of a new connection, and what the client is told if there is none.
 
+        :param known: what `known` has returned.
         :param tls: whether STARTTLS is possible on it.
         """
         began = perf_counter()
         try:
-            return self.known.handler(self.make(connection), tls=tls), None
+            return known.handler(self.make(connection), tls=tls), None
         except KeyboardInterrupt:
             raise
         except Refusal as refusal:
-            return self.known.nobody, reply_of_refusal(CONNECTED, refusal).closing()
+            return known.nobody, reply_of_refusal(CONNECTED, refusal).closing()
         except BaseException as error:  # sys.exit() in a constructor is a fault, no more
             number = platform.incidents.report(
                 "the handler factory", name_of(self._handler), error, connection.id
             )
-            return self.known.nobody, reply_to_incident(CONNECTED, number)
+            return known.nobody, reply_to_incident(CONNECTED, number)
         finally:
             seconds = perf_counter() - began
             if seconds > SLOW_SECONDS:

@@ -8,6 +8,7 @@ from smtpcb.engine import Conversation, Wants, replies
 from smtpcb.server._pace import SECONDS, Pace
 
 if TYPE_CHECKING:
+    from smtpcb.server._connections import Doorway
     from smtpcb.server._factory import SmtpServerFactory
     from smtpcb.smtp import Reply
 
@@ -34,6 +35,7 @@ class Patience:
     """
 
     __slots__ = (
+        "_doorway",
         "_factory",
         "_session_end",
         "deadline",
@@ -44,8 +46,9 @@ class Patience:
         "waits_for",
     )
 
-    def __init__(self, factory: SmtpServerFactory) -> None:
-        self._factory = factory
+    def __init__(self, server: SmtpServerFactory, doorway: Doorway) -> None:
+        self._factory = server
+        self._doorway = doorway
         self._session_end = _NEVER
         self.deadline = _NEVER
         self.waits_for = _NOTHING
@@ -56,7 +59,7 @@ class Patience:
 
     def begin(self) -> None:
         """Let the time of the session run."""
-        most = self._factory.settings.limits.session_seconds
+        most = self._doorway.settings.limits.session_seconds
         if most is not None:
             self._session_end = self._factory.seconds() + most
 
@@ -72,7 +75,7 @@ class Patience:
         now = self.since = factory.seconds()
         # The same as `expect`, without its two calls: this is done for every command.
         self.waits_for = _LINE
-        deadline, end = now + factory.idle_seconds, self._session_end
+        deadline, end = now + self._doorway.idle_seconds, self._session_end
         self.deadline = deadline = deadline if deadline < end else end
         if deadline < factory.deadlines.due:
             factory.deadlines.by(deadline)
@@ -95,7 +98,7 @@ class Patience:
 
     def shake_hands(self) -> None:
         """Wait for a TLS handshake."""
-        seconds = self._factory.settings.limits.handshake_seconds
+        seconds = self._doorway.settings.limits.handshake_seconds
         self.expect(_HANDSHAKE, self._factory.seconds() + seconds)
 
     def expect(self, what: Wants, deadline: float) -> None:
@@ -144,6 +147,6 @@ class Patience:
 
     def _pace_of(self, now: float) -> Pace:
         if self.pace is None:
-            rate = self._factory.settings.limits.content_octets_per_second
+            rate = self._doorway.settings.limits.content_octets_per_second
             self.pace = Pace(rate, self.deadline)
         return self.pace

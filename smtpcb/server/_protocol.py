@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smtpcb.engine import Observer, TlsInformation
+    from smtpcb.server._connections import Doorway
     from smtpcb.server._factory import SmtpServerFactory
 
 # How much input may wait while a question is open; past it the client is not read any more.
@@ -74,20 +75,22 @@ class SmtpServerProtocol(LineReceiver):
 
     delimiter = b"\r\n"
     transport: Any
+    factory: Doorway
 
     # What most connections never change stands here and not in each of them.
     _discarded: Discarded | None = None
 
-    def __init__(self, factory: SmtpServerFactory, connection: Connection) -> None:
-        self._factory = factory
+    def __init__(self, server: SmtpServerFactory, doorway: Doorway, connection: Connection) -> None:
+        self._factory = server
+        self.factory = doorway
         self.connection = connection
         # The dialogue knows which lines may be so long.
-        self.MAX_LENGTH = most_line_octets(factory.settings.limits)
+        self.MAX_LENGTH = most_line_octets(doorway.settings.limits)
         # What each command looks at stands in the instance: there it is found sooner.
         self._conversation: Conversation | None = None
         self._dialogue: ServerDialogue | None = None
         self._recorder: Observer | None = None  # the observer, if it sees octets
-        self.patience = Patience(factory)
+        self.patience = Patience(server, doorway)
         self.flow = Flow()
         self._lines = 0
         # The client has closed its side; we take no more from it; it is gone.
@@ -277,7 +280,9 @@ class SmtpServerProtocol(LineReceiver):
     def _begin(self) -> None:
         connection = self.connection
         tls_possible = ITLSTransport.providedBy(self.transport)
-        conversation, refusal = self._factory.converse(connection, self, tls=tls_possible)
+        conversation, refusal = self._factory.converse(
+            connection, self.factory, self, tls=tls_possible
+        )
         self._conversation = conversation
         dialogue = self._dialogue = conversation.dialogue
         observer = conversation.observer

@@ -13,8 +13,8 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from smtpcb.engine import Settings
 from smtpcb.server._certificates import Reloads
-from smtpcb.server._connections import Doorway
 from smtpcb.server._direct import at_once, is_supported
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._families import for_ipv6_alone, ports_of_both_families
@@ -40,6 +40,8 @@ class SmtpService(Service):
         is described for both families, ``tcp:`` and ``tcp6:``, each takes its own clients;
         `twisted.internet.endpoints.wrapServerTLS` makes implicit TLS of one.
     :param factory: of all connections, over all endpoints.  Several services may share it.
+    :param settings: how dialogues on these ports are led, where that is not as the factory says:
+        a login required on port 587 and not on 25.  See `SmtpServerFactory.doorway`.
     :param direct: send each reply at once, where the endpoint is one of TCP.
     :raises TypeError: something is no endpoint, or no factory.
     :raises ValueError: a description means nothing, or there is no endpoint at all.
@@ -50,6 +52,7 @@ class SmtpService(Service):
         self,
         endpoints: Endpoint | Sequence[Endpoint],
         factory: SmtpServerFactory,
+        settings: Settings | None = None,
         *,
         direct: bool = True,
     ) -> None:
@@ -66,7 +69,7 @@ class SmtpService(Service):
             raise ValueError("endpoints is empty: a service that listens nowhere")
         self.factory = factory
         #: The connections of this service.
-        self.doorway = Doorway(factory)
+        self.doorway = factory.doorway(settings)
         self.ports: list[IListeningPort] = []
         self._bound = False
         self._opening: list[Deferred[Any]] = []

@@ -320,7 +320,7 @@ def test_what_instances_say_for_themselves_is_asked_of_each() -> None:
         seen = []
         for port in (1, 2, 1, 2):
             handler = factory.handlers.make(Connection("x", peer_port=port))
-            found = factory.handlers.known.handler(handler, tls=False)
+            found = factory.known.handler(handler, tls=False)
             abilities = found.abilities
             seen.append((set(found.methods), abilities.concurrent_recipients, abilities.extensions))
         assert seen[0] != seen[1], kind
@@ -338,6 +338,6 @@ def test_classes_that_come_and_go_are_not_kept() -> None:
 
     factory = SmtpServerFactory(provider(ISmtpHandlerFactory)(make), reactor=Clock())
     for _ in range(10):
-        factory.handlers.known.handler(factory.handlers.make(Connection("x")), tls=False)
+        factory.known.handler(factory.handlers.make(Connection("x")), tls=False)
     gc.collect()
-    assert len(factory.handlers.known._classes) == 0
+    assert len(factory.known._classes) == 0

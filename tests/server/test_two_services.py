@@ -14,8 +14,10 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smtpcb.engine import Settings
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._service import SmtpService
+from smtpcb.smtp import Limits
 
 from .client import MAIL, RCPT, TEXT, Transport
 
@@ -159,3 +161,34 @@ def test_a_handler_that_cannot_start_leaves_no_port_open(
     service.startService()
     assert endpoint.connect().send() == [220]
     assert handler.happened == ["started"]
+
+
+def test_each_leads_its_dialogues_by_its_own_settings(factory: SmtpServerFactory) -> None:
+    """Another name, another limit and another time to wait, over one server."""
+    first, second = Endpoint(), Endpoint()
+    strict = Settings(hostname="strict.example", limits=Limits(recipients=1, idle_seconds=5))
+    services = [SmtpService(first, factory), SmtpService(second, factory, strict)]
+    for service in services:
+        service.startService()
+    here, there = first.connect(), second.connect()
+    assert there.transport.value().startswith(b"220 strict.example ")
+    assert here.send() == there.send() == [220]
+    mail = b"HELO x\r\n" + MAIL + RCPT + RCPT
+    assert here.send(mail) == [250, 250, 250, 250]
+    assert there.send(mail) == [250, 250, 250, 452]
+    clock: Any = factory.reactor
+    clock.advance(6)
+    assert here.send() == []
+    assert there.send() == [421]
+    for client in (here, there):
+        client.leave()
+    for service in services:
+        service.stopService()
+
+
+def test_settings_that_the_handler_cannot_meet_make_no_service(factory: SmtpServerFactory) -> None:
+    """Nobody could send anything on these ports."""
+    with pytest.raises(TypeError, match="require_auth needs who decides on logins"):
+        SmtpService(Endpoint(), factory, Settings(require_auth=True))
+    with pytest.raises(TypeError, match="settings is a Settings, not str"):
+        SmtpService(Endpoint(), factory, "strict")  # type: ignore[arg-type]
