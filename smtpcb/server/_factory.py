@@ -190,6 +190,7 @@ class SmtpServerFactory(Doorway):
             peer_port=port,
             budget=Budget(doorway.settings.limits),
             worker=self._worker,
+            lmtp=doorway.settings.lmtp,
         )
         protocol = SmtpServerProtocol(self, doorway, connection)
         self.everybody[protocol] = ticket

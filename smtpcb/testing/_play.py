@@ -178,7 +178,7 @@ def play(
             for cut in (False, True):
                 # As of two clients, unless it is given: handlers name files by it.
                 ours = connection or Connection(_IDS.at(datetime.now(UTC)))
-                copied = replace(ours, budget=Budget(settings.limits))
+                copied = replace(ours, budget=Budget(settings.limits), lmtp=settings.lmtp)
                 try:
                     made = factory(copied)
                 except Refusal as refusal:
