@@ -43,7 +43,7 @@ def _with_hostname(configuration: Configuration, wishes: Any, hostname: str) -> 
     harmless = (
         wishes.takes_any_login
         and not configuration["auth"]
-        and is_of_this_machine(configuration["listen"])
+        and is_of_this_machine((*configuration["listen"], *configuration["lmtp"]))
     )
     return Settings(
         hostname=hostname,
