@@ -122,14 +122,23 @@ class TidyPort(unix.Port):
     """
 
     _inode: tuple[int, int] | None = None
+    _made: socket.socket | None = None
+
+    def createInternetSocket(self) -> socket.socket:
+        """Make the socket, and remember it: what cannot be bound is closed."""
+        made = self._made = super().createInternetSocket()
+        return made
 
     def startListening(self) -> None:
         """Bind, and listen."""
         try:
             super().startListening()
         except BaseException:
+            if self._made is not None:
+                self._made.close()
             self._unlock()
             raise
+        self._made = None
         self._inode = self._found()
 
     def connectionLost(self, reason: Failure) -> None:
