@@ -14,7 +14,7 @@ from smtpcb.run._meant import did_you_mean, nearest
 from smtpcb.run._sockets import for_ipv6_alone
 from smtpcb.run._start import one_line
 from smtpcb.run.build._share import Share
-from smtpcb.run.build._systemd import of_systemd
+from smtpcb.run.build._systemd import of_systemd, warn_of_unused
 from smtpcb.run.options import Configuration, ConfigurationError
 from smtpcb.server._direct import SharingReactor, is_supported
 from smtpcb.server._families import ports_of_both_families
@@ -57,7 +57,8 @@ def endpoints_of(
     :raises ConfigurationError: one of them is none.
     """
     made = []
-    both = ports_of_both_families([one for door in configuration.doors for _, one in door.ports])
+    everywhere = [one for door in configuration.doors for _, one in door.ports]
+    both = ports_of_both_families(everywhere)
     for door in configuration.doors:
         for name, description in door.ports:
             where = f"{door.where(name)} {description}"
@@ -79,6 +80,7 @@ def endpoints_of(
                 raise ConfigurationError(
                     f"{where}: no endpoint: {one_line(error)}{meant}"
                 ) from None
+    warn_of_unused(everywhere)
     return made
 
 
