@@ -70,6 +70,11 @@ def machine(
     for folder in (tmp_path, tmp_path / "etc/smtpcb"):
         write_pem(folder / "fullchain.pem", *own.chain)
         write_pem(folder / "privkey.pem", own.private_key)
+    live = tmp_path / "etc/letsencrypt/live/mx.example.org"
+    live.mkdir(parents=True)
+    for name in ("mx.pem", "lists.pem", "ca.pem", live / "fullchain.pem"):
+        write_pem(tmp_path / name, *own.chain, own.private_key)
+    write_pem(live / "privkey.pem", own.private_key)
     write_pkcs12(tmp_path / "mx.p12", own.private_key, own.certificate, passphrase=b"opens it")
     (tmp_path / "mx.pass").write_text("opens it\n")
     (tmp_path / "inbox.py").write_text(readme_handler())

@@ -144,6 +144,8 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     if wide and not parameters.smtputf8:
         return replies.SENDER_NEEDS_UTF8
     budget = dialogue.connection.budget
+    if budget.circumstances.storage_full:
+        return replies.NO_STORAGE
     if limits.messages is not None and budget.messages >= limits.messages:
         dialogue.close(replies.exhausted("Too many messages"), Reason.LIMIT)
         return None

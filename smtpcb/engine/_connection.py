@@ -24,6 +24,8 @@ class TlsInformation:
     :ivar server_name: the name the client asked for (RFC 6066 §3), or ``None``.
     :ivar client_certificate: the client's certificate in DER, verified against the configured
         authorities, or ``None``: none was asked for, or none was given.
+    :ivar client_subject: whose it is, such as ``"CN=anne,O=Example"`` (RFC 4514).
+    :ivar client_names: the host names and mail addresses in it.
     """
 
     version: str
@@ -31,6 +33,8 @@ class TlsInformation:
     cipher_bits: int
     server_name: str | None = None
     client_certificate: bytes | None = None
+    client_subject: str | None = None
+    client_names: tuple[str, ...] = ()
 
 
 class Bearer(Protocol):
@@ -69,9 +73,9 @@ class Connection:
     :ivar identity: what the authenticator vouched for, by default the user's name; ``None``
         while nobody has authenticated.
     :ivar budget: what this connection has used and may still use.
+    :ivar octets_in: what the client has sent, as far as it has been read; TLS is not counted.
+    :ivar octets_out: what it has been told.
     :ivar worker: number of the process that serves it, from 1; 0 where there is only one.
-    :ivar octets_in: received so far, inside TLS as outside.
-    :ivar octets_out: sent so far.
     """
 
     id: str
@@ -86,9 +90,9 @@ class Connection:
     extended: bool = False
     identity: object | None = None
     budget: Budget = field(default_factory=Budget)
-    worker: int = 0
     octets_in: int = 0
     octets_out: int = 0
+    worker: int = 0
     bearer: Bearer | None = field(default=None, init=False, repr=False)
 
     @property

@@ -9,6 +9,7 @@ from itertools import product
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._commands import COMMANDS, Row, extension_verb
 from smtpcb.engine._extensions import Situation, mechanisms, offered
+from smtpcb.engine._rationed import rationed
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.engine._table import RESTRICTED, TRANSITIONS, WHY, State, Step
 from smtpcb.smtp._command import Verb
@@ -44,6 +45,7 @@ class Offer:
         "most_commands",
         "most_errors",
         "most_octets",
+        "most_octets_in",
         "rows",
         "settings",
     )
@@ -65,6 +67,7 @@ class Offer:
         self.most_commands = _NEVER if limits.idle_commands is None else limits.idle_commands
         self.most_errors = _NEVER if limits.errors is None else limits.errors
         self.most_octets = min(limits.command_octets, limits.auth_octets) - 2  # without CRLF
+        self.most_octets_in = _NEVER if limits.octets_in is None else limits.octets_in
         self.commands: Mapping[bytes, Row] = COMMANDS
         if self.extensions.verbs:
             own = {
@@ -72,6 +75,7 @@ class Offer:
                 for verb, answer in self.extensions.verbs.items()
             }
             self.commands = {**COMMANDS, **own}
+        self.commands = rationed(self.commands, limits)
         self.first: Reply | None = None
         if settings.require_tls and not secure:
             self.first = replies.TLS_FIRST

@@ -38,6 +38,7 @@ HELP = Reply(
 # Neither a greeting nor an answer to EHLO has a status (RFC 2034 §4).
 NO_SERVICE = Reply(554, "No service for you", status=None, closes=True)  # RFC 5321 §3.1, §7.8
 HELLO_REFUSED = Reply(550, "Refused by policy", status=None)  # RFC 5321 §4.1.4
+CERTIFICATE_REQUIRED = Reply(554, "A client certificate is required", status="5.7.0")  # as below
 TLS_REFUSED = Reply(554, "Security level not sufficient", status="5.7.0")  # RFC 3207 §4.1
 SENDER_REFUSED = Reply(550, "Sender refused", status="5.7.1")  # RFC 3463 §3.8
 RECIPIENT_REFUSED = Reply(550, "Recipient refused", status="5.1.1")  # RFC 3463 §3.2
@@ -86,6 +87,7 @@ AUTH_ALREADY = Reply(503, "Already authenticated", status="5.5.1")
 AUTH_MECHANISM_UNKNOWN = Reply(504, "Mechanism not available", status="5.5.4")
 AUTH_CANCELLED = Reply(501, "Authentication cancelled", status="5.7.0")
 AUTH_TOO_LONG = Reply(500, "Response too long", status="5.5.6")
+AUTH_LATER = Reply(454, "Too many failed logins from your address, try again later", status="4.7.0")
 AUTH_REFUSED = Reply(535, "Authentication credentials invalid", status="5.7.8")
 
 # Limits: RFC 5321 §4.5.3.1.9, §4.5.3.1.10, RFC 1870 §6.
@@ -96,6 +98,11 @@ BARE_NEWLINE = Reply(
 )  # RFC 5321 §2.3.8
 NO_STORAGE = Reply(452, "Not enough storage, try again later", status="4.3.1")  # RFC 3463 §3.4
 TOO_MANY_CONNECTIONS = Reply(421, "Too many connections, try again later", status="4.7.0")
+TOO_MANY_FAILED_LOGINS = Reply(421, "Too many failed logins, try again later", status="4.7.0")
+# In place of a greeting, where no status stands (RFC 2034 §4).
+SPOKE_TOO_EARLY = Reply(
+    554, "You spoke before the greeting", status=None, closes=True
+)  # RFC 5321 §3.1, §4.3.1
 
 # Time and shutdown: RFC 5321 §3.8, §4.5.3.2.
 TIMED_OUT = Reply(421, "Timed out waiting for you", status="4.4.2")

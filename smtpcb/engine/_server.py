@@ -24,6 +24,7 @@ from smtpcb.engine._questions import (
     SECURED,
     Kind,
     Question,
+    lacks_certificate,
 )
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._settings import Abilities, Settings
@@ -260,6 +261,8 @@ class ServerDialogue:
             if limit is not None and intake.octets > 2 * limit + SLACK_OCTETS:
                 # It has been told nothing yet, and does not stop: hang up.
                 self.close(intake.refusal or replies.MESSAGE_TOO_BIG, Reason.LIMIT)
+            elif self.connection.octets_in > self.offer.most_octets_in:
+                self.close(replies.exhausted("Too many octets"), Reason.LIMIT)
             elif self.owner.busy:
                 self.wants = _ANSWER
             return b""
@@ -338,7 +341,10 @@ class ServerDialogue:
         connection.extended = False
         connection.identity = None
         self.look_round()
-        self.ask(SECURED, tls, tls, connection)
+        if lacks_certificate(self, tls):
+            SECURED.settle(self, tls, replies.CERTIFICATE_REQUIRED)
+        else:
+            self.ask(SECURED, tls, tls, connection)
 
     def shut_down(self) -> None:
         """End with 421 as soon as no mail transaction is under way (RFC 5321 §3.8)."""
@@ -465,8 +471,14 @@ class ServerDialogue:
         """There will be no message of the transaction under way, if one is."""
         envelope, self.envelope = self.envelope, None
         if envelope is not None:
-            intake = self.intake
-            self.owner.aborted(reason, envelope, intake.refusal if intake is not None else None)
+            intake, budget = self.intake, self.connection.budget
+            refusal = intake.refusal if intake is not None else None
+            budget.recipients += len(envelope.recipients)
+            if refusal is None:
+                budget.aborted += 1
+            else:
+                budget.refused += 1
+            self.owner.aborted(reason, envelope, refusal)
 
     def spoil(self, reply: Reply, reason: Reason) -> None:
         """Refuse a message between its chunks, and every chunk of it to come."""

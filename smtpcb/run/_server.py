@@ -24,7 +24,7 @@ class ServerService(Service):
     :param doors: the ports, and all that belongs to them; they share a factory.
     :param handler: what is wrong when a ready-made one starts is one line.
     :param announcement: what to say once the ports are open; ``None``: say nothing at all.
-    :param identity: what the identities were at first, where only root may be able to read them.
+    :param identities: what they were at first, where only root may be able to read them.
     :param as_root: what is done while we may still be root.
     :param first: what is done on disk when we are not any more, before anything else.
     :param where: how the handler was named.
@@ -38,7 +38,7 @@ class ServerService(Service):
         doors: Sequence[SmtpService],
         handler: object,
         announcement: Announcement | None,
-        identity: tls.Identity | None = None,
+        identities: Sequence[tls.Identity] = (),
         *,
         as_root: Sequence[Callable[[], None]] = (),
         first: Sequence[Callable[[], None]] = (),
@@ -48,7 +48,7 @@ class ServerService(Service):
         self._is_ready_made = IReadyMadeHandler.providedBy(handler)
         self.announcement = announcement
         self.log_faults = True
-        self.identity = identity
+        self.identities = identities
         self._as_root = as_root
         self._first = first
         self._where = where
@@ -142,7 +142,7 @@ class ServerService(Service):
             for door in self.doors:
                 door.startService()
         except (OSError, ValueError) as error:
-            if not self._is_ready_made:
+            if not self._is_ready_made or isinstance(error, ConfigurationError):
                 raise  # where in the user's code it happened is worth more than a line
             with explained(self._where):
                 if isinstance(error, OSError):
