@@ -116,6 +116,7 @@ class TestTables:
             *("recipients", "errors", "idle-seconds", "session-seconds"),
         }
         assert not own & {"handler", "state", "auth", "workers", "connections", "tls-certificate"}
+        assert not own & {"auth-failures-per-address", "auth-failure-seconds", "min-free"}
 
     @pytest.mark.parametrize(
         ("text", "says"),
@@ -170,6 +171,11 @@ class TestTables:
                 "allow-insecure-auth = false",
                 "[listener.a] require-auth beside no-tls needs --allow-insecure-auth: nobody could "
                 "log in",
+            ),
+            (
+                '[listener.a]\nlisten = "tcp:0"\nrequire-client-certificate = true',
+                "[listener.a] require-client-certificate needs --tls-client-authorities: who "
+                "vouches for them?",
             ),
             (
                 'listen = "tcp:0"\n[listener.a]\nlisten = "tcp:0"',
