@@ -120,8 +120,8 @@ def look_at_interfaces(configuration: Configuration) -> None:
 
     :raises ConfigurationError: one is not.
     """
-    for name in ("listen", "smtps"):
-        for description in configuration[name]:
+    for door in configuration.doors:
+        for name, description in door.ports:
             host = _interface(description)
             if host is None:
                 continue
@@ -130,7 +130,7 @@ def look_at_interfaces(configuration: Configuration) -> None:
                     opened.bind((host, 0))  # any port: the one that is meant may be in use
             except OSError as error:
                 raise ConfigurationError(
-                    f"{configuration.where(name)} {description}: cannot listen on {host}: "
+                    f"{door.where(name)} {description}: cannot listen on {host}: "
                     f"{error.strerror} (interface= names an address of this machine)"
                 ) from None
 
