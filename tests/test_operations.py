@@ -29,7 +29,8 @@ from smtpcb.server._observers import MessageLog
 from smtpcb.transcript import read
 
 from .certificates import make_authority, make_identity, write_pem, write_pkcs12
-from .test_docs import BLOCKS, ROOT, Block, command_lines, operations, readme_handler, run
+from .running import TWISTD
+from .test_docs import BLOCKS, ENDING, ROOT, Block, command_lines, operations, readme_handler, run
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,9 @@ def machine(
     passwords = tmp_path / "etc/smtpcb/passwords"
     passwords.write_text("anne:tim\n")
     passwords.chmod(0o600)
-    (toml,) = [b for b in BLOCKS if b.language == "toml" and b.page == "operations.rst"]
+    (toml,) = [
+        block for block in BLOCKS if block.language == "toml" and block.page == "operations.rst"
+    ]
     (tmp_path / "etc/smtpcb.toml").write_text(machine.on_it(toml.text))
     return machine
 
@@ -93,7 +96,7 @@ def machine(
 @pytest.mark.parametrize("arguments", list(command_lines()))
 def test_every_command_line_passes_a_check(arguments: str, machine: Machine) -> None:
     """What is shown would start, on a machine that has what it names; and nothing is changed."""
-    words = [word for word in shlex.split(machine.on_it(arguments)) if word != "--check"]
+    words = [word for word in shlex.split(machine.on_it(arguments)) if word not in ENDING]
     before = sorted(machine.folder.rglob("*"))
     twistd = str(Path(sys.executable).parent / "twistd")
     checked = subprocess.run(
@@ -105,6 +108,19 @@ def test_every_command_line_passes_a_check(arguments: str, machine: Machine) -> 
     assert checked.returncode == 0, checked.stderr
     assert checked.stdout.endswith("smtpcb: the settings are good\n")
     assert sorted(machine.folder.rglob("*")) == before
+
+
+def test_the_file_with_listeners_passes_a_check(machine: Machine) -> None:
+    """Configuration shows it, with a login required on some of its ports."""
+    (toml,) = [block for block in BLOCKS if block.language == "toml" and "[listener" in block.text]
+    Path("listeners.toml").write_text(machine.on_it(toml.text))
+    checked = subprocess.run(
+        [TWISTD, "-n", "--pidfile=", "smtpcb", "--check", "--config", "listeners.toml"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert checked.stdout == "smtpcb: the settings are good\n", checked.stderr
 
 
 @pytest.mark.parametrize(

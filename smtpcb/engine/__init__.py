@@ -1,7 +1,7 @@
 """The dialogue: lines and octets in, questions out, verdicts in, octets out; no clock, no I/O."""
 
 from smtpcb.engine import _replies as replies
-from smtpcb.engine._budget import Budget
+from smtpcb.engine._budget import Budget, Circumstances
 from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._conversation import Conversation, Host
 from smtpcb.engine._envelope import Content, Envelope, Recipient
@@ -22,6 +22,7 @@ __all__ = [
     "TRANSITIONS",
     "Abilities",
     "Budget",
+    "Circumstances",
     "Connection",
     "Content",
     "Conversation",

@@ -73,9 +73,9 @@ class Connection:
     :ivar identity: what the authenticator vouched for, by default the user's name; ``None``
         while nobody has authenticated.
     :ivar budget: what this connection has used and may still use.
+    :ivar octets_in: what the client has sent, as far as it has been read; TLS is not counted.
+    :ivar octets_out: what it has been told.
     :ivar worker: number of the process that serves it, from 1; 0 where there is only one.
-    :ivar octets_in: received so far, inside TLS as outside.
-    :ivar octets_out: sent so far.
     """
 
     id: str
@@ -90,9 +90,9 @@ class Connection:
     extended: bool = False
     identity: object | None = None
     budget: Budget = field(default_factory=Budget)
-    worker: int = 0
     octets_in: int = 0
     octets_out: int = 0
+    worker: int = 0
     bearer: Bearer | None = field(default=None, init=False, repr=False)
 
     @property

@@ -80,6 +80,7 @@ class Conversation:
     """
 
     __slots__ = (
+        "budget",
         "busy",
         "calls",
         "content",
@@ -112,6 +113,7 @@ class Conversation:
         self.platform = platform
         self.host = host
         self.observer = observer
+        self.budget = connection.budget
         self.busy = False
         self.deadline = float("inf")
         self.over = False
@@ -146,6 +148,7 @@ class Conversation:
             except BaseException as error:  # a handler that calls sys.exit() has failed, no more
                 answer = Failed(error)
             seconds = perf_counter() - began
+            self.budget.handler_seconds += seconds
             if seconds > SLOW_SECONDS:
                 note_slow(self, kind.method, seconds, blamed(self, kind))
             if answer is not None or not kind.silence_accepts:
@@ -420,6 +423,7 @@ class Conversation:
         except BaseException as error:
             answer = Failed(error)
         seconds = perf_counter() - began
+        self.budget.handler_seconds += seconds
         if seconds > SLOW_SECONDS:
             note_slow(self, name, seconds)
         return answer

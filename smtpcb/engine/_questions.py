@@ -174,6 +174,8 @@ def _settle_rcpt(dialogue: ServerDialogue, recipient: Recipient, reply: Reply) -
     if reply.code < 400:
         dialogue.move(_RCPT)
         envelope.recipients.append(recipient)
+    else:
+        dialogue.connection.budget.recipients_refused += 1
     dialogue.send(reply, utf8=envelope.parameters.smtputf8)
 
 
@@ -197,11 +199,16 @@ def _settle_bdat(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> 
 
 def _settle_message(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
     dialogue.move(_MESSAGE_ENDED)
+    budget = dialogue.connection.budget
+    budget.recipients += len(envelope.recipients)
     if reply.code < 400:
         if dialogue.finished is not None:
             dialogue.owner.undelivered(envelope, reply)
         # What has been accepted pays for mistakes and idle commands before it.
-        dialogue.connection.budget.forgive()
+        budget.forgive()
+        budget.accepted += 1
+    else:
+        budget.refused += 1
     dialogue.send(reply, utf8=envelope.parameters.smtputf8)
 
 
@@ -211,7 +218,9 @@ def _settle_authenticate(dialogue: ServerDialogue, login: Login, reply: Reply) -
         return
     login.exchange.close()
     if reply.code >= 500:
-        dialogue.connection.budget.auth_failures += 1
+        budget = dialogue.connection.budget
+        budget.auth_failures += 1
+        budget.circumstances.login_failed(dialogue.connection.peer_address)
         dialogue.penalize()
     dialogue.send(reply)
 

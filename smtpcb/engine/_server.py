@@ -261,6 +261,8 @@ class ServerDialogue:
             if limit is not None and intake.octets > 2 * limit + SLACK_OCTETS:
                 # It has been told nothing yet, and does not stop: hang up.
                 self.close(intake.refusal or replies.MESSAGE_TOO_BIG, Reason.LIMIT)
+            elif self.connection.octets_in > self.offer.most_octets_in:
+                self.close(replies.exhausted("Too many octets"), Reason.LIMIT)
             elif self.owner.busy:
                 self.wants = _ANSWER
             return b""
@@ -365,7 +367,7 @@ class ServerDialogue:
         if self.finished is None:
             self.absolve()
             if self.state is not State.HANDSHAKE:
-                self.out.append(reply.wire)
+                self.out.append(self.offer.settings.said(reply).wire)
             self.end(reason)
 
     def end(self, reason: Reason = Reason.DISCONNECTED) -> None:
@@ -430,6 +432,8 @@ class ServerDialogue:
             return
         if reply.code >= 400 and not affords(self, reply, own=own):
             return
+        if self.offer.bare:
+            reply = reply.bare()
         wire = reply.encoded(utf8=True) if utf8 else reply.wire
         (self.out if self.late is None else self.late).append(wire)
         if reply.closes:
@@ -469,8 +473,14 @@ class ServerDialogue:
         """There will be no message of the transaction under way, if one is."""
         envelope, self.envelope = self.envelope, None
         if envelope is not None:
-            intake = self.intake
-            self.owner.aborted(reason, envelope, intake.refusal if intake is not None else None)
+            intake, budget = self.intake, self.connection.budget
+            refusal = intake.refusal if intake is not None else None
+            budget.recipients += len(envelope.recipients)
+            if refusal is None:
+                budget.aborted += 1
+            else:
+                budget.refused += 1
+            self.owner.aborted(reason, envelope, refusal)
 
     def spoil(self, reply: Reply, reason: Reason) -> None:
         """Refuse a message between its chunks, and every chunk of it to come."""

@@ -106,6 +106,23 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
         ("--no-tls", "--require-auth", "--listen", "tcp:0"),
         "--require-auth beside --no-tls needs --allow-insecure-auth",
     ),
+    (("--without", "CHUNKNG"), "--without: without names CHUNKNG, which is no keyword; did you m"),
+    (("--require-auth", "--without", "auth"), "--require-auth: require_auth needs AUTH, which wi"),
+    (
+        ("--require-tls", "--without", "starttls", "--listen", "tcp:0"),
+        "--require-tls beside --without STARTTLS: nobody could send mail to tcp:0; --smtps is a p",
+    ),
+    (
+        ("--require-auth", "--without", "STARTTLS", "--listen", "tcp:0"),
+        "--require-auth beside --without STARTTLS: nobody could send mail to tcp:0; ",
+    ),
+    (("--priority-profile", "a b"), "--priority-profile: priority_profile is no name: 'a b'"),
+    (("--hold-seconds", "0"), "--hold-seconds: at least 1 is wanted, not '0'"),
+    (("--deliver-by-seconds", "1000000000"), "--deliver-by-seconds: deliver_by_seconds is at most"),
+    (("--extension", "inbox:TAGS"), "--extension inbox:TAGS: python:inbox.TAGS is wanted"),
+    (("--extension", "TAGS"), "--extension TAGS: python:MODULE.NAME is wanted"),
+    (("--extension", "python:none.TAGS"), "--extension python:none.TAGS: cannot import none: "),
+    (("--extension", "python:string.digits"), "--extension python:string.digits: is no Extension"),
     (
         ("--handler", "python:handler_good.Inbox", "--require-auth"),
         "require_auth needs who decides on logins",
@@ -191,7 +208,7 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--handler", "python:handler_wrong.number"), "int has neither message(envelope) nor"),
     (("--handler", "python:handler_wrong.Signature"), "rcpt(recipient, envelope)"),
     (("--handler", "python:handler_wrong.NoMethod"), "NoMethod.rcpt is no method"),
-    (("--handler", "python:handler_wrong.Extension"), "a handler cannot offer NONE; it can offer"),
+    (("--handler", "python:handler_wrong.Extension"), "a handler cannot honour NONE; there are"),
     (("--handler", "python:handler_wrong.Two"), "Two cannot be called for a new client"),
     (("--handler", "capture:/dev/null/x"), "--handler capture:/dev/null/x: /dev/null: a file is"),
     (("--handler", "capture:garbage"), "garbage: a file is in the way"),
@@ -633,8 +650,9 @@ class TestHelp:
     def test_nothing_else_is_taken(self) -> None:
         """What the parser knows and what the help lists is the same."""
         listed = set(re.findall(r"^ +(?:-c, )?--([a-z0-9-]+)", Options().getUsage(), re.MULTILINE))
-        # That one is only there to be refused: it would be the beginning of --hostname.
-        assert {name.rstrip("=") for name in Options().longOpt} == listed | {"host"}
+        # Those are only there to be refused: each would be the beginning of another name.
+        refused = {"host", "greeting"}
+        assert {name.rstrip("=") for name in Options().longOpt} == listed | refused
 
     def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Ours, and Twisted's."""

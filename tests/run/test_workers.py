@@ -25,7 +25,7 @@ from zope.interface import implementer
 from smtpcb._ending import STOP_SECONDS
 from smtpcb.run._signals import ONE_STOP_SECONDS
 from smtpcb.run._sockets import SocketReactor
-from smtpcb.run._start import Announcement, StartError
+from smtpcb.run._start import Announcement, Place, StartError
 from smtpcb.run.build import Share
 from smtpcb.run.options import BY_NAME, Configuration, ConfigurationError, read_value, resolve
 from smtpcb.run.workers._process import HEIRS_SECONDS, Worker
@@ -126,7 +126,8 @@ def supervisor_of(reactor: Reactor, **said: Any) -> Supervisor:
     from twisted.internet.endpoints import serverFromString
 
     endpoint = serverFromString(SocketReactor(), ANY_PORT)  # type: ignore[arg-type]
-    says = Announcement(1, starttls=False, invitation="a first message", report=["messages: /x"])
+    place = Place(invitation="a first message")
+    says = Announcement([place], starttls=False, report=["messages: /x"])
     return Supervisor(reactor, configured(**said), [endpoint], says, now=lambda: reactor.now)
 
 
@@ -189,7 +190,7 @@ class TestSockets:
                 failed.errback(ValueError("odd\nthing"))
                 return failed
 
-        says = Announcement(1, starttls=False, invitation="", report=[])
+        says = Announcement([Place()], starttls=False, report=[])
         with pytest.raises(StartError, match="cannot listen: odd thing"):
             Supervisor(reactor, configured(), [Odd()], says).privilegedStartService()
 

@@ -15,6 +15,7 @@ from smtpcb.run._meant import did_you_mean, nearest
 from smtpcb.run._sockets import for_ipv6_alone
 from smtpcb.run._start import one_line
 from smtpcb.run.build._share import Share
+from smtpcb.run.build._systemd import of_systemd
 from smtpcb.run.options import Configuration, ConfigurationError
 from smtpcb.server._direct import SharingReactor, is_supported
 from smtpcb.server._families import ports_of_both_families
@@ -26,43 +27,52 @@ _INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])*)")
 
 
 def endpoints_for(
-    configuration: Configuration, reactor: Any, share: Share | None, *, direct: bool
+    configuration: Configuration,
+    reactor: Any,
+    share: Share | None,
+    *,
+    direct: bool,
+    checking: bool = False,
 ) -> list[IStreamServerEndpoint]:
     """
-    Return what a server listens on, in the order of ``--listen`` and ``--smtps``.
+    Return what a server listens on: of each door in its order, as `Configuration.ports` has it.
 
     :param share: of the worker that it is, if it is one.
     :param direct: connections write at once, where Twisted's own endpoints cannot be made to.
+    :param checking: nothing will be bound, and sockets of systemd's need not be there.
     :raises ConfigurationError: one of them is none.
     """
     if share is not None:
         return _adopted(configuration, reactor, share, direct=direct)
-    return endpoints_of(configuration, reactor, direct=direct)
+    return endpoints_of(configuration, reactor, direct=direct, checking=checking)
 
 
 def endpoints_of(
-    configuration: Configuration, reactor: Any, *, direct: bool = False
+    configuration: Configuration, reactor: Any, *, direct: bool = False, checking: bool = False
 ) -> list[IStreamServerEndpoint]:
     """
-    Return the endpoints that ``--listen`` and ``--smtps`` name.
+    Return the endpoints that ``--listen`` and its kin name.
 
     :param reactor: what they listen with.
-    :param direct: as for `endpoints_for`.
+    :param direct: as for `endpoints_for`, and so is `checking`.
     :raises ConfigurationError: one of them is none.
     """
     made = []
-    both = ports_of_both_families([*configuration["listen"], *configuration["smtps"]])
-    for name in ("listen", "smtps"):
-        for description in configuration[name]:
-            where = f"{configuration.where(name)} {description}"
+    both = ports_of_both_families([one for door in configuration.doors for _, one in door.ports])
+    for door in configuration.doors:
+        for name, description in door.ports:
+            where = f"{door.where(name)} {description}"
             fault = _fault(description, workers=configuration["workers"] is not None)
             if fault:
                 raise ConfigurationError(f"{where}: {fault}")
+            if description.startswith("systemd:"):
+                made.append(of_systemd(description, where, reactor, checking=checking))
+                continue
             full = description
             if description.startswith(("tcp:", "tcp6:")) and "backlog=" not in description:
                 full += ":backlog=511"  # Twisted's 50 is little for a burst of mail
             # Under TLS what we write is not what goes to the socket: nothing could be sent at once.
-            opening = for_ipv6_alone(full, both, reactor, direct=direct and name == "listen")
+            opening = for_ipv6_alone(full, both, reactor, direct=direct and name != "smtps")
             try:
                 made.append(serverFromString(opening, full))
             except Exception as error:  # a parser of a plug-in may raise anything
@@ -154,8 +164,8 @@ def _adopted(
     if is_supported():
         clear = SharingReactor(reactor, direct=direct)
         sharing = SharingReactor(reactor, direct=False)
-    number = len(configuration["listen"])
+    names = [name for door in configuration.doors for name, _ in door.ports]
     return [
-        AdoptedStreamServerEndpoint(clear if at < number else sharing, descriptor, family)
-        for at, (descriptor, family) in enumerate(share.sockets)
+        AdoptedStreamServerEndpoint(sharing if name == "smtps" else clear, descriptor, family)
+        for name, (descriptor, family) in zip(names, share.sockets, strict=True)
     ]

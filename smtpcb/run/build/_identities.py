@@ -80,7 +80,7 @@ def identities_of(
     :raises ConfigurationError: two settings contradict each other, or a file cannot be used.
     """
     if configuration["no_tls"]:
-        _no_tls_alone(configuration, settings)
+        no_tls_alone(configuration, settings)
         return Identities()
     named = _NAMED & {key for key in configuration.values if configuration[key]}
     handed = () if share is None else share.identities
@@ -156,7 +156,8 @@ def _pairs(configuration: Configuration) -> list[tuple[Path, Path | None]]:
 _OF_TLS = ("smtps", "require-tls", "require-client-certificate")
 
 
-def _no_tls_alone(configuration: Configuration, settings: Settings) -> None:
+def no_tls_alone(configuration: Configuration, settings: Settings) -> None:
+    """ConfigurationError: something is said beside ``--no-tls`` that wants TLS."""
     beside = [
         configuration.where(option.key)
         for option in OPTIONS
