@@ -47,8 +47,8 @@ class Deliver(Service):
     :param reactor: fires the Deferreds.
     :param per: ``"message"``: each is delivered once, into the folder; ``"recipient"``: there too,
         once for each recipient; ``"mailbox"``: for each recipient into a Maildir of its own below
-        the folder, which has the name that `smtpcb.handlers._mailboxes.folder_name` returns.  A
-        recipient for whom there is no such folder is refused.
+        the folder, whose name is the address in small letters, with ``%`` and two digits for each
+        octet that could make it anything but a name.  A recipient without one is refused.
     :param make_parent: makes the folder above it, if that is somebody else's business.
     :param owners: who may own what is there, for `check`; by default root and us.
     :param os_layer: see ``store``.
