@@ -172,11 +172,8 @@ def handler_with(
     chunk = methods.get("chunk")
     keeps = "message" in methods and (chunk is None or getattr(chunk, "content_too", False) is True)
     reads = "header" in methods
-<<<<<<< HEAD
-    return Handler(methods, abilities, name, keeps, reads, keeps and chunk is None and not reads)
-=======
-    return Handler(methods, abilities, name, keeps, reads, keeps and not reads, given)
->>>>>>> main
+    alone = keeps and chunk is None and not reads
+    return Handler(methods, abilities, name, keeps, reads, alone, given)
 
 
 def require_mail_taken(handler: object, methods: Mapping[str, Method]) -> None:

@@ -457,6 +457,47 @@ def test_composed_handlers_can_be_composed() -> None:
     assert seen[:4] == ["outer mail", "inner mail", "one mail", "two mail"]
 
 
+def test_policies_stay_when_the_handler_is_exchanged() -> None:
+    """What they guard stays guarded, and they are not asked twice when it is put back."""
+    seen: list[str] = []
+
+    class Second(Inbox):
+        def rcpt(self, recipient: Any, envelope: Any) -> Any:
+            return 250, "Second"
+
+    class First:
+        def rcpt(self, recipient: Any, envelope: Any) -> Any:
+            envelope.connection.handler = Second()
+            return 250, "First"
+
+        def message(self, envelope: Any) -> None: ...
+
+    policy = callbacks(rcpt=lambda recipient, envelope: seen.append(str(recipient)) or None)
+    denied = callbacks(
+        rcpt=lambda recipient, envelope: None if recipient.domain == "example.org" else 550
+    )
+    play(
+        """
+        C: HELO client.example.org
+        S: 250
+        C: MAIL FROM:<a@example.com>
+        S: 250
+        C: RCPT TO:<anne@example.org>
+        S: 250 2.1.5 First
+        C: RCPT TO:<bob@example.org>
+        S: 250 2.1.5 Second
+        C: RCPT TO:<bob@example.com>
+        S: 550
+        """,
+        around(First, policy, denied),
+    )
+    assert seen.count("bob@example.org") == 2  # once in each of the two ways it is played
+
+    first: Any = around(Inbox, policy)(HERE)
+    assert first.behind_policies(first) is first
+    assert first.behind_policies(Second)(HERE).parts[0] is first.parts[0]
+
+
 # all_of
 
 
