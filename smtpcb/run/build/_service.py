@@ -84,7 +84,7 @@ def make_service(
     kept = Kept(configuration, state, wishes, recorded, identities)
     kept.look_at(checking=checking, quiet=share is not None)
     announcement = Announcement(
-        _places(doors, configuration, handler), identities.server is not None, kept.report
+        _places(doors, configuration, asked), identities.server is not None, kept.report
     )
     return ServerService(
         doors,
