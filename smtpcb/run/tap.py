@@ -213,7 +213,8 @@ def _refuses(word: str) -> Callable[[Options, str], None]:
     def refuse(self: Options, text: str) -> None:
         meant = WORDS[word]
         question = did_you_mean(f"--{meant.option} {meant.value}".rstrip())
-        raise usage.UsageError(f"option --{word} not recognized{question}")
+        dashes = "-" if len(word) == 1 else "--"
+        raise usage.UsageError(f"option {dashes}{word} not recognized{question}")
 
     return refuse
 

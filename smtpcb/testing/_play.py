@@ -179,7 +179,12 @@ def play(
             for cut in (False, True):
                 # As of two clients, unless it is given: handlers name files by it.
                 ours = connection or Connection(_IDS.at(datetime.now(UTC)))
-                copied = replace(ours, budget=Budget(settings.limits), hostname=settings.hostname)
+                copied = replace(
+                    ours,
+                    budget=Budget(settings.limits),
+                    hostname=settings.hostname,
+                    lmtp=settings.lmtp,
+                )
                 try:
                     made = factory(copied)
                 except Refusal as refusal:

@@ -11,7 +11,18 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock, deferLater
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
-from smtpcb import Connection, Reason, Refusal, Reply, Verb, all_of, around, callbacks, shadow
+from smtpcb import (
+    Connection,
+    Reason,
+    Refusal,
+    Reply,
+    Settings,
+    Verb,
+    all_of,
+    around,
+    callbacks,
+    shadow,
+)
 from smtpcb import threaded as in_threads
 from smtpcb.engine._handler import understand
 from smtpcb.handling import check
@@ -552,6 +563,48 @@ def test_mail_that_one_refuses_has_an_end_for_the_others() -> None:
     assert seen[:3] == ["yes mail", "no mail", "yes aborted REFUSED"]
 
 
+@pytest.mark.parametrize(
+    ("answers", "replies"),
+    [
+        (({"a": None, "b": 550}, None), ["250", "550"]),
+        (({"a": None, "b": 550}, {"a": 451, "b": None}), ["451", "550"]),
+        (({"a": None, "b": None}, 451), ["451", "451"]),
+        (({"a": None, "b": None}, {"a": None}), ["451 4.3.0", "451 4.3.0"]),
+    ],
+)
+def test_each_recipient_hears_the_worst_that_is_said_of_it(
+    answers: tuple[Any, Any], replies: list[str]
+) -> None:
+    """With LMTP, where handlers may answer for each recipient (RFC 2033 §4.2)."""
+
+    def whole(answer: Any) -> Any:
+        if isinstance(answer, dict):
+            return {f"{name}@example.org": verdict for name, verdict in answer.items()}
+        return answer
+
+    parts = [callbacks(message=lambda envelope, one=one: whole(one)) for one in answers]
+    play(
+        f"""
+        C: LHLO client.example.org
+        S: 250 ...
+        C: MAIL FROM:<a@example.com>
+        S: 250
+        C: RCPT TO:<a@example.org>
+        C: RCPT TO:<b@example.org>
+        S: 250
+        S: 250
+        C: DATA
+        S: 354
+        C: Hi
+        C: .
+        S: {replies[0]}
+        S: {replies[1]}
+        """,
+        all_of(*parts),
+        settings=Settings(lmtp=True),
+    )
+
+
 def test_only_what_all_honour_is_offered() -> None:
     """An extension that one of them ignores is not."""
 
@@ -696,7 +749,7 @@ def test_a_yes_with_words_does_not_end_a_transactions_questions() -> None:
     assert "inbox message" in seen
 
 
-def test_what_fails_at_aborted_changes_no_answer() -> None:
+def test_what_fails_at_aborted_changes_no_answer(clean_reactor: list[LogEvent]) -> None:
     """It is logged, and the client hears the refusal."""
 
     class Failing(Inbox):
@@ -705,13 +758,10 @@ def test_what_fails_at_aborted_changes_no_answer() -> None:
 
     failing = Failing()
     virus = callbacks(message=lambda envelope: (550, "5.7.1", "Virus"))
-    logged: list[LogEvent] = []
-    globalLogPublisher.addObserver(logged.append)
-    try:
-        play(ONE_MESSAGE.replace("S: 250 2.0.0", "S: 550 5.7.1 Virus"), around(failing, virus))
-    finally:
-        globalLogPublisher.removeObserver(logged.append)
-    assert [one for one in logged if "aborted failed" in (one.get("log_format") or "")]
+    play(ONE_MESSAGE.replace("S: 250 2.0.0", "S: 550 5.7.1 Virus"), around(failing, virus))
+    assert all("aborted failed" in event["log_format"] for event in clean_reactor)
+    assert len(clean_reactor) == 2
+    clean_reactor.clear()
 
 
 def test_an_answer_for_each_recipient_is_none_for_those_behind() -> None:
