@@ -1,7 +1,7 @@
 """The dialogue: lines and octets in, questions out, verdicts in, octets out; no clock, no I/O."""
 
 from smtpcb.engine import _replies as replies
-from smtpcb.engine._budget import Budget
+from smtpcb.engine._budget import Budget, Circumstances
 from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._conversation import Conversation, Host
 from smtpcb.engine._envelope import Content, Envelope, Recipient
@@ -13,6 +13,7 @@ from smtpcb.engine._pending import Pending, Platform
 from smtpcb.engine._plain import Driver, PlainPlatform
 from smtpcb.engine._questions import Kind, Question
 from smtpcb.engine._reason import Reason
+from smtpcb.engine._received import received_header
 from smtpcb.engine._server import Owner, ServerDialogue
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.engine._table import TRANSITIONS, State, Step, Wants
@@ -22,6 +23,7 @@ __all__ = [
     "TRANSITIONS",
     "Abilities",
     "Budget",
+    "Circumstances",
     "Connection",
     "Content",
     "Conversation",
@@ -49,6 +51,7 @@ __all__ = [
     "Step",
     "TlsInformation",
     "Wants",
+    "received_header",
     "replies",
     "understand",
 ]

@@ -70,6 +70,10 @@ class ReplyToEach(Reply):
         """Return the same replies, after which the connection is closed."""
         return ReplyToEach((recipient, reply.closing()) for recipient, reply in self.each)
 
+    def bare(self) -> ReplyToEach:
+        """Return the same replies without their status."""
+        return ReplyToEach((recipient, reply.bare()) for recipient, reply in self.each)
+
     def fitted(self, refuse: Reply) -> Reply:
         """
         Refuse to be a verdict: it would be said as often as it has recipients.

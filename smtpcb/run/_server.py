@@ -26,7 +26,7 @@ class ServerService(Service):
     :param doors: the ports, and all that belongs to them; they share a factory.
     :param handler: what is wrong when a ready-made one starts is one line.
     :param announcement: what to say once the ports are open; ``None``: say nothing at all.
-    :param identity: what the identities were at first, where only root may be able to read them.
+    :param identities: what they were at first, where only root may be able to read them.
     :param owner: user and group to whom root gives the sockets that are files.
     :param as_root: what is done while we may still be root.
     :param first: what is done on disk when we are not any more, before anything else.
@@ -41,7 +41,7 @@ class ServerService(Service):
         doors: Sequence[SmtpService],
         handler: object,
         announcement: Announcement | None,
-        identity: tls.Identity | None = None,
+        identities: Sequence[tls.Identity] = (),
         owner: tuple[int, int] | None = None,
         *,
         as_root: Sequence[Callable[[], None]] = (),
@@ -52,7 +52,7 @@ class ServerService(Service):
         self._is_ready_made = IReadyMadeHandler.providedBy(handler)
         self.announcement = announcement
         self.log_faults = True
-        self.identity = identity
+        self.identities = identities
         self._owner = owner
         self._as_root = as_root
         self._first = first
@@ -151,7 +151,7 @@ class ServerService(Service):
             for door in self.doors:
                 door.startService()
         except (OSError, ValueError) as error:
-            if not self._is_ready_made:
+            if not self._is_ready_made or isinstance(error, ConfigurationError):
                 raise  # where in the user's code it happened is worth more than a line
             with explained(self._where):
                 if isinstance(error, OSError):

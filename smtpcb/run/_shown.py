@@ -31,7 +31,7 @@ def shown(configuration: Configuration) -> str:
     finally:
         sys.dont_write_bytecode = writes_bytecode
     in_force = {door.listener: _of_dialogues(door, wishes) for door in configuration.doors}
-    everywhere = in_force.setdefault("", _of_dialogues(configuration, wishes))
+    everywhere = in_force.setdefault("", {})
     recorded = transcripts_of(configuration, wanted=wishes.transcripts)
     if recorded is not None and "transcripts" not in configuration.given:
         everywhere["transcripts"] = recorded.folder

@@ -126,7 +126,8 @@ class TidyPort(unix.Port):
 
     def createInternetSocket(self) -> socket.socket:
         """Make the socket, and remember it: what cannot be bound is closed."""
-        made = self._made = super().createInternetSocket()
+        made: socket.socket = super().createInternetSocket()
+        self._made = made
         return made
 
     def startListening(self) -> None:

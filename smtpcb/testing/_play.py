@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -49,6 +49,7 @@ from smtpcb.engine._server import ServerDialogue
 from smtpcb.engine._settings import Settings
 from smtpcb.engine._verdict import Incidents
 from smtpcb.handling._check import require_login
+from smtpcb.handling._compose import Compound
 from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import Factory, handler_factory
 from smtpcb.handling._logins import authenticator as adapt_authenticator
@@ -170,7 +171,7 @@ def play(
     reactor = PlayReactor(clock, PlayLoop(clock) if asyncio else None)
     login = None if authenticator is None else adapt_authenticator(authenticator)
     with reactor.installed():
-        if isinstance(handler, threaded):
+        if isinstance(handler, (threaded, Compound)):
             handler = handler.on(reactor)
         factory = _factory(handler)
         played = []
@@ -178,13 +179,26 @@ def play(
             for cut in (False, True):
                 # As of two clients, unless it is given: handlers name files by it.
                 ours = connection or Connection(_IDS.at(datetime.now(UTC)))
-                copied = replace(ours, budget=Budget(settings.limits), lmtp=settings.lmtp)
+                copied = replace(
+                    ours,
+                    budget=Budget(settings.limits),
+                    hostname=settings.hostname,
+                    lmtp=settings.lmtp,
+                )
                 try:
                     made = factory(copied)
                 except Refusal as refusal:
                     made = _Unwelcome(refusal)
                 understood = _understood(made, settings, tls=tls, login=login)
-                player = _Player(copied, settings, understood, reactor)
+
+                def adapt(other: object, connection: Connection = copied) -> Handler:
+                    if isinstance(other, threaded):
+                        other = other.on(reactor)
+                    return _understood(
+                        handler_factory(other)(connection), settings, tls=tls, login=login
+                    )
+
+                player = _Player(copied, settings, understood, reactor, adapt)
                 played.append(player.play(parts, made, cut=cut))
         finally:
             reactor.stop()
@@ -260,7 +274,12 @@ class _Player:
     """Has the connection: passes on what the client says, and lets time pass."""
 
     def __init__(
-        self, connection: Connection, settings: Settings, handler: Handler, reactor: PlayReactor
+        self,
+        connection: Connection,
+        settings: Settings,
+        handler: Handler,
+        reactor: PlayReactor,
+        adapt: Callable[[object], Handler],
     ) -> None:
         self._notes = _Notes()
         platform = TwistedPlatform(reactor, runs_asyncio=reactor.loop is not None)
@@ -272,6 +291,7 @@ class _Player:
             platform=platform,
             observer=self._notes,
             changed=self._advance,
+            adapt=adapt,
         )
         self._reactor = reactor
         self._clock = reactor.clock

@@ -237,7 +237,7 @@ class TestLayers:
         assert mistake("--check").startswith("smtpcb: SMTPCB_HOSTNAME a..b: hostname is no domain")
 
     def test_twice_is_a_mistake_in_one_layer_only(self, folder: Path) -> None:
-        """The same word twice on the command line contradicts itself; in two layers it overrides."""
+        """On the command line a word twice contradicts itself; in two layers it overrides."""
         assert mistake("--no-tls", "--no-tls=false") == "smtpcb: --no-tls is given twice"
         (folder / "a.toml").write_text('listen = ["tcp:25"]')
         file = read_file(folder / "a.toml")

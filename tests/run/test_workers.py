@@ -568,14 +568,15 @@ class TestMaking:
             key: read_value(BY_NAME[key.replace("_", "-")], text, key) for key, text in said.items()
         }
         values.setdefault("listen", ANY_PORT)
-        values["listen"] = (values["listen"],)
+        for key in {"listen", "tls_certificate"} & values.keys():
+            values[key] = (values[key],)
         return make_supervisor(resolve({**values, "workers": 3, "state": folder / "state"}, {}))
 
     def test_nothing_is_made_before(self, tmp_path: Path) -> None:
         """Folders and the self-signed certificate are the workers' business, who are not root."""
         supervisor = self.made(tmp_path)
         assert not (tmp_path / "state").exists()
-        assert supervisor._identity is None
+        assert supervisor._identities == ()
         assert supervisor.sockets == []
 
     def test_a_key_that_only_root_may_read(self, tmp_path: Path) -> None:
@@ -583,7 +584,7 @@ class TestMaking:
         issued = make_identity(["localhost"])
         path = write_pem(tmp_path / "id.pem", issued.certificate, issued.private_key)
         supervisor = self.made(tmp_path, tls_certificate=str(path))
-        assert supervisor._identity == (issued.identity.pem, str(path))
+        assert supervisor._identities == ((issued.identity.pem, str(path)),)
 
     def test_other_endpoints(self, tmp_path: Path) -> None:
         """UNIX sockets and those of plug-ins cannot be shared."""

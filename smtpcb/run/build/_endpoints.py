@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -115,22 +116,48 @@ def _meant(description: str) -> str | None:
     return None if meant in (None, kind) else f"{meant}{colon}{rest}"
 
 
+def look_at_interfaces(configuration: Configuration) -> None:
+    """
+    Find out whether the addresses that ports are to be opened on are of this machine.
+
+    :raises ConfigurationError: one is not.
+    """
+    for name in ("listen", "smtps"):
+        for description in configuration[name]:
+            host = _interface(description)
+            if host is None:
+                continue
+            try:
+                with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as opened:
+                    opened.bind((host, 0))  # any port: the one that is meant may be in use
+            except OSError as error:
+                raise ConfigurationError(
+                    f"{configuration.where(name)} {description}: cannot listen on {host}: "
+                    f"{error.strerror} (interface= names an address of this machine)"
+                ) from None
+
+
 def is_of_this_machine(descriptions: Sequence[str]) -> bool:
     """Whether nobody but who is on this machine can reach any of these endpoints."""
     return all(_is_of_this_machine(description) for description in descriptions)
 
 
 def _is_of_this_machine(description: str) -> bool:
-    kind = description.partition(":")[0]
-    if kind == "unix":
+    if description.startswith("unix:"):
         return True
-    found = _INTERFACE.search(description)
-    if kind not in ("tcp", "tcp6") or found is None:
-        return False
+    host = _interface(description)
     try:
-        return ip_address(re.sub(r"\\(.)", r"\1", found[1])).is_loopback
+        return host is not None and ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _interface(description: str) -> str | None:
+    """Return the address that a port is opened on, if it is said."""
+    found = _INTERFACE.search(description)
+    if found is None or description.partition(":")[0] not in ("tcp", "tcp6"):
+        return None
+    return re.sub(r"\\(.)", r"\1", found[1])
 
 
 def _adopted(

@@ -16,11 +16,12 @@ from smtpcb.interfaces import IReadyMadeHandler
 from smtpcb.run._server import ServerService
 from smtpcb.run._start import Announcement, Place, one_line
 from smtpcb.run._state import state_of
-from smtpcb.run.build._endpoints import endpoints_for
+from smtpcb.run.build._endpoints import endpoints_for, look_at_interfaces
 from smtpcb.run.build._handler import handler_of, wishes_of
-from smtpcb.run.build._identities import identities_of
+from smtpcb.run.build._identities import identities_of, no_tls_alone
 from smtpcb.run.build._kept import Kept
 from smtpcb.run.build._logins import authenticator_of
+from smtpcb.run.build._policies import guarded
 from smtpcb.run.build._settings import settings_of
 from smtpcb.run.build._share import Share, part_of
 from smtpcb.run.build._transcripts import transcripts_of
@@ -54,20 +55,25 @@ def make_service(
     state = state_of(configuration, reactor, owner)
     handler = handler_of(configuration, state)
     wishes = wishes_of(handler)
+    with _blamed_on_the_handler(configuration):
+        asked = guarded(handler, configuration, state)
     settings = settings_of(configuration, wishes)
     direct = is_supported() and not configuration["no_direct_writes"]
+    if checking:
+        look_at_interfaces(configuration)
     endpoints = endpoints_for(configuration, reactor, share, direct=direct, checking=checking)
-    number, handed = 0, None
+    number = 0
     if share is not None:
         settings = part_of(settings, share)
-        number, handed = share.number, share.identity
+        number = share.number
     authenticator = authenticator_of(configuration)
-    identities = identities_of(configuration, settings, state, handed)
+    identities = identities_of(configuration, settings, state, share)
+    several = _settings_of_doors(configuration, wishes, tls=identities.server is not None)
     recorded = transcripts_of(configuration, wanted=wishes.transcripts)
     transcripts = TranscriptFolder(recorded, reactor) if recorded is not None else None
     with _blamed_on_the_handler(configuration):
         factory = SmtpServerFactory(
-            handler,
+            asked,
             settings,
             reactor=reactor,
             tls=identities.server,
@@ -75,7 +81,7 @@ def make_service(
             transcripts=transcripts,
             worker=number,
         )
-        opened = _doors(configuration, factory, wishes, endpoints, direct=direct)
+        opened = _doors(configuration, several, factory, endpoints, direct=direct)
     kept = Kept(configuration, state, wishes, recorded, identities)
     kept.look_at(checking=checking, quiet=share is not None)
     places = [_place(name, door, handler) for door, names in opened for name in names]
@@ -93,10 +99,23 @@ def make_service(
     )
 
 
+def _settings_of_doors(
+    configuration: Configuration, wishes: Any, *, tls: bool
+) -> list[Settings | None]:
+    """Return how dialogues are led at each door; ``None``: as at all others."""
+    several: list[Settings | None] = []
+    for door in configuration.doors:
+        settings = settings_of(door, wishes) if door.listener else None
+        if settings is not None and not tls:
+            no_tls_alone(door, settings)
+        several.append(settings)
+    return several
+
+
 def _doors(
     configuration: Configuration,
+    several: Sequence[Settings | None],
     factory: SmtpServerFactory,
-    wishes: Any,
     endpoints: Sequence[IStreamServerEndpoint],
     *,
     direct: bool,
@@ -107,8 +126,7 @@ def _doors(
     """
     rest, tls = iter(endpoints), factory.tls  # without it there are no ports of --smtps
     doors = []
-    for door in configuration.doors:
-        settings = settings_of(door, wishes) if door.listener else None
+    for door, settings in zip(configuration.doors, several, strict=True):
         named = [
             (name, wrapServerTLS(tls, one, factory.reactor) if name == "smtps" and tls else one)
             for (name, _), one in zip(door.ports, rest, strict=False)
@@ -143,6 +161,8 @@ def _invitation(handler: object, settings: Settings) -> str:
 def _blamed_on_the_handler(configuration: Configuration) -> Iterator[None]:
     try:
         yield
+    except ConfigurationError:  # which says already whose mistake it is
+        raise
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
             f"{configuration.where('handler')} {configuration['handler']}: {one_line(error)}"

@@ -53,8 +53,7 @@ def _lines(
             yield f"{_setting(option, value, where)}  # {_in_a_line(where)}"
         for key, value in in_force.get(door.listener, {}).items():
             option = BY_NAME[key.replace("_", "-")]
-            if used.get(key, configuration[key]) != value:
-                yield f"# {_setting(option, value, '')}  # not given; what is in force"
+            yield f"# {_setting(option, value, '')}  # not given; what is in force"
 
 
 def _setting(option: Option, value: Any, where: str) -> str:
