@@ -24,6 +24,8 @@ class TlsInformation:
     :ivar server_name: the name the client asked for (RFC 6066 §3), or ``None``.
     :ivar client_certificate: the client's certificate in DER, verified against the configured
         authorities, or ``None``: none was asked for, or none was given.
+    :ivar client_subject: whose it is, such as ``"CN=anne,O=Example"`` (RFC 4514).
+    :ivar client_names: the host names and mail addresses in it.
     """
 
     version: str
@@ -31,6 +33,8 @@ class TlsInformation:
     cipher_bits: int
     server_name: str | None = None
     client_certificate: bytes | None = None
+    client_subject: str | None = None
+    client_names: tuple[str, ...] = ()
 
 
 class Bearer(Protocol):

@@ -24,6 +24,7 @@ from smtpcb.engine._questions import (
     SECURED,
     Kind,
     Question,
+    lacks_certificate,
 )
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._settings import Abilities, Settings
@@ -338,7 +339,10 @@ class ServerDialogue:
         connection.extended = False
         connection.identity = None
         self.look_round()
-        self.ask(SECURED, tls, tls, connection)
+        if lacks_certificate(self, tls):
+            SECURED.settle(self, tls, replies.CERTIFICATE_REQUIRED)
+        else:
+            self.ask(SECURED, tls, tls, connection)
 
     def shut_down(self) -> None:
         """End with 421 as soon as no mail transaction is under way (RFC 5321 §3.8)."""

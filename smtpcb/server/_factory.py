@@ -29,6 +29,7 @@ from smtpcb.engine import (
 from smtpcb.engine._conversation import Host
 from smtpcb.engine._offer import try_own
 from smtpcb.server._admission import Admission, Ticket
+from smtpcb.server._certificates import Reloads
 from smtpcb.server._clock import Deadlines
 from smtpcb.server._connections import Doorway
 from smtpcb.server._farewell import LINGER_SECONDS
@@ -104,6 +105,7 @@ class SmtpServerFactory(Doorway):
         self.handlers = Handlers(handler, authenticator)
         super().__init__(self, settings, self.handlers.known(settings))
         self.tls = tls
+        self.reloads = Reloads(tls, reactor)
         self.transcripts = transcripts
         self._worker = worker
         self._ids = Ids()
@@ -144,6 +146,7 @@ class SmtpServerFactory(Doorway):
             self.handlers.start()
             if self.transcripts is not None:
                 self.transcripts.start()
+            self.reloads.start()
         self._users += 1
 
     @inlineCallbacks
@@ -152,12 +155,15 @@ class SmtpServerFactory(Doorway):
         self._users -= 1
         if self._users:
             return
+        self.reloads.stop()
         # Together: they may have to wait for the same disk, and each for as long as it may take.
         closed = self.transcripts.close() if self.transcripts is not None else succeed(None)
         try:
             yield self.handlers.stop()
         finally:
             yield closed
+            # Not before: by default SIGHUP would end us while sessions are being finished.
+            self.reloads.give_back()
 
     def protocol_for(self, addr: IAddress | None, doorway: Doorway) -> Protocol:
         """

@@ -67,6 +67,7 @@ def _with_hostname(
         extensions=own,
         without=configuration["without"],
         priority_profile=configuration["priority_profile"] or "",
+        require_client_certificate=configuration["require_client_certificate"],
         limits=configuration.limits,
     )
 
