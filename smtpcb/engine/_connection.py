@@ -67,15 +67,16 @@ class Connection:
     :ivar hostname: the name by which the client knows us, of greeting and EHLO.
     :ivar started: when the client was accepted, in UTC.
     :ivar tls: set once the connection is secured.
-    :ivar hello: the argument of the last accepted HELO or EHLO; ``None`` before it, and
+    :ivar lmtp: whether LMTP is spoken: ``message`` is answered for each recipient (RFC 2033).
+    :ivar hello: the argument of the last accepted HELO, EHLO or LHLO; ``None`` before it, and
         again after STARTTLS (RFC 3207 §4.2).
-    :ivar extended: whether that was EHLO.
+    :ivar extended: whether that was EHLO or LHLO.
     :ivar identity: what the authenticator vouched for, by default the user's name; ``None``
         while nobody has authenticated.
     :ivar budget: what this connection has used and may still use.
+    :ivar octets_in: what the client has sent, as far as it has been read; TLS is not counted.
+    :ivar octets_out: what it has been told.
     :ivar worker: number of the process that serves it, from 1; 0 where there is only one.
-    :ivar octets_in: received so far, inside TLS as outside.
-    :ivar octets_out: sent so far.
     """
 
     id: str
@@ -86,13 +87,14 @@ class Connection:
     hostname: str = "localhost"
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     tls: TlsInformation | None = None
+    lmtp: bool = False
     hello: str | None = None
     extended: bool = False
     identity: object | None = None
     budget: Budget = field(default_factory=Budget)
-    worker: int = 0
     octets_in: int = 0
     octets_out: int = 0
+    worker: int = 0
     bearer: Bearer | None = field(default=None, init=False, repr=False)
 
     @property

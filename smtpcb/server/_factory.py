@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import Any
 
 from twisted.internet.defer import inlineCallbacks, succeed
@@ -30,10 +30,13 @@ from smtpcb.engine._conversation import Host
 from smtpcb.engine._offer import try_own
 from smtpcb.server._admission import Admission, Ticket
 from smtpcb.server._certificates import Reloads
+from smtpcb.server._circumstances import ServerCircumstances
 from smtpcb.server._clock import Deadlines
 from smtpcb.server._connections import Doorway
+from smtpcb.server._counters import Counters, Tally
 from smtpcb.server._farewell import LINGER_SECONDS
 from smtpcb.server._flow import Turns
+from smtpcb.server._free import FreeSpace
 from smtpcb.server._handlers import Handlers
 from smtpcb.server._ids import Ids
 from smtpcb.server._later import TwistedPlatform
@@ -121,6 +124,16 @@ class SmtpServerFactory(Doorway):
         #: Who is there, over all services, on which ticket.
         self.everybody: dict[SmtpServerProtocol, Ticket] = {}
         self.admission = Admission(settings.limits)
+        self.circumstances = ServerCircumstances(settings.limits, self.seconds)
+        self.tally = Tally()
+        spool = Path(gettempdir()) if spool_folder is None else spool_folder
+        self._free_space = FreeSpace(
+            # What is no number has been made one by then.
+            settings.limits.min_free if isinstance(settings.limits.min_free, int) else None,
+            lambda: (spool, *self.handlers.folders),
+            self.circumstances,
+            reactor,
+        )
         self.deadlines = Deadlines(reactor, self.seconds, lambda: self.everybody)
         self.turns = Turns(reactor, self.seconds)
 
@@ -129,8 +142,9 @@ class SmtpServerFactory(Doorway):
         Return a door of its own to this server.
 
         :param settings: how dialogues behind it are led; ``None``: as all others.  What its limits
-            say of several connections, how long they have when we stop, and how much of a header
-            ``mime`` parses, is the server's to say and not looked at.
+            say of several connections, how long they have when we stop, how much room there must
+            be on the disk, and how much of a header ``mime`` parses, is the server's to say and not
+            looked at.
         :raises TypeError: they are none, or nobody decides on logins where everybody has to log in.
         :raises ValueError: an extension of theirs fails.
         """
@@ -144,6 +158,7 @@ class SmtpServerFactory(Doorway):
         """Start what belongs to the server; the first of its services does it."""
         if not self._users:
             self.handlers.start()
+            self._free_space.start()
             if self.transcripts is not None:
                 self.transcripts.start()
             self.reloads.start()
@@ -156,6 +171,11 @@ class SmtpServerFactory(Doorway):
         if self._users:
             return
         self.reloads.stop()
+        self._free_space.stop()
+        if self.tally.arrived:
+            _log.info(
+                "served since {counters.since:%Y-%m-%d %H:%M}: {counters}", counters=self.counters
+            )
         # Together: they may have to wait for the same disk, and each for as long as it may take.
         closed = self.transcripts.close() if self.transcripts is not None else succeed(None)
         try:
@@ -174,7 +194,10 @@ class SmtpServerFactory(Doorway):
         """
         host = _normal(getattr(addr, "host", None) or "")
         if doorway.stopping:
-            return TurnedAway(doorway.settings.said(replies.SHUTTING_DOWN), self.reactor)
+            return self._turned_away(replies.SHUTTING_DOWN, doorway, "stopping")
+        barred = self.settings.limits.auth_failures_per_address is not None
+        if barred and not self.circumstances.may_log_in(host):
+            return self._turned_away(replies.TOO_MANY_FAILED_LOGINS, doorway, "failed logins")
         ticket = self.admission.admit(host)
         # Nobody goes for one who would not be let in either.
         if isinstance(ticket, Reply) and not self.admission.has_its_share(host):
@@ -182,8 +205,19 @@ class SmtpServerFactory(Doorway):
             ticket = self.admission.admit(host)
         if isinstance(ticket, Reply):
             self.admission.turn_away(host, self.seconds())
-            return TurnedAway(doorway.settings.said(ticket), self.reactor)
+            return self._turned_away(ticket, doorway, "connections")
         return self._admitted(host, getattr(addr, "port", 0) or 0, ticket, doorway)
+
+    def _turned_away(self, reply: Reply, doorway: Doorway, why: str) -> Protocol:
+        self.tally.turned_away[why] += 1
+        return TurnedAway(doorway.settings.said(reply), self.reactor)
+
+    @property
+    def counters(self) -> Counters:
+        """What this server has done up to now, over all its services."""
+        return self.tally.counters(
+            [protocol.connection for protocol in self.everybody], self.platform.incidents.count
+        )
 
     def _admitted(
         self, host: str, port: int, ticket: Ticket, doorway: Doorway
@@ -195,11 +229,13 @@ class SmtpServerFactory(Doorway):
             peer_address=host,
             peer_port=port,
             hostname=doorway.settings.hostname,
-            budget=Budget(doorway.settings.limits),
+            budget=Budget(doorway.settings.limits, circumstances=self.circumstances),
             worker=self._worker,
+            lmtp=doorway.settings.lmtp,
         )
         protocol = SmtpServerProtocol(self, doorway, connection)
         self.everybody[protocol] = ticket
+        self.tally.arrived += 1
         doorway.protocols[protocol] = None
         return protocol
 
@@ -219,6 +255,7 @@ class SmtpServerFactory(Doorway):
         ticket = self.everybody.pop(protocol, None)
         if ticket is not None:
             ticket.give_back()
+            self.tally.add(protocol.connection)
             if not self.everybody:
                 self.deadlines.stop()
                 self.observers.rest()

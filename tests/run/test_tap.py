@@ -179,6 +179,14 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     ),
     (("--listen", "unix:"), "--listen unix:: no endpoint: a path is wanted, as in unix:/run/smt"),
     (("--listen", "unix::mode=600"), "no endpoint: a path is wanted, as in unix:/run/smtpcb"),
+    (("--lmtp", "tcp:25"), "--lmtp tcp:25: LMTP is never spoken on port 25 (RFC 2033 §5)"),
+    (("--lmtp", "tcp:port=025"), "LMTP is never spoken on port 25"),
+    (("--lmtp", "unix:"), "--lmtp unix:: no endpoint: a path is wanted, as in unix:/run/smtpcb"),
+    (("--lmtp-socket", "x"), "did you mean --lmtp unix:PATH?"),
+    (
+        ("--workers", "2", "--lmtp", "unix:/run/x"),
+        "--lmtp unix:/run/x: --workers can serve tcp: and tcp6: only",
+    ),
     (("--auth", "memory:"), "--auth memory: it names nobody; NAME:PASSWORD is wanted behind it"),
     (("--auth", "memory"), "--auth memory: it names nobody; NAME:PASSWORD is wanted behind it"),
     (("--auth", "passphrase"), "--help-auth lists them; did you mean file:passphrase?"),
@@ -374,8 +382,9 @@ class TestMistakes:
         process = run_twistd(folder, "--listen", f"unix:{folder}/socket", errors=subprocess.PIPE)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 1
-        told = f"smtpcb: cannot listen on {folder}/socket: Address already in use (stop what "
-        assert errors.decode().startswith(told)
+        told = f"smtpcb: cannot listen on {folder}/socket: what lies there is no socket\n"
+        assert errors.decode() == told
+        assert [path.name for path in folder.glob("socket*")] == ["socket"]
 
     def test_a_folder_that_cannot_be_made(self, folder: Path) -> None:
         """Some only show when they are made: it is one line all the same."""
@@ -639,8 +648,9 @@ class TestHelp:
     def test_nothing_else_is_taken(self) -> None:
         """What the parser knows and what the help lists is the same."""
         listed = set(re.findall(r"^ +(?:-c, )?--([a-z0-9-]+)", Options().getUsage(), re.MULTILINE))
-        # That one is only there to be refused: it would be the beginning of --hostname.
-        assert {name.rstrip("=") for name in Options().longOpt} == listed | {"host"}
+        # Those are only there to be refused: each would be the beginning of another name.
+        refused = {"host", "greeting"}
+        assert {name.rstrip("=") for name in Options().longOpt} == listed | refused
 
     def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Ours, and Twisted's."""

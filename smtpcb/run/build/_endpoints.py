@@ -19,6 +19,8 @@ from smtpcb.run.build._systemd import of_systemd
 from smtpcb.run.options import Configuration, ConfigurationError
 from smtpcb.server._direct import SharingReactor, is_supported
 from smtpcb.server._families import ports_of_both_families
+from smtpcb.server._service import NEVER_THERE, SMTP_PORT
+from smtpcb.server._unix import tidy
 
 _PORT = re.compile(r"tcp6?:(?:port=)?([0-9]{1,5})(?::|\Z)")
 # As most other servers have it.
@@ -62,7 +64,7 @@ def endpoints_of(
     for door in configuration.doors:
         for name, description in door.ports:
             where = f"{door.where(name)} {description}"
-            fault = _fault(description, workers=configuration["workers"] is not None)
+            fault = _fault(name, description, workers=configuration["workers"] is not None)
             if fault:
                 raise ConfigurationError(f"{where}: {fault}")
             if description.startswith("systemd:"):
@@ -74,7 +76,7 @@ def endpoints_of(
             # Under TLS what we write is not what goes to the socket: nothing could be sent at once.
             opening = for_ipv6_alone(full, both, reactor, direct=direct and name != "smtps")
             try:
-                made.append(serverFromString(opening, full))
+                made.append(tidy(serverFromString(opening, full)))
             except Exception as error:  # a parser of a plug-in may raise anything
                 meant = did_you_mean(_meant(description))
                 raise ConfigurationError(
@@ -83,13 +85,15 @@ def endpoints_of(
     return made
 
 
-def _fault(description: str, *, workers: bool) -> str:
+def _fault(name: str, description: str, *, workers: bool) -> str:
     """Return what is wrong with an endpoint, where Twisted would not say it, or not so well."""
     kind, _, rest = description.partition(":")
     if kind in ("tcp", "tcp6"):
         number = _PORT.match(description)
         if number is None or int(number[1]) > 65535:
             return f"no endpoint: a port number is wanted, as in {kind}:10025"
+        if name == "lmtp" and int(number[1]) == SMTP_PORT:
+            return NEVER_THERE
     elif workers:
         return "--workers can serve tcp: and tcp6: only"
     elif kind == "unix" and not rest.partition(":")[0].strip():

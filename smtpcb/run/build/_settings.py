@@ -54,7 +54,7 @@ def _with_hostname(
     harmless = (
         wishes.takes_any_login
         and not configuration["auth"]
-        and is_of_this_machine(configuration["listen"])
+        and is_of_this_machine((*configuration["listen"], *configuration["lmtp"]))
     )
     return Settings(
         hostname=hostname,
@@ -64,10 +64,10 @@ def _with_hostname(
         allow_insecure_auth=said("allow_insecure_auth", harmless),
         require_auth=configuration["require_auth"],
         require_tls=configuration["require_tls"],
+        require_client_certificate=configuration["require_client_certificate"],
         extensions=own,
         without=configuration["without"],
         priority_profile=configuration["priority_profile"] or "",
-        require_client_certificate=configuration["require_client_certificate"],
         limits=configuration.limits,
     )
 

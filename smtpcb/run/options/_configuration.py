@@ -93,9 +93,10 @@ class Configuration:
     @property
     def limits(self) -> Limits:
         """The limits among them."""
-        return Limits(
-            **{option.limit: self.values[option.key] for option in OPTIONS if option.limit}
-        )
+        said = {option.limit: self.values[option.key] for option in OPTIONS if option.limit}
+        # Of each command the last number counts, as with any other setting.
+        said["commands_per_verb"] = dict(said["commands_per_verb"])
+        return Limits(**said)
 
 
 def plain(value: Any) -> Any:

@@ -25,6 +25,24 @@ def octets(text: str) -> int:
     return int(number) * factor
 
 
+def octets_or_times(text: str) -> int | str:
+    """Read ``500M``, or ``2x`` for two of the longest messages."""
+    if re.fullmatch(r"[1-9][0-9]{0,5}x", text.strip(), re.ASCII):
+        return text.strip()
+    try:
+        return octets(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or of the longest messages such as 2x") from None
+
+
+def verb_and_count(text: str) -> tuple[str, int]:
+    """Read ``VRFY=10``."""
+    verb, equals, number = text.strip().partition("=")
+    if not (verb.isascii() and verb.isalnum() and equals and number.isascii() and number.isdigit()):
+        raise ValueError("a command and a number such as VRFY=10")
+    return verb.upper(), int(number)
+
+
 def count(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise ValueError("a number")
