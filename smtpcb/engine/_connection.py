@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from smtpcb.engine._budget import Budget
+from smtpcb.smtp._xclient import XClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,49 @@ class TlsInformation:
     client_certificate: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ProxyTls:
+    """
+    What a balancer says of the TLS that its client speaks to it (PROXY protocol v2).
+
+    :ivar version: such as ``"TLSv1.3"``, ``""`` if it does not say so.
+    :ivar cipher: OpenSSL's name of the cipher suite, ``""`` if it does not say so.
+    :ivar common_name: that of the client's certificate, or ``None``: there was none.
+    :ivar verified: whether the balancer has verified that certificate.
+    """
+
+    version: str = ""
+    cipher: str = ""
+    common_name: str | None = None
+    verified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyInformation:
+    """
+    What a trusted balancer says of a connection by its PROXY header; it has connected to us.
+
+    :ivar address: the balancer's IP address as text, or ``""`` (a UNIX socket).
+    :ivar port: the balancer's port, or 0.
+    :ivar version: of the header: 1 or 2.
+    :ivar client_known: whether it names a client; if not (``LOCAL`` is the balancer's own health
+        check, ``UNKNOWN`` a client without an address), ``peer_address`` is the balancer's.
+    :ivar server_name: the name the client asked for (RFC 6066 §3), or ``None``.
+    :ivar unique_id: the balancer's name of the connection, or nothing.
+    :ivar tls: of its client's TLS; ``None``: it says nothing of that, or there is none.
+    :ivar values: type and value of all that version 2 can say, in order, those above included.
+    """
+
+    address: str
+    port: int = 0
+    version: int = 2
+    client_known: bool = True
+    server_name: str | None = None
+    unique_id: bytes = b""
+    tls: ProxyTls | None = None
+    values: tuple[tuple[int, bytes], ...] = ()
+
+
 @dataclass(slots=True, eq=False)
 class Connection:
     """
@@ -37,10 +81,15 @@ class Connection:
 
     :ivar id: unique name of the connection, also that of its transcript; made of time,
         process, counter and random digits, never of anything the client said.
-    :ivar peer_address: the client's IP address as text, or ``""`` (a UNIX socket).
+    :ivar peer_address: the client's IP address as text, or ``""`` (a UNIX socket, or a client
+        behind a proxy that does not know it).
     :ivar peer_port: the client's port, or 0.
-    :ivar host_address: our own end's IP address or socket path.
+    :ivar host_address: our own end's IP address or socket path; behind a proxy, what the client
+        has connected to.
     :ivar host_port: our own port, or 0.
+    :ivar proxy: what the balancer before us says of the client by its PROXY header; ``None``: none
+        is expected.
+    :ivar xclient: what a trusted proxy says of the client by XCLIENT, or ``None``.
     :ivar started: when the client was accepted, in UTC.
     :ivar tls: set once the connection is secured.
     :ivar hello: the argument of the last accepted HELO or EHLO; ``None`` before it, and
@@ -64,3 +113,5 @@ class Connection:
     identity: object | None = None
     budget: Budget = field(default_factory=Budget)
     worker: int = 0
+    proxy: ProxyInformation | None = None
+    xclient: XClient | None = None

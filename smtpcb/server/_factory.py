@@ -28,7 +28,7 @@ from smtpcb.engine import (
 )
 from smtpcb.engine._conversation import Host
 from smtpcb.engine._offer import try_own
-from smtpcb.server._admission import Admission, Ticket
+from smtpcb.server._admission import Admission, Ticket, normal
 from smtpcb.server._clock import Deadlines
 from smtpcb.server._connections import Doorway
 from smtpcb.server._farewell import LINGER_SECONDS
@@ -37,8 +37,9 @@ from smtpcb.server._handlers import Handlers
 from smtpcb.server._ids import Ids
 from smtpcb.server._later import TwistedPlatform
 from smtpcb.server._observers import Lines, ObserverFactory, Observers
+from smtpcb.server._preface import Preface, ProxiedAddress
 from smtpcb.server._protocol import SmtpServerProtocol
-from smtpcb.smtp import Reply
+from smtpcb.smtp import Reply, XClient
 from smtpcb.transcript import TranscriptFolder
 
 # A client that has said nothing for so long makes room for one who comes, where all places are
@@ -117,7 +118,7 @@ class SmtpServerFactory(Doorway):
         self.observers = Observers(transcripts, observers, lines, self.platform)
         self.seconds = self.platform.seconds
         #: Who is there, over all services, on which ticket.
-        self.everybody: dict[SmtpServerProtocol, Ticket] = {}
+        self.everybody: dict[SmtpServerProtocol | Preface, Ticket] = {}
         self.admission = Admission(settings.limits)
         self.deadlines = Deadlines(reactor, self.seconds, lambda: self.everybody)
         self.turns = Turns(reactor, self.seconds)
@@ -166,39 +167,90 @@ class SmtpServerFactory(Doorway):
         :param addr: the client's address.
         :param doorway: through which it has come.
         """
-        host = _normal(getattr(addr, "host", None) or "")
+        host = normal(getattr(addr, "host", None) or "")
         if doorway.stopping:
             return TurnedAway(replies.SHUTTING_DOWN, self.reactor)
-        ticket = self.admission.admit(host)
-        # Nobody goes for one who would not be let in either.
-        if isinstance(ticket, Reply) and not self.admission.has_its_share(host):
-            self._make_room()
-            ticket = self.admission.admit(host)
+        ticket = self._ticket_for(getattr(addr, "counts_for", host))
         if isinstance(ticket, Reply):
             self.admission.turn_away(host, self.seconds())
             return TurnedAway(ticket, self.reactor)
-        return self._admitted(host, getattr(addr, "port", 0) or 0, ticket, doorway)
-
-    def _admitted(
-        self, host: str, port: int, ticket: Ticket, doorway: Doorway
-    ) -> SmtpServerProtocol:
-        now = datetime.now(UTC)
-        connection = Connection(
-            id=self._ids.at(now),
-            started=now,
-            peer_address=host,
-            peer_port=port,
-            budget=Budget(doorway.settings.limits),
-            worker=self._worker,
-        )
+        connection = self._connection(host, getattr(addr, "port", 0) or 0, doorway)
+        if isinstance(addr, ProxiedAddress):
+            addr.describe(connection)
         protocol = SmtpServerProtocol(self, doorway, connection)
         self.everybody[protocol] = ticket
         doorway.protocols[protocol] = None
         return protocol
 
+    def await_header(self, preface: Preface, address: str, doorway: Doorway) -> Protocol | None:
+        """
+        Give a connection its place while it is not known whose it is.
+
+        :param address: the balancer's.
+        :return: what turns it away, if there is no place.
+        """
+        if doorway.stopping:
+            return TurnedAway(replies.SHUTTING_DOWN, self.reactor)
+        ticket = self._ticket_for("")
+        if isinstance(ticket, Reply):
+            self.admission.turn_away(address, self.seconds())
+            return TurnedAway(ticket, self.reactor)
+        self.everybody[preface] = ticket
+        doorway.protocols[preface] = None
+        return None
+
+    def succeed(self, protocol: SmtpServerProtocol, client: XClient) -> Reply | None:
+        """
+        Exchange the place of a connection for one of the client that XCLIENT names.
+
+        :return: what is said if that one has none; the connection has lost its own then too.
+        """
+        address = protocol.connection.peer_address if client.address is None else client.address
+        self.everybody[protocol].give_back()
+        ticket = self._ticket_for(address)
+        if isinstance(ticket, Reply):
+            self.admission.turn_away(address, self.seconds())
+            return ticket
+        self.everybody[protocol] = ticket
+        return None
+
+    def successor_of(self, old: Connection, client: XClient, doorway: Doorway) -> Connection:
+        """Return the connection of the client that XCLIENT names, over the same transport."""
+
+        def said(value: Any, before: Any) -> Any:
+            return before if value is None else value
+
+        new = self._connection(
+            said(client.address, old.peer_address), said(client.port, old.peer_port), doorway
+        )
+        new.host_address = said(client.destination_address, old.host_address)
+        new.host_port = said(client.destination_port, old.host_port)
+        new.tls, new.proxy, new.xclient = old.tls, old.proxy, client
+        new.identity = client.login or None
+        return new
+
+    def _ticket_for(self, address: str) -> Ticket | Reply:
+        ticket = self.admission.admit(address)
+        # Nobody goes for one who would not be let in either.
+        if isinstance(ticket, Reply) and not self.admission.has_its_share(address):
+            self._make_room()
+            ticket = self.admission.admit(address)
+        return ticket
+
+    def _connection(self, address: str, port: int, doorway: Doorway) -> Connection:
+        now = datetime.now(UTC)
+        return Connection(
+            id=self._ids.at(now),
+            started=now,
+            peer_address=address,
+            peer_port=port,
+            budget=Budget(doorway.settings.limits),
+            worker=self._worker,
+        )
+
     def _make_room(self) -> None:
         """Send away the one who has been idle for longest, if anybody is idle."""
-        idle = [protocol for protocol in self.everybody if protocol.idle]
+        idle = [one for one in self.everybody if isinstance(one, SmtpServerProtocol) and one.idle]
         if idle:
             longest = min(idle, key=lambda protocol: protocol.patience.since)
             waited = self.seconds() - longest.patience.since
@@ -207,7 +259,7 @@ class SmtpServerFactory(Doorway):
                 self.everybody[longest].give_back()
                 longest.send_away(replies.TOO_MANY_CONNECTIONS)
 
-    def left(self, protocol: SmtpServerProtocol) -> None:
+    def left(self, protocol: SmtpServerProtocol | Preface) -> None:
         """Forget a connection.  Its protocol says so when its handler has heard all."""
         ticket = self.everybody.pop(protocol, None)
         if ticket is not None:
@@ -307,7 +359,3 @@ def _require_makers(reactor: object, tls: object, observers: object) -> None:
 def _kind(value: object) -> str:
     return type(value).__name__
 
-
-def _normal(host: str) -> str:
-    """An IPv4 client of an IPv6 socket is an IPv4 client."""
-    return host[7:] if host.startswith("::ffff:") and "." in host else host

@@ -101,9 +101,10 @@ class SmtpServerProtocol(LineReceiver):
     def connectionMade(self) -> None:
         """Begin, or wait for TLS if the port has it."""
         transport, connection = self.transport, self.connection
-        host = transport.getHost()
-        connection.host_address = getattr(host, "host", "") or _path_of(host)
-        connection.host_port = getattr(host, "port", 0)
+        if not connection.host_address:  # a balancer may have said it
+            host = transport.getHost()
+            connection.host_address = getattr(host, "host", "") or _path_of(host)
+            connection.host_port = getattr(host, "port", 0)
         self.patience.begin()
         transport.registerProducer(self, True)
         if ISSLTransport.providedBy(transport):

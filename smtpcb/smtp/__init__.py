@@ -9,6 +9,7 @@ from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._parameter import BodyType, MailParameters, RcptParameters
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._text import printable
+from smtpcb.smtp._xclient import XClient, XForward
 from smtpcb.smtp.sasl import Authenticated, Credentials
 
 __all__ = [
@@ -36,5 +37,7 @@ __all__ = [
     "ReversePath",
     "SMTPError",
     "Verb",
+    "XClient",
+    "XForward",
     "printable",
 ]
