@@ -358,4 +358,3 @@ def _require_makers(reactor: object, tls: object, observers: object) -> None:
 
 def _kind(value: object) -> str:
     return type(value).__name__
-

@@ -220,7 +220,7 @@ def _check(header: bytes, at: int, values: tuple[tuple[int, bytes], ...]) -> Non
 
 
 def _tls(said: bytes) -> ProxyTls | None:
-    """Read what is said of TLS (§2.2.5): a set of flags, whether it is verified, and more values."""
+    """Read what is said of TLS (§2.2.5): flags, whether it is verified, and more values."""
     if len(said) < 5:
         raise WrongHeader("what it says of TLS is cut off")
     client, unverified = struct.unpack_from("!BI", said)

@@ -89,8 +89,8 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--hostname", "a", "--hostn", "a"), "--hostname is given twice"),
     ((*PEM, *PEM), "--tls-certificate is given twice"),
     (("--config", "unknown.toml", "-c", "unknown.toml"), "--config is given twice"),
-    (("--listen", "haproxy:tcp:25"), "--listen: not haproxy: but --proxy-from NETWORK (proxy_from) has the PR"),
-    (("--smtps", "HAProxy:tcp:25"), "--smtps: not haproxy: but --proxy-from NETWORK (proxy_from) has the PR"),
+    (("--listen", "haproxy:tcp:25"), "--listen: not haproxy: but --proxy-from NETWORK (proxy"),
+    (("--smtps", "HAProxy:tcp:25"), "--smtps: not haproxy: but --proxy-from NETWORK (proxy"),
     (
         ("--listen", r"tls:haproxy\:tcp\:25"),
         "--listen: not haproxy: but --proxy-from NETWORK",

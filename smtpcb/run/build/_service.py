@@ -78,10 +78,16 @@ def make_service(
     kept.look_at(checking=checking, quiet=share is not None)
     clear = len(configuration["listen"])
     implicit = _with_tls(endpoints[clear:], identities, reactor)
-    invitation = _invitation(handler, settings)
+    # A program that is no balancer is not let in.
+    invitation = "" if configuration["proxy_from"] else _invitation(handler, settings)
     announcement = Announcement(clear, identities.server is not None, invitation, kept.report)
     return ServerService(
-        SmtpService([*endpoints[:clear], *implicit], factory, direct=direct),
+        SmtpService(
+            [*endpoints[:clear], *implicit],
+            factory,
+            direct=direct,
+            proxy_from=configuration["proxy_from"],
+        ),
         handler,
         # Of several workers the supervisor says it, once.
         announcement if share is None else None,

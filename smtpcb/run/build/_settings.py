@@ -44,6 +44,7 @@ def _with_hostname(configuration: Configuration, wishes: Any, hostname: str) -> 
         wishes.takes_any_login
         and not configuration["auth"]
         and is_of_this_machine(configuration["listen"])
+        and not configuration["proxy_from"]  # whose clients come from anywhere
     )
     return Settings(
         hostname=hostname,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from smtpcb.run.options._option import Option
-from smtpcb.run.options._values import endpoint
+from smtpcb.run.options._values import endpoint, network
 
 ROWS: tuple[Option, ...] = (
     Option(
@@ -20,6 +20,15 @@ ROWS: tuple[Option, ...] = (
         (),
         "The same with implicit TLS.  Ports named by either replace the default ones.",
         "ENDPOINT",
+        many=True,
+    ),
+    Option(
+        "proxy-from",
+        network,
+        (),
+        "A balancer that speaks the PROXY protocol on all ports; a network, an address, or unix.  "
+        "Nobody else is let in.  May be repeated.",
+        "NETWORK",
         many=True,
     ),
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from smtpcb.run.options._option import ConfigurationError
 from smtpcb.server._proxied import refuse_proxied
+from smtpcb.smtp._networks import Networks
 
 _UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -85,6 +86,14 @@ def path(text: str) -> Path:
         raise ValueError("a path")
     # Absolute now: twistd may change folder before the path is used.
     return Path(text).expanduser().absolute()
+
+
+def network(text: str) -> str:
+    try:
+        Networks((text,))
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    return text
 
 
 def endpoint(text: str) -> str:
