@@ -121,8 +121,8 @@ def _read_v1(octets: bytes | bytearray) -> Header | None:
     if words[0] not in ("TCP4", "TCP6") or len(words) != 5:
         raise WrongHeader("TCP4 or TCP6, two addresses and two ports are wanted, or UNKNOWN")
     address = ipaddress.IPv4Address if words[0] == "TCP4" else ipaddress.IPv6Address
-    ends = [_end_v1(address, *words[at::2]) for at in (1, 2)]
-    return Header(end + 2, 1, *ends)
+    source, destination = (_end_v1(address, *words[at::2]) for at in (1, 2))
+    return Header(end + 2, 1, source, destination)
 
 
 def _end_v1(
@@ -163,8 +163,8 @@ def _read_v2(octets: bytes | bytearray) -> Header | None:
     start = _FIXED.size + _ADDRESS_OCTETS[family]
     values = tuple(_values(bytes(octets[start:whole])))
     _check(bytes(octets[:whole]), start, values)
-    ends = _ends(family, bytes(octets[_FIXED.size : start]))
-    return Header(whole, 2, *ends, unix=family == _UNIX, values=values)
+    source, destination = _ends(family, bytes(octets[_FIXED.size : start]))
+    return Header(whole, 2, source, destination, unix=family == _UNIX, values=values)
 
 
 def _ends(family: int, octets: bytes) -> tuple[End | None, End | None]:
