@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from smtpcb.engine._handler import Handler
     from smtpcb.engine._observer import Observer
     from smtpcb.engine._settings import Settings
+    from smtpcb.smtp._xclient import XClient
 
 # A handler that keeps everybody waiting for so long is named in the log.
 SLOW_SECONDS = 0.5
@@ -60,6 +61,9 @@ class Host(Protocol):
 
     def start_tls(self) -> Reply:
         """Answer STARTTLS; see `Owner`."""
+
+    def start_over(self, client: XClient) -> Reply | None:
+        """Answer XCLIENT; see `Owner`."""
 
 
 class Conversation:
@@ -236,6 +240,10 @@ class Conversation:
     def start_tls(self) -> Reply:
         """Ask who has the connection."""
         return self.host.start_tls()
+
+    def start_over(self, client: XClient) -> Reply | None:
+        """Ask who has the connection."""
+        return self.host.start_over(client)
 
     # What who has the connection wants.
 

@@ -11,10 +11,15 @@ from smtpcb.engine._commands import COMMANDS, Row, extension_verb
 from smtpcb.engine._extensions import Situation, mechanisms, offered
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.engine._table import RESTRICTED, TRANSITIONS, WHY, State, Step
+from smtpcb.engine._xclient import NOBODY
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._reply import Reply
 
 _NEVER = 1 << 62
+
+# What everybody may say; what a peer has to be trusted with is added for that one.
+_TRUSTED = frozenset({Verb.XCLIENT, Verb.XFORWARD})
+_FOR_ALL = {word: row for word, row in COMMANDS.items() if row.verb not in _TRUSTED}
 
 
 class Offer:
@@ -28,6 +33,7 @@ class Offer:
         §6), or ``None``.
     :ivar extensions: those in force, with their parameters.
     :ivar mechanisms: those of AUTH that may be used.
+    :ivar trusted: the keywords of what the peer is trusted with.
     :ivar most_octets: a line up to this length needs no second look.
     """
 
@@ -46,14 +52,22 @@ class Offer:
         "most_octets",
         "rows",
         "settings",
+        "trusted",
     )
 
     def __init__(
-        self, settings: Settings, abilities: Abilities, *, secure: bool, authenticated: bool
+        self,
+        settings: Settings,
+        abilities: Abilities,
+        *,
+        secure: bool,
+        authenticated: bool,
+        trusted: frozenset[str] = NOBODY,
     ) -> None:
-        situation = Situation(settings, abilities, secure, authenticated)
+        situation = Situation(settings, abilities, secure, authenticated, trusted)
         limits = settings.limits
         self.settings = settings
+        self.trusted = trusted
         self.abilities = abilities
         self.mask = abilities.command_mask
         self.extensions = offered(situation, settings.extensions)
@@ -65,13 +79,14 @@ class Offer:
         self.most_commands = _NEVER if limits.idle_commands is None else limits.idle_commands
         self.most_errors = _NEVER if limits.errors is None else limits.errors
         self.most_octets = min(limits.command_octets, limits.auth_octets) - 2  # without CRLF
-        self.commands: Mapping[bytes, Row] = COMMANDS
-        if self.extensions.verbs:
+        self.commands: Mapping[bytes, Row] = _FOR_ALL
+        words = [keyword.encode("ascii") for keyword in trusted]
+        if self.extensions.verbs or words:
             own = {
                 verb: Row(Verb.UNKNOWN, extension_verb(verb.decode("ascii"), answer))
                 for verb, answer in self.extensions.verbs.items()
             }
-            self.commands = {**COMMANDS, **own}
+            self.commands = {**_FOR_ALL, **own, **{word: COMMANDS[word] for word in words}}
         self.first: Reply | None = None
         if settings.require_tls and not secure:
             self.first = replies.TLS_FIRST
@@ -94,9 +109,15 @@ class Offer:
 
 
 @lru_cache(maxsize=256)
-def offer_for(settings: Settings, abilities: Abilities, secure: bool, authenticated: bool) -> Offer:
+def offer_for(
+    settings: Settings,
+    abilities: Abilities,
+    secure: bool,
+    authenticated: bool,
+    trusted: frozenset[str] = NOBODY,
+) -> Offer:
     """Return what is offered in a situation."""
-    return Offer(settings, abilities, secure=secure, authenticated=authenticated)
+    return Offer(settings, abilities, secure=secure, authenticated=authenticated, trusted=trusted)
 
 
 def try_own(settings: Settings) -> None:

@@ -27,10 +27,12 @@ from smtpcb.engine._questions import (
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.engine._table import IN_TRANSACTION, TRANSITIONS, WANTS, State, Step, Wants
+from smtpcb.engine._xclient import NOBODY, trusted_with
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._secret import is_auth, is_usual, shown, shown_response
+from smtpcb.smtp._xclient import XClient, XForward
 
 # A member of an enum is looked up in its class for the price of three calls before Python 3.12.
 _LINE = Wants.LINE
@@ -84,6 +86,9 @@ class Owner(Protocol):
     def start_tls(self) -> Reply:
         """Answer STARTTLS: 220, or why not."""
 
+    def start_over(self, client: XClient) -> Reply | None:
+        """Answer XCLIENT; ``None``: another conversation is about to take the place of this one."""
+
     @property
     def busy(self) -> bool:
         """Whether something that is no question is being waited for."""
@@ -105,6 +110,7 @@ class ServerDialogue:
     :ivar wants: what it can take next.
     :ivar offer: what is the same for all in this situation.
     :ivar envelope: the transaction under way.
+    :ivar forwarded: what was said of the client of the next one.
     :ivar open: what is being decided.
     :ivar intake: the octets that are coming in.
     :ivar login: the AUTH exchange under way.
@@ -119,6 +125,7 @@ class ServerDialogue:
         "connection",
         "envelope",
         "finished",
+        "forwarded",
         "intake",
         "late",
         "login",
@@ -139,12 +146,15 @@ class ServerDialogue:
         self.owner = owner
         self.ask = owner.ask
         connection.budget.limits = settings.limits
-        self.offer: Offer = offer_for(
-            settings, abilities, connection.tls is not None, connection.identity is not None
-        )
+        trusted = NOBODY
+        if settings.xclient_from or settings.xforward_from:
+            trusted = trusted_with(settings, connection)
+        secure, known = connection.tls is not None, connection.identity is not None
+        self.offer: Offer = offer_for(settings, abilities, secure, known, trusted)
         self.state = State.ARRIVED
         self.wants = WANTS[self.state]
         self.envelope: Envelope | None = None
+        self.forwarded: XForward | None = None
         self.open: Question | Pipeline | None = None
         self.intake: Intake | None = None
         self.login: Login | None = None
@@ -335,6 +345,7 @@ class ServerDialogue:
         connection.hello = None
         connection.extended = False
         connection.identity = None
+        self.forwarded = None
         self.look_round()
         self.ask(SECURED, tls, tls, connection)
 
@@ -429,14 +440,19 @@ class ServerDialogue:
         if late:
             self.out += late
 
-    def look_round(self) -> None:
-        """See anew what the client may do: it has logged in, or TLS has begun."""
+    def look_round(self, *, trusted: frozenset[str] | None = None) -> None:
+        """
+        See anew what the client may do: it has logged in, or TLS has begun.
+
+        :param trusted: what it is trusted with; ``None``: as before.
+        """
         connection, offer = self.connection, self.offer
         self.offer = offer_for(
             offer.settings,
             offer.abilities,
             connection.tls is not None,
             connection.identity is not None,
+            offer.trusted if trusted is None else trusted,
         )
 
     def settle(self, question: Question, reply: Reply) -> None:
@@ -447,6 +463,7 @@ class ServerDialogue:
     def abort(self, reason: Reason) -> None:
         """There will be no message of the transaction under way, if one is."""
         envelope, self.envelope = self.envelope, None
+        self.forwarded = None
         if envelope is not None:
             intake = self.intake
             self.owner.aborted(reason, envelope, intake.refusal if intake is not None else None)

@@ -28,6 +28,7 @@ from smtpcb.engine import (
 )
 from smtpcb.engine._conversation import Host
 from smtpcb.engine._offer import try_own
+from smtpcb.engine._xclient import successor
 from smtpcb.server._admission import Admission, Ticket, normal
 from smtpcb.server._clock import Deadlines
 from smtpcb.server._connections import Doorway
@@ -214,20 +215,10 @@ class SmtpServerFactory(Doorway):
         self.everybody[protocol] = ticket
         return None
 
-    def successor_of(self, old: Connection, client: XClient, doorway: Doorway) -> Connection:
+    def successor_of(self, old: Connection, client: XClient) -> Connection:
         """Return the connection of the client that XCLIENT names, over the same transport."""
-
-        def said(value: Any, before: Any) -> Any:
-            return before if value is None else value
-
-        new = self._connection(
-            said(client.address, old.peer_address), said(client.port, old.peer_port), doorway
-        )
-        new.host_address = said(client.destination_address, old.host_address)
-        new.host_port = said(client.destination_port, old.host_port)
-        new.tls, new.proxy, new.xclient = old.tls, old.proxy, client
-        new.identity = client.login or None
-        return new
+        now = datetime.now(UTC)
+        return successor(old, client, self._ids.at(now), now)
 
     def _ticket_for(self, address: str) -> Ticket | Reply:
         ticket = self.admission.admit(address)

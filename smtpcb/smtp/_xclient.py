@@ -161,7 +161,7 @@ def read_attributes(argument: str, known: Mapping[str, Attribute]) -> dict[str, 
     :return: the values, by field.
     :raises PeerProtocolError: one is unknown, given twice, or no such value (501).
     """
-    words = argument.split()
+    words = [word for word in re.split("[ \t]", argument) if word]
     if not words:
         raise _wrong("Syntax: NAME=value ...")
     found: dict[str, Any] = {}

@@ -44,7 +44,9 @@ def _with_hostname(configuration: Configuration, wishes: Any, hostname: str) -> 
         wishes.takes_any_login
         and not configuration["auth"]
         and is_of_this_machine(configuration["listen"])
-        and not configuration["proxy_from"]  # whose clients come from anywhere
+        # Whose clients come from anywhere.
+        and not configuration["proxy_from"]
+        and not configuration["xclient_from"]
     )
     return Settings(
         hostname=hostname,
@@ -52,6 +54,8 @@ def _with_hostname(configuration: Configuration, wishes: Any, hostname: str) -> 
         bare_newline=said("bare_newline", wishes.bare_newline),
         lenient_addresses=said("lenient_addresses", wishes.lenient_addresses),
         allow_insecure_auth=said("allow_insecure_auth", harmless),
+        xclient_from=configuration["xclient_from"],
+        xforward_from=configuration["xforward_from"],
         require_auth=configuration["require_auth"],
         require_tls=configuration["require_tls"],
         limits=configuration.limits,
