@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from smtpcb.engine import Recipient as Recipient
     from smtpcb.engine import Settings as Settings
     from smtpcb.engine import TlsInformation as TlsInformation
+    from smtpcb.engine import received_header as received_header
     from smtpcb.handling import IAuthenticatedUser as IAuthenticatedUser
     from smtpcb.handling import SmtpEventHandler as SmtpEventHandler
     from smtpcb.handling import callbacks as callbacks
@@ -129,6 +130,7 @@ _HOMES = {
     "XClient": "smtpcb.smtp",
     "XForward": "smtpcb.smtp",
     "callbacks": "smtpcb.handling",
+    "received_header": "smtpcb.engine",
     "serve": "smtpcb.server",
     "threaded": "smtpcb.handling",
 }

@@ -88,6 +88,9 @@ class PlainPlatform:
         """Tell the time."""
         return time.monotonic()
 
+    def soon(self, step: Callable[[], object]) -> None:
+        """Do nothing: there is nobody here who could call later."""
+
     def make_content(self) -> Content:
         """Make the place for one message."""
         return MailData(self._memory_octets, header_octets=self._header_octets)
@@ -109,8 +112,9 @@ class Driver:
     :param tls: whether the owner can make a handshake.
     :param platform: how to wait; by default, handlers answer at once or block.
     :param observer: sees everything; one that fails is an incident, and hears no more.
-    :param changed: called when a late answer has been taken, where the platform knows such: send
-        what `advance` returns.
+    :param changed: called when a late answer has been taken, where the platform knows such, or when
+        the connection is to be closed: send what `advance` returns, and look at `finished`.
+    :param adapt: understands a handler that takes the place of the first one.
     :raises TypeError: the handler is none, or the observer.
     :raises ValueError: what it says of itself cannot be.
     """
@@ -125,13 +129,16 @@ class Driver:
         platform: Any = None,
         observer: Observer | None = None,
         changed: Callable[[], None] | None = None,
+        adapt: Callable[[object], Handler] | None = None,
     ) -> None:
+        self._adapt = (lambda other: understand(other, tls=tls)) if adapt is None else adapt
         understood = handler if isinstance(handler, Handler) else understand(handler, tls=tls)
         if platform is None:
             platform = PlainPlatform(header_octets=settings.limits.header_octets)
         if observer is not None:
             observer = Guarded(observer, platform, connection.id)
         self.conversation = Conversation(connection, settings, understood, platform, self, observer)
+        self._connection = connection
         self._dialogue = self.conversation.dialogue
         self._changed = changed
         self._most_octets = most_line_octets(settings.limits)
@@ -168,6 +175,7 @@ class Driver:
         if self.handshaking:
             raise LocalProtocolError("a TLS handshake is wanted")
         self._waiting += octets
+        self._connection.octets_in += len(octets)
         return self.advance()
 
     def secure(self, tls: TlsInformation) -> bytes:
@@ -203,6 +211,7 @@ class Driver:
             self._running = False
         self._part_if_over()
         out = self._dialogue.take_output()
+        self._connection.octets_out += len(out)
         if out and self._recorder is not None:
             self._recorder.server(out)
         return out
@@ -212,6 +221,10 @@ class Driver:
         if self._changed is not None and not self._running:
             self._changed()
         self._part_if_over()
+
+    def adapt(self, handler: object) -> Handler:
+        """Understand another handler; the conversation calls it."""
+        return self._adapt(handler)
 
     def start_tls(self) -> Reply:
         """Answer STARTTLS; the conversation calls it."""
@@ -241,7 +254,7 @@ class Driver:
         self.conversation = Conversation(
             new, settings, old.handler, old.platform, self, old.observer
         )
-        self._dialogue = self.conversation.dialogue
+        self._connection, self._dialogue = new, self.conversation.dialogue
         self._successor, self._parted = None, False
         self._dialogue.out.append(out)
         self._dialogue.greet()
@@ -279,6 +292,7 @@ class Driver:
             elif dialogue.wants is not Wants.LINE or not self._take_line():
                 break
             dialogue.absolve()
+        dialogue.part_if_due()
 
     def _take_line(self) -> bool:
         """Pass one line on; tell whether there was one, or something else that ended."""

@@ -22,5 +22,6 @@ class Reason(enum.Enum):
     INJECTED = "data behind STARTTLS in the clear"
     XCLIENT = "XCLIENT has named another client"
     SHUTDOWN = "the server is stopping"
+    CLOSED = "closed by the handler"
 
     __hash__ = object.__hash__

@@ -43,14 +43,8 @@ def trusted_with(settings: Settings, connection: Connection) -> frozenset[str]:
     """Return which of the two commands a peer may use."""
     client = connection.xclient
     address = connection.peer_address if client is None else client.proxy_address
-    return frozenset(
-        keyword
-        for keyword, networks in (
-            ("XCLIENT", settings.xclient_from),
-            ("XFORWARD", settings.xforward_from),
-        )
-        if networks and address in networks_of(networks)
-    )
+    named = {"XCLIENT": settings.xclient_from, "XFORWARD": settings.xforward_from}
+    return frozenset([word for word in named if address in networks_of(named[word])])
 
 
 def xclient(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
@@ -95,6 +89,7 @@ def successor(old: Connection, client: XClient, identifier: str, started: dateti
         peer_port=old.peer_port if client.port is None else client.port,
         host_address=old.host_address if address is None else address,
         host_port=old.host_port if port is None else port,
+        hostname=old.hostname,
         started=started,
         tls=old.tls,
         identity=client.login or None,

@@ -235,6 +235,7 @@ class SmtpServerFactory(Doorway):
             started=now,
             peer_address=address,
             peer_port=port,
+            hostname=doorway.settings.hostname,
             budget=Budget(doorway.settings.limits),
             worker=self._worker,
         )

@@ -30,7 +30,7 @@ from smtpcb.smtp import Reply
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smtpcb.engine import Observer, TlsInformation
+    from smtpcb.engine import Handler, Observer, TlsInformation
     from smtpcb.server._connections import Doorway
     from smtpcb.server._factory import SmtpServerFactory
     from smtpcb.smtp import XClient
@@ -123,6 +123,7 @@ class SmtpServerProtocol(LineReceiver):
         """Take what the client sends."""
         if self._hung_up:
             return
+        self.connection.octets_in += len(data)
         try:
             _receive(self, data)
             if self._buffer and not self.paused:
@@ -231,6 +232,14 @@ class SmtpServerProtocol(LineReceiver):
             self._successor = client
         return refusal
 
+    def adapt(self, handler: object) -> Handler:
+        """Understand another handler, as the first one was."""
+        assert self._conversation is not None
+        tls_possible = self._conversation.handler.abilities.tls
+        return self._factory.handlers.adapt(
+            handler, self.connection, self.factory.known, tls=tls_possible
+        )
+
     # What the factory calls.
 
     @property
@@ -323,6 +332,9 @@ class SmtpServerProtocol(LineReceiver):
 
     def _say_farewell(self, dialogue: ServerDialogue) -> None:
         """Close, but so that the client can still read why."""
+        if dialogue.parting is not None and dialogue.parting.reply is None:
+            self._abort()
+            return
         unread = bool(self._buffer)
         self.clearLineBuffer()
         self._hang_up()
@@ -409,6 +421,7 @@ class SmtpServerProtocol(LineReceiver):
         if out:
             octets = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
+            self.connection.octets_out += len(octets)
             if self._recorder is not None:
                 self._recorder.server(octets)
             self.transport.write(octets)
@@ -466,6 +479,7 @@ class SmtpServerProtocol(LineReceiver):
     def _flush(self, dialogue: ServerDialogue) -> None:
         """Write replies before the turn is at its end."""
         octets = dialogue.take_output()
+        self.connection.octets_out += len(octets)
         if self._recorder is not None:
             self._recorder.server(octets)
         self.transport.write(octets)

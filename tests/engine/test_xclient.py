@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from smtpcb.engine import Connection, Envelope, Reason, Settings
+from smtpcb.engine._parting import SHUTDOWN
 from smtpcb.smtp import Authenticated, ForwardPath, XClient, XForward
 from smtpcb.smtp._extension import Extension
 from smtpcb.smtp._limits import Limits
@@ -288,7 +289,7 @@ def test_the_end_may_come_meanwhile() -> None:
     handler.last.give()
     assert handler.heard == ["disconnected"]
     stopping = server(handler=Witness())
-    stopping.dialogue.stopping = True
+    stopping.dialogue.parting = SHUTDOWN
     assert stopping.send(b"XCLIENT ADDR=192.0.2.7\r\n") == ["421"]
     assert stopping.driver.finished
 
