@@ -20,6 +20,7 @@ from smtpcb.engine._handler import Handler, understand
 from smtpcb.engine._keeping import MailData
 from smtpcb.engine._lines import Discarded, has_lone_lf, has_lone_newline, most_line_octets
 from smtpcb.engine._observer import Observer
+from smtpcb.engine._parting import SHUTDOWN
 from smtpcb.engine._pending import Pending
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._settings import Settings
@@ -258,6 +259,8 @@ class Driver:
         self._successor, self._parted = None, False
         self._dialogue.out.append(out)
         self._dialogue.greet()
+        if dialogue.parting is SHUTDOWN:
+            self._dialogue.parting = SHUTDOWN
         return True
 
     def _part_if_over(self) -> None:

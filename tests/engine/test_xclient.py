@@ -288,6 +288,12 @@ def test_the_end_may_come_meanwhile() -> None:
     one.driver.disconnect()
     handler.last.give()
     assert handler.heard == ["disconnected"]
+    one = server(handler=handler)
+    one.send(b"XCLIENT ADDR=192.0.2.7\r\n")
+    one.said += one.driver.shut_down()
+    assert not one.driver.finished
+    handler.last.give()
+    assert one.codes == ["220", "421"]
     stopping = server(handler=Witness())
     stopping.dialogue.parting = SHUTDOWN
     assert stopping.send(b"XCLIENT ADDR=192.0.2.7\r\n") == ["421"]
