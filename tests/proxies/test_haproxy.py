@@ -15,9 +15,11 @@ import pytest
 from smtpcb.transcript._replay import TranscriptFile, load
 
 from ..certificates import make_authority, make_identity, write_pem
+from ..clients.conftest import program, run
 from ..running import ANY_PORT, DEADLINE_SECONDS, Server, running, wait_until
 from .haproxy import CHECKS, HAProxy
 
+ROOT = Path(__file__).parents[2]
 # The client's own address, which is not the balancer's.
 CLIENT = "127.0.0.5"
 AUTHORITY = make_authority()
@@ -162,3 +164,8 @@ def _count_checks(balanced: Balanced) -> int:
     return sum(
         "EHLO check.example.org" in path.read_text() for path in balanced.server.transcripts()
     )
+
+
+def test_the_configuration_that_is_shown_is_one(tmp_path: Path) -> None:
+    """HAProxy takes the file of the documentation."""
+    run(program("haproxy"), "-c", "-f", ROOT / "docs/examples/haproxy.cfg")

@@ -12,8 +12,9 @@ from smtpcb.transcript._replay import TranscriptFile, load
 
 from ..clients.conftest import program, run
 from ..running import Server, running, wait_until
-from .nginx import Nginx
+from .nginx import MODULE, Nginx
 
+ROOT = Path(__file__).parents[2]
 # The client's own address, which is not the proxy's.
 CLIENT = "127.0.0.5"
 
@@ -76,3 +77,11 @@ def test_swaks_plays_a_proxy(server: Server) -> None:
     recorded = transcript(server, "FROM:<a@swaks.example>")
     assert recorded.fields["peer"].startswith("[2001:db8::7]:")
     assert recorded.fields["proxy"] == "127.0.0.1 by XCLIENT, login anne"
+
+
+def test_the_configuration_that_is_shown_is_one(nginx: Nginx, tmp_path: Path) -> None:
+    """nginx takes the file of the documentation."""
+    text = (ROOT / "docs/examples/nginx-mail.conf").read_text()
+    text = text.replace("modules/ngx_mail_module.so", str(MODULE))
+    (tmp_path / "nginx.conf").write_text(f"pid {tmp_path}/pid;\n{text}")
+    run(program("nginx"), "-t", "-p", tmp_path, "-c", tmp_path / "nginx.conf", "-e", "stderr")
