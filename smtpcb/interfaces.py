@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Any
 
 from zope.interface import Attribute, Interface
 
@@ -24,6 +25,9 @@ __all__ = [
     "ISmtpHandlerFactory",
     "ISmtpHandlerPlugin",
     "ISmtpHandlerSetting",
+    "ISmtpPolicyPlugin",
+    "MessageAnswer",
+    "MessageVerdict",
     "Verdict",
 ]
 
@@ -40,6 +44,15 @@ positive code has to fit the command.
 
 Verdict = Answer | Awaitable[Answer]
 """An `Answer`, now or later: from ``def``, ``async def``, or as a Deferred."""
+
+MessageAnswer = Answer | Mapping[str, Any] | Mapping[Recipient, Any]
+"""
+An `Answer` for all recipients, or a mapping with one for each: from the `Recipient`, or from its
+address, to an `Answer` or to what was raised for it.
+"""
+
+MessageVerdict = MessageAnswer | Awaitable[MessageAnswer]
+"""A `MessageAnswer`, now or later."""
 
 Done = None | Awaitable[None]
 """Nothing; from ``async def`` or as a Deferred it makes the client wait."""
@@ -155,7 +168,7 @@ class ISmtpEventHandler(Interface):
 
     def hello(introduction: Introduction, connection: Connection) -> Verdict:
         """
-        HELO or EHLO (RFC 5321 §4.1.1.1); a yes ends an open transaction.
+        HELO or EHLO (RFC 5321 §4.1.1.1), in LMTP LHLO; a yes ends an open transaction.
 
         :param introduction: ``verb``, and ``name``: what the client calls itself, which nobody
             has checked, and which is no reason to refuse mail (§4.1.4).
@@ -239,7 +252,7 @@ class ISmtpEventHandler(Interface):
             that a slow disk never fills the memory.
         """
 
-    def message(envelope: Envelope) -> Verdict:
+    def message(envelope: Envelope) -> MessageVerdict:
         """
         The content is complete (RFC 5321 §4.1.1.4).
 
@@ -248,7 +261,9 @@ class ISmtpEventHandler(Interface):
             ``.mime()``, ``await .parsed()``.  ``id`` names the transaction, and no other ever has
             the same.
         :return: the final answer, for all recipients.  With a yes the message is yours (§6.1):
-            the client forgets it.  A client gives up after 10 minutes (§4.5.3.2.6).
+            the client forgets it.  A client gives up after 10 minutes (§4.5.3.2.6).  Or a mapping,
+            with an answer for each recipient, by itself or by its address: LMTP says each (RFC
+            2033 §4.2).  SMTP cannot: where some are a yes and some are not, it says 451.
         """
 
     def verify(text: str, connection: Connection) -> Verdict:
@@ -358,6 +373,31 @@ class ISmtpHandlerPlugin(Interface):
         It is called in every process, also for ``--check``, before the settings are known to be
         good, and perhaps as root.  So it changes nothing, neither on disk nor elsewhere: that is
         for ``startService``.
+
+        :param argument: what stands behind the colon, or ``""``.
+        :raises ValueError: the argument is wrong; the text says why, in one line.
+        """
+
+
+class ISmtpPolicyPlugin(Interface):
+    """
+    A named policy for ``--policy NAME[:ARGUMENT]``; see `smtpcb.around`.
+
+    It is found as `ISmtpHandlerPlugin` is.  Those that come with smtpcb stand in
+    `smtpcb.policies.POLICIES` and have nothing that yours cannot have.
+    """
+
+    name = Attribute("What stands before the colon, such as ``local-domains``.")
+    usage = Attribute("How to write it, for ``--help-policies``: ``rate:messages=N``.  Optional.")
+    help = Attribute("One line for ``--help-policies``.")
+
+    def make(argument: str, setting: ISmtpHandlerSetting) -> object:
+        """
+        Return a policy: what has some of the events of `ISmtpEventHandler`, or makes that.
+
+        As with `ISmtpHandlerPlugin.make` nothing is changed here.  If it provides
+        `twisted.application.service.IService`, it starts and stops with the server; `OSError` and
+        `ValueError` from ``startService`` end the start with one line.
 
         :param argument: what stands behind the colon, or ``""``.
         :raises ValueError: the argument is wrong; the text says why, in one line.

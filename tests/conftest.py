@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +75,7 @@ def clean_reactor(request: pytest.FixtureRequest) -> Iterator[list[LogEvent]]:
         calls = [call for call in reactor.getDelayedCalls() if call not in calls_before]
         return [*(call for call in calls if call.active()), *(sockets() - sockets_before)]
 
+    hangup_before = signal.getsignal(signal.SIGHUP)
     globalLogPublisher.addObserver(observe)
     try:
         yield events
@@ -87,6 +89,8 @@ def clean_reactor(request: pytest.FixtureRequest) -> Iterator[list[LogEvent]]:
         gc.collect()
     finally:
         globalLogPublisher.removeObserver(observe)
+        # A service that a test has not stopped would hear it in the midst of another one.
+        signal.signal(signal.SIGHUP, hangup_before)
     complaints = ["logged: " + event["log_failure"].getTraceback() for event in events]
     for left in left_over():
         complaints.append(f"left over: {left}")

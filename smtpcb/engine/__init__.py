@@ -1,12 +1,13 @@
 """The dialogue: lines and octets in, questions out, verdicts in, octets out; no clock, no I/O."""
 
 from smtpcb.engine import _replies as replies
-from smtpcb.engine._budget import Budget
+from smtpcb.engine._budget import Budget, Circumstances
 from smtpcb.engine._connection import Connection, ProxyInformation, ProxyTls, TlsInformation
 from smtpcb.engine._conversation import Conversation, Host
 from smtpcb.engine._envelope import Content, Envelope, Recipient
 from smtpcb.engine._handler import Handler, understand
 from smtpcb.engine._keeping import MailData
+from smtpcb.engine._lmtp import ReplyToEach
 from smtpcb.engine._observer import Observer
 from smtpcb.engine._pending import Pending, Platform
 from smtpcb.engine._plain import Driver, PlainPlatform
@@ -22,6 +23,7 @@ __all__ = [
     "TRANSITIONS",
     "Abilities",
     "Budget",
+    "Circumstances",
     "Connection",
     "Content",
     "Conversation",
@@ -44,6 +46,7 @@ __all__ = [
     "Question",
     "Reason",
     "Recipient",
+    "ReplyToEach",
     "ServerDialogue",
     "Settings",
     "State",

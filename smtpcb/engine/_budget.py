@@ -7,6 +7,29 @@ from dataclasses import dataclass, field
 from smtpcb.smtp._limits import Limits
 
 
+class Circumstances:
+    """
+    What is so for all connections of a server at the moment; by default nothing is in the way.
+
+    :ivar storage_full: there is no room for one more message.
+    """
+
+    __slots__ = ("storage_full",)
+
+    def __init__(self) -> None:
+        self.storage_full = False
+
+    def may_log_in(self, address: str) -> bool:
+        """Whether a client of that address may try."""
+        return True
+
+    def login_failed(self, address: str) -> None:
+        """It has, and was refused."""
+
+
+_USUAL = Circumstances()
+
+
 @dataclass(slots=True, eq=False)
 class Budget:
     """
@@ -17,12 +40,22 @@ class Budget:
     has been accepted.  A message that is accepted pays back errors, idle commands and refusals.
 
     :ivar limits: what the counts are measured against.
+    :ivar circumstances: what it has in common with all others.
     :ivar commands: commands since the last message that have brought none nearer.
     :ivar errors: mistakes of the client since the last message.
     :ivar refusals: what was refused for other reasons since then: recipients, limits, incidents.
     :ivar messages: mail transactions begun.
     :ivar logins: AUTH commands.
     :ivar auth_failures: refused logins.
+    :ivar authenticated: accepted ones.
+    :ivar accepted: messages that were taken.
+    :ivar refused: messages whose content came and was refused.
+    :ivar aborted: transactions that ended without a message.
+    :ivar recipients: of all transactions that are over.
+    :ivar recipients_refused: those that were not taken.
+    :ivar verbs: commands by verb, of those that have a limit of their own.
+    :ivar handler_seconds: what its handler has taken for all answers; where several recipients are
+        decided on at once, each counts.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -32,6 +65,15 @@ class Budget:
     messages: int = 0
     logins: int = 0
     auth_failures: int = 0
+    authenticated: int = 0
+    accepted: int = 0
+    refused: int = 0
+    aborted: int = 0
+    recipients: int = 0
+    recipients_refused: int = 0
+    verbs: dict[str, int] | None = None
+    handler_seconds: float = 0.0
+    circumstances: Circumstances = _USUAL
 
     def charge_error(self, count: int = 1) -> None:
         """

@@ -38,6 +38,11 @@ def wait(
     pending.then(lambda outcome: _came(conversation, call, outcome))
 
 
+def _charge(conversation: Conversation, call: Call, now: float) -> None:
+    """Charge what a call has taken, now that nobody waits for it any more."""
+    conversation.budget.handler_seconds += now - (call.deadline - call.limit)
+
+
 def _came(conversation: Conversation, call: Call, outcome: object) -> None:
     if call not in conversation.calls:
         if isinstance(outcome, Authenticated) and outcome.release is not None:
@@ -45,6 +50,7 @@ def _came(conversation: Conversation, call: Call, outcome: object) -> None:
         else:
             note_late(conversation, call.name, outcome)
         return
+    _charge(conversation, call, conversation.platform.seconds())
     _forget(conversation, call)
     host = conversation.host  # of which a handler that stops the server from in here makes us part
     call.done(outcome)
@@ -56,6 +62,7 @@ def give_up_what_is_late(conversation: Conversation, now: float) -> None:
     """Answer for the handler where its time is up."""
     for call in list(conversation.calls):
         if call.deadline <= now and call in conversation.calls:
+            _charge(conversation, call, now)
             _cancel(conversation, call)
             call.done(Failed(TimedOut(call.limit)))
 

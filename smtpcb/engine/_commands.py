@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from smtpcb.engine import _questions as questions
 from smtpcb.engine import _replies as replies
-from smtpcb.engine._chunking import bdat, is_bdat, refuse_bdat, spoil
+from smtpcb.engine._chunking import bdat, discard, is_bdat, refuse_bdat, spoil
 from smtpcb.engine._envelope import Envelope, Recipient
+from smtpcb.engine._extensions import latest_release
 from smtpcb.engine._faults import fault, whose
 from smtpcb.engine._login import auth
 from smtpcb.engine._pipeline import room_for_recipients
@@ -26,11 +27,15 @@ from smtpcb.engine._xclient import NOBODY, xclient, xforward
 from smtpcb.smtp._address import AnyPath, ForwardPath, Leniency, PathRead, ReversePath
 from smtpcb.smtp._argument import USUAL_MAIL, USUAL_RCPT, read_mail, read_rcpt
 from smtpcb.smtp._command import Introduction, Query, Verb, read_command, read_query
+from smtpcb.smtp._delivery import WhenLate
 from smtpcb.smtp._errors import PeerProtocolError, Refusal
 from smtpcb.smtp._extension import ExtensionFailed
+from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._parameter import (
     NO_MAIL_PARAMETERS,
     NO_RCPT_PARAMETERS,
+    PARAMETER_UNKNOWN,
+    BodyType,
     MailParameters,
     RcptParameters,
 )
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
 
 Act = Callable[["ServerDialogue", bytes], Reply | None]
 
+_BINARY_MIME = BodyType.BINARY_MIME
 _AS_IT_SHOULD_BE: tuple[Leniency, ...] = ()
 
 
@@ -71,7 +77,7 @@ def _hello(dialogue: ServerDialogue, argument: bytes, verb: Verb) -> Reply | Non
     if dialogue.connection.xclient is not None:
         dialogue.look_round(trusted=NOBODY)  # from here on it is the client who speaks
     offer = dialogue.offer
-    accept = offer.hello if verb is Verb.EHLO else offer.helo
+    accept = offer.helo if verb is Verb.HELO else offer.hello
     dialogue.ask(questions.HELLO, introduction, introduction, dialogue.connection, accept=accept)
     return None
 
@@ -83,12 +89,24 @@ def helo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 
 def ehlo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """EHLO."""
+    return extended_hello(dialogue, argument, Verb.EHLO)
+
+
+def extended_hello(dialogue: ServerDialogue, argument: bytes, verb: Verb) -> Reply | None:
+    """EHLO, or what stands in its place."""
+    if dialogue.offer.extensions.changes:
+        dialogue.offer = dialogue.offer.anew()
     faults = dialogue.offer.extensions.faults
     if faults:
         dialogue.offer.forget()  # the next client may be luckier
         for what, error in faults:
             dialogue.ask(fault(what, error, _say_nothing), None)
-    return _hello(dialogue, argument, Verb.EHLO)
+    return _hello(dialogue, argument, verb)
+
+
+def _lhlo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """Refuse LHLO: where it is spoken, other commands are in force."""
+    return replies.THIS_IS_SMTP
 
 
 def _say_nothing(dialogue: ServerDialogue, subject: None, reply: Reply) -> None:
@@ -144,9 +162,15 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         size, most = parameters.size, limits.message_octets
         if size is not None and most is not None and size > most:
             return replies.MESSAGE_TOO_BIG
+        if parameters.by is not None or parameters.holdfor or parameters.holduntil is not None:
+            reply = _too_soon_or_late(parameters, limits)
+            if reply is not None:
+                return reply
     if wide and not parameters.smtputf8:
         return replies.SENDER_NEEDS_UTF8
     budget = dialogue.connection.budget
+    if budget.circumstances.storage_full:
+        return replies.NO_STORAGE
     if limits.messages is not None and budget.messages >= limits.messages:
         dialogue.close(replies.exhausted("Too many messages"), Reason.LIMIT)
         return None
@@ -155,6 +179,19 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     envelope = Envelope(dialogue.connection, path, parameters, budget.messages + 1)
     envelope.forwarded = dialogue.forwarded
     dialogue.ask(questions.MAIL, envelope, envelope)
+    return None
+
+
+def _too_soon_or_late(parameters: MailParameters, limits: Limits) -> Reply | None:
+    """Say that nobody can deliver a message so soon, or keep it for so long."""
+    by, until = parameters.by, parameters.holduntil
+    if by is not None and by.late is WhenLate.RETURN and by.seconds < limits.deliver_by_seconds:
+        return replies.DELIVERY_TOO_SOON
+    if (parameters.holdfor or 0) > limits.hold_seconds:
+        return replies.HELD_TOO_LONG
+    # A moment that has passed is taken: clocks differ, and the message goes on at once.
+    if until is not None and until > latest_release(limits.hold_seconds):
+        return replies.HELD_TOO_LONG
     return None
 
 
@@ -196,7 +233,11 @@ def data(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """DATA."""
     if argument.strip(b" \t"):
         return replies.NO_ARGUMENT
-    dialogue.ask(questions.DATA, dialogue.envelope, dialogue.envelope)
+    envelope = dialogue.envelope
+    assert envelope is not None
+    if envelope.parameters.body is _BINARY_MIME:
+        return replies.BINARY_BY_BDAT
+    dialogue.ask(questions.DATA, envelope, envelope)
     return None
 
 
@@ -227,6 +268,8 @@ def _about(dialogue: ServerDialogue, kind: questions.Kind, argument: bytes) -> R
     query = _query_of(argument)
     if kind is not questions.ETRN:
         query = read_query(query.text)
+        if query.smtputf8 and not dialogue.offer.extensions.utf8:
+            return PARAMETER_UNKNOWN
     if not query.text:
         return replies.SYNTAX_OF_VRFY
     dialogue.ask(kind, query, query.text, dialogue.connection)
@@ -255,8 +298,23 @@ def etrn(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 def help_(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """HELP."""
     query = _query_of(argument)
-    dialogue.ask(questions.HELP, query, query.text, dialogue.connection)
+    accept = dialogue.offer.help
+    dialogue.ask(questions.HELP, query, query.text, dialogue.connection, accept=accept)
     return None
+
+
+def _nothing_told(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """
+    Answer VRFY or EXPN where it is switched off: nobody is asked.
+
+    RFC 5321 §7.3 wants 252, and nothing that could be taken for a yes or a no.
+    """
+    return replies.CANNOT_VERIFY if _query_of(argument).text else replies.SYNTAX_OF_VRFY
+
+
+def _no_chunks(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """Refuse BDAT where CHUNKING is switched off; its octets are read to their end."""
+    return discard(dialogue, argument, replies.COMMAND_UNAVAILABLE)
 
 
 def starttls(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
@@ -347,6 +405,7 @@ class Row:
 COMMANDS: Mapping[bytes, Row] = {
     b"HELO": Row(Verb.HELO, helo),
     b"EHLO": Row(Verb.EHLO, ehlo),
+    b"LHLO": Row(Verb.LHLO, _lhlo),
     b"MAIL": Row(Verb.MAIL, mail),
     b"RCPT": Row(Verb.RCPT, rcpt, idle=False),
     b"DATA": Row(Verb.DATA, data, idle=False),
@@ -363,6 +422,13 @@ COMMANDS: Mapping[bytes, Row] = {
     b"XCLIENT": Row(Verb.XCLIENT, xclient),
     b"XFORWARD": Row(Verb.XFORWARD, xforward),
 }
+
+SWITCHED_OFF: tuple[tuple[str, bytes, Row], ...] = (
+    ("CHUNKING", b"BDAT", Row(Verb.BDAT, _no_chunks, idle=False, refuse=refuse_bdat)),
+    ("VRFY", b"VRFY", Row(Verb.VRFY, _nothing_told)),
+    ("EXPN", b"EXPN", Row(Verb.EXPN, _nothing_told)),
+)
+"""What takes the place of a command whose keyword is switched off; by keyword and verb."""
 
 
 def look_closer(dialogue: ServerDialogue, line: bytes) -> tuple[Row | None, bytes, bytes]:

@@ -25,6 +25,8 @@ class TlsInformation:
     :ivar server_name: the name the client asked for (RFC 6066 §3), or ``None``.
     :ivar client_certificate: the client's certificate in DER, verified against the configured
         authorities, or ``None``: none was asked for, or none was given.
+    :ivar client_subject: whose it is, such as ``"CN=anne,O=Example"`` (RFC 4514).
+    :ivar client_names: the host names and mail addresses in it.
     """
 
     version: str
@@ -32,6 +34,8 @@ class TlsInformation:
     cipher_bits: int
     server_name: str | None = None
     client_certificate: bytes | None = None
+    client_subject: str | None = None
+    client_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +113,19 @@ class Connection:
     :ivar hostname: the name by which the client knows us, of greeting and EHLO.
     :ivar started: when the client was accepted, in UTC.
     :ivar tls: set once the connection is secured.
-    :ivar hello: the argument of the last accepted HELO or EHLO; ``None`` before it, and
+    :ivar lmtp: whether LMTP is spoken: ``message`` is answered for each recipient (RFC 2033).
+    :ivar hello: the argument of the last accepted HELO, EHLO or LHLO; ``None`` before it, and
         again after STARTTLS (RFC 3207 §4.2).
-    :ivar extended: whether that was EHLO.
+    :ivar extended: whether that was EHLO or LHLO.
     :ivar identity: what the authenticator vouched for, by default the user's name; ``None``
         while nobody has authenticated.
     :ivar budget: what this connection has used and may still use.
+    :ivar octets_in: what the client has sent, as far as it has been read; TLS is not counted.
+    :ivar octets_out: what it has been told.
     :ivar worker: number of the process that serves it, from 1; 0 where there is only one.
     :ivar proxy: what the balancer before us says of the client by its PROXY header; ``None``: none
         is expected.
     :ivar xclient: what a trusted proxy says of the client by XCLIENT, or ``None``.
-    :ivar octets_in: received so far, inside TLS as outside.
-    :ivar octets_out: sent so far.
     """
 
     id: str
@@ -131,15 +136,16 @@ class Connection:
     hostname: str = "localhost"
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     tls: TlsInformation | None = None
+    lmtp: bool = False
     hello: str | None = None
     extended: bool = False
     identity: object | None = None
     budget: Budget = field(default_factory=Budget)
+    octets_in: int = 0
+    octets_out: int = 0
     worker: int = 0
     proxy: ProxyInformation | None = None
     xclient: XClient | None = None
-    octets_in: int = 0
-    octets_out: int = 0
     bearer: Bearer | None = field(default=None, init=False, repr=False)
 
     @property

@@ -19,7 +19,9 @@ from smtpcb.engine._calls import (
     look,
     wait,
 )
+from smtpcb.engine._each import judge_message
 from smtpcb.engine._feed import Feed
+from smtpcb.engine._lmtp import ReplyToEach
 from smtpcb.engine._parting import Parting
 from smtpcb.engine._pending import ANSWERS, Call, Pending, Platform
 from smtpcb.engine._questions import (
@@ -50,6 +52,9 @@ if TYPE_CHECKING:
     from smtpcb.engine._observer import Observer
     from smtpcb.engine._settings import Settings
     from smtpcb.smtp._xclient import XClient
+
+# What is no mapping of verdicts, without a look at what a mapping is.
+_VERDICTS = ANSWERS | {type(None)}
 
 # A handler that keeps everybody waiting for so long is named in the log.
 SLOW_SECONDS = 0.5
@@ -84,6 +89,7 @@ class Conversation:
     """
 
     __slots__ = (
+        "budget",
         "busy",
         "calls",
         "content",
@@ -116,6 +122,7 @@ class Conversation:
         self.platform = platform
         self.host = host
         self.observer = observer
+        self.budget = connection.budget
         self.busy = False
         self.deadline = float("inf")
         self.over = False
@@ -150,6 +157,7 @@ class Conversation:
             except BaseException as error:  # a handler that calls sys.exit() has failed, no more
                 answer = Failed(error)
             seconds = perf_counter() - began
+            self.budget.handler_seconds += seconds
             if seconds > SLOW_SECONDS:
                 note_slow(self, kind.method, seconds, blamed(self, kind))
             if answer is not None or not kind.silence_accepts:
@@ -368,7 +376,7 @@ class Conversation:
 
             wait(self, kind.method, answer, came, limit, question)
             return
-        question.reply = reply = self._reply_of(question, answer)
+        question.reply = reply = self.judge(question, answer)
         if self.observer is not None:
             self.observer.decided(kind.method, question.subject, reply, seconds)
         if kind is COMMAND and self.dialogue.open is not None:
@@ -379,14 +387,19 @@ class Conversation:
     def _decided(self, question: Question, outcome: object, seconds: float) -> None:
         """Take a method's late answer."""
         dialogue = self.dialogue
-        reply = self._reply_of(question, outcome)
+        reply = self.judge(question, outcome)
         if self.observer is not None:
             self.observer.decided(question.kind.method, question.subject, reply, seconds)
         dialogue.answer(question, reply)
 
-    def _reply_of(self, question: Question, answer: object) -> Reply:
+    def judge(self, question: Question, answer: object) -> Reply:
         """Turn an answer into the reply; one that cannot be is an incident."""
         kind = question.kind
+        if kind is MESSAGE and (
+            type(question.accept) is ReplyToEach
+            or (type(answer) not in _VERDICTS and isinstance(answer, Mapping))
+        ):
+            return judge_message(self, question, answer)
         if kind is COMMAND:
             self._expect_nothing(kind.method, answer)
             return kind.accept
@@ -428,6 +441,7 @@ class Conversation:
         except BaseException as error:
             answer = Failed(error)
         seconds = perf_counter() - began
+        self.budget.handler_seconds += seconds
         if seconds > SLOW_SECONDS:
             note_slow(self, name, seconds)
         return answer

@@ -56,6 +56,8 @@ def auth(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         return replies.AUTH_ALREADY
     if not offer.abilities.authentication:
         return replies.AUTH_UNAVAILABLE
+    if not connection.budget.circumstances.may_log_in(connection.peer_address):
+        return replies.AUTH_LATER
     command = sasl.read_auth(argument)
     mechanism = sasl.MECHANISMS.get(command.mechanism)
     if mechanism is None:
@@ -116,6 +118,7 @@ def _complete(dialogue: ServerDialogue, login: Login) -> None:
     if login.yes is None:
         raise LocalProtocolError("a mechanism came to its end without a verdict")
     dialogue.connection.identity = login.identity
+    dialogue.connection.budget.authenticated += 1
     dialogue.look_round()
     dialogue.move(Verb.AUTH)
     dialogue.send(login.yes)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 
 from smtpcb.engine import _replies as replies
-from smtpcb.engine._commands import COMMANDS, Row, extension_verb
+from smtpcb.engine._commands import COMMANDS, SWITCHED_OFF, Row, extension_verb
 from smtpcb.engine._extensions import Situation, mechanisms, offered
+from smtpcb.engine._lmtp import LMTP_COMMANDS, LMTP_WHY
+from smtpcb.engine._rationed import rationed
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.engine._table import RESTRICTED, TRANSITIONS, WHY, State, Step
 from smtpcb.engine._xclient import NOBODY
@@ -17,9 +20,8 @@ from smtpcb.smtp._reply import Reply
 
 _NEVER = 1 << 62
 
-# What everybody may say; what a peer has to be trusted with is added for that one.
-_TRUSTED = frozenset({Verb.XCLIENT, Verb.XFORWARD})
-_FOR_ALL = {word: row for word, row in COMMANDS.items() if row.verb not in _TRUSTED}
+# What a peer has to be trusted with.
+_OF_PROXIES = frozenset({Verb.XCLIENT, Verb.XFORWARD})
 
 
 class Offer:
@@ -29,30 +31,39 @@ class Offer:
     :ivar mask: the commands that somebody wants to see; ``None``: nobody does.
     :ivar commands: what is done about each, by verb.
     :ivar rows: what is legal.
+    :ivar why: what the others are told.
     :ivar first: what must be done before all others: the reply that says so (RFC 3207 §4, RFC 4954
         §6), or ``None``.
     :ivar extensions: those in force, with their parameters.
     :ivar mechanisms: those of AUTH that may be used.
     :ivar trusted: the keywords of what the peer is trusted with.
+    :ivar situation: in which that is so.
+    :ivar help: what HELP says by itself.
+    :ivar bare: no reply has a status.
     :ivar most_octets: a line up to this length needs no second look.
     """
 
     __slots__ = (
         "abilities",
+        "bare",
         "commands",
         "extensions",
         "first",
         "greeting",
         "hello",
         "helo",
+        "help",
         "mask",
         "mechanisms",
         "most_commands",
         "most_errors",
         "most_octets",
+        "most_octets_in",
         "rows",
         "settings",
+        "situation",
         "trusted",
+        "why",
     )
 
     def __init__(
@@ -64,29 +75,44 @@ class Offer:
         authenticated: bool,
         trusted: frozenset[str] = NOBODY,
     ) -> None:
+        without = settings.without
+        trusted -= without
+        abilities = _left_of(abilities, without)
         situation = Situation(settings, abilities, secure, authenticated, trusted)
+        self.situation = situation
         limits = settings.limits
         self.settings = settings
         self.trusted = trusted
         self.abilities = abilities
         self.mask = abilities.command_mask
         self.extensions = offered(situation, settings.extensions)
+        self.bare = "ENHANCEDSTATUSCODES" in without
+        self.help = replies.help_on(without, lmtp=settings.lmtp)
         self.mechanisms = frozenset(mechanisms(situation))
-        greeting = f"{settings.hostname} {settings.banner}".rstrip()
+        lmtp = settings.lmtp
+        banner = "LMTP" if lmtp and settings.banner == "ESMTP" else settings.banner
+        greeting = f"{settings.hostname} {banner}".rstrip()
         self.greeting = Reply(220, greeting, status=None)
         self.helo = Reply(250, settings.hostname, status=None)
         self.hello = self.extensions.reply
         self.most_commands = _NEVER if limits.idle_commands is None else limits.idle_commands
         self.most_errors = _NEVER if limits.errors is None else limits.errors
         self.most_octets = min(limits.command_octets, limits.auth_octets) - 2  # without CRLF
-        self.commands: Mapping[bytes, Row] = _FOR_ALL
-        words = [keyword.encode("ascii") for keyword in trusted]
-        if self.extensions.verbs or words:
+        self.most_octets_in = _NEVER if limits.octets_in is None else limits.octets_in
+        self.commands: Mapping[bytes, Row] = {
+            word: row
+            for word, row in (LMTP_COMMANDS if lmtp else COMMANDS).items()
+            if row.verb not in _OF_PROXIES or word.decode("ascii") in trusted
+        }
+        self.why = LMTP_WHY if lmtp else WHY
+        if self.extensions.verbs or without:
+            off = {verb: row for word, verb, row in SWITCHED_OFF if word in without}
             own = {
                 verb: Row(Verb.UNKNOWN, extension_verb(verb.decode("ascii"), answer))
                 for verb, answer in self.extensions.verbs.items()
             }
-            self.commands = {**_FOR_ALL, **own, **{word: COMMANDS[word] for word in words}}
+            self.commands = {**self.commands, **off, **own}
+        self.commands = rationed(self.commands, limits)
         self.first: Reply | None = None
         if settings.require_tls and not secure:
             self.first = replies.TLS_FIRST
@@ -96,16 +122,39 @@ class Offer:
             TRANSITIONS if self.first is None else RESTRICTED
         )
 
+    def anew(self) -> Offer:
+        """Return the same for one client: what is offered to it changes with time."""
+        now = self.situation
+        return Offer(
+            now.settings,
+            now.abilities,
+            secure=now.secure,
+            authenticated=now.authenticated,
+            trusted=now.trusted,
+        )
+
     def forget(self) -> None:
         """Have it made anew for the next client: a function that is asked for it has failed."""
         offer_for.cache_clear()
-        offered.cache_clear()
 
     def why_not(self, state: State, verb: Verb) -> Reply:
         """Return what a command is told that is not legal."""
-        if self.first is None or (state is State.CONNECTED and verb in WHY[state]):
-            return WHY[state][verb]
+        if self.first is None or (state is State.CONNECTED and verb in self.why[state]):
+            return self.why[state][verb]
         return self.first
+
+
+def _left_of(abilities: Abilities, without: frozenset[str]) -> Abilities:
+    """Return what is left of what could be done where keywords are switched off."""
+    if not without:
+        return abilities
+    return replace(
+        abilities,
+        tls=abilities.tls and "STARTTLS" not in without,
+        authentication=abilities.authentication and "AUTH" not in without,
+        expand=abilities.expand and "EXPN" not in without,
+        etrn=abilities.etrn and "ETRN" not in without,
+    )
 
 
 @lru_cache(maxsize=256)

@@ -31,7 +31,7 @@ _MAIL = Verb.MAIL
 _RCPT = Verb.RCPT
 _DATA = Verb.DATA
 _BDAT = Verb.BDAT
-_EHLO = Verb.EHLO
+_HELO = Verb.HELO
 _MESSAGE_ENDED = Step.MESSAGE_ENDED
 _GREETED = Step.GREETED
 
@@ -92,12 +92,19 @@ def _settle_connected(dialogue: ServerDialogue, subject: object, reply: Reply) -
     tls = dialogue.connection.tls
     if not reply.positive:
         dialogue.send(reply if reply.closes else reply.closing())
+    elif tls is not None and lacks_certificate(dialogue, tls):
+        dialogue.send(replies.CERTIFICATE_REQUIRED.closing())
     elif tls is not None:
         # Its port has TLS: the greeting waits until that has been looked at.
         dialogue.ask(SECURED_FIRST, reply, tls, dialogue.connection)
     else:
         dialogue.move(_GREETED)
         dialogue.send(reply)
+
+
+def lacks_certificate(dialogue: ServerDialogue, tls: TlsInformation) -> bool:
+    """Whether a client has shown none, where one is required."""
+    return tls.client_certificate is None and dialogue.settings.require_client_certificate
 
 
 def _settle_secured_first(dialogue: ServerDialogue, greeting: Reply, reply: Reply) -> None:
@@ -125,7 +132,7 @@ def _settle_hello(dialogue: ServerDialogue, introduction: Introduction, reply: R
         dialogue.send(reply)
         return
     connection = dialogue.connection
-    extended = introduction.verb is _EHLO
+    extended = introduction.verb is not _HELO
     dialogue.abort(Reason.HELLO)
     dialogue.move(introduction.verb)
     dialogue.look_ahead()  # somebody may be being told of the end of a transaction
@@ -159,6 +166,8 @@ def _settle_mail(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> 
         dialogue.connection.budget.messages += 1
         dialogue.envelope = envelope
         dialogue.forwarded = None  # it was about this one
+        if dialogue.addressees is not None:
+            dialogue.addressees = []
     dialogue.send(reply, utf8=envelope.parameters.smtputf8)
 
 
@@ -168,6 +177,10 @@ def _settle_rcpt(dialogue: ServerDialogue, recipient: Recipient, reply: Reply) -
     if reply.code < 400:
         dialogue.move(_RCPT)
         envelope.recipients.append(recipient)
+        if dialogue.addressees is not None:
+            dialogue.addressees.append(recipient)
+    else:
+        dialogue.connection.budget.recipients_refused += 1
     dialogue.send(reply, utf8=envelope.parameters.smtputf8)
 
 
@@ -180,6 +193,7 @@ def _settle_data(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> 
 
 def _settle_bdat(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
     if reply.closes and not reply.positive:
+        reply = dialogue.last_word(reply)
         dialogue.intake = None
         dialogue.send(reply)
         return
@@ -191,11 +205,16 @@ def _settle_bdat(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> 
 
 def _settle_message(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
     dialogue.move(_MESSAGE_ENDED)
+    budget = dialogue.connection.budget
+    budget.recipients += len(envelope.recipients)
     if reply.code < 400:
         if dialogue.finished is not None:
             dialogue.owner.undelivered(envelope, reply)
         # What has been accepted pays for mistakes and idle commands before it.
-        dialogue.connection.budget.forgive()
+        budget.forgive()
+        budget.accepted += 1
+    else:
+        budget.refused += 1
     dialogue.send(reply, utf8=envelope.parameters.smtputf8)
 
 
@@ -205,7 +224,9 @@ def _settle_authenticate(dialogue: ServerDialogue, login: Login, reply: Reply) -
         return
     login.exchange.close()
     if reply.code >= 500:
-        dialogue.connection.budget.auth_failures += 1
+        budget = dialogue.connection.budget
+        budget.auth_failures += 1
+        budget.circumstances.login_failed(dialogue.connection.peer_address)
         dialogue.penalize()
     dialogue.send(reply)
 

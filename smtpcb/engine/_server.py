@@ -10,8 +10,9 @@ from smtpcb.engine._chunking import is_bdat
 from smtpcb.engine._commands import look_closer, show
 from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._ending import finish
-from smtpcb.engine._envelope import Envelope
+from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.engine._intake import SLACK_OCTETS, Intake, refuse_content
+from smtpcb.engine._lmtp import to_what_is_open
 from smtpcb.engine._login import Login, give_up, respond
 from smtpcb.engine._offer import Offer, offer_for
 from smtpcb.engine._parting import SHUTDOWN, Parting, may_part
@@ -24,6 +25,7 @@ from smtpcb.engine._questions import (
     SECURED,
     Kind,
     Question,
+    lacks_certificate,
 )
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._settings import Abilities, Settings
@@ -112,6 +114,8 @@ class ServerDialogue:
     :ivar offer: what is the same for all in this situation.
     :ivar envelope: the transaction under way.
     :ivar forwarded: what was said of the client of the next one.
+    :ivar addressees: in LMTP, its recipients: what its message is answered with is counted by them,
+        whatever a handler does to the envelope and when that is gone.  ``None`` in SMTP.
     :ivar open: what is being decided.
     :ivar intake: the octets that are coming in.
     :ivar login: the AUTH exchange under way.
@@ -123,6 +127,7 @@ class ServerDialogue:
     """
 
     __slots__ = (
+        "addressees",
         "ask",
         "connection",
         "envelope",
@@ -157,6 +162,8 @@ class ServerDialogue:
         self.wants = WANTS[self.state]
         self.envelope: Envelope | None = None
         self.forwarded: XForward | None = None
+        connection.lmtp = settings.lmtp
+        self.addressees: list[Recipient] | None = [] if settings.lmtp else None
         self.open: Question | Pipeline | None = None
         self.intake: Intake | None = None
         self.login: Login | None = None
@@ -270,6 +277,8 @@ class ServerDialogue:
             if limit is not None and intake.octets > 2 * limit + SLACK_OCTETS:
                 # It has been told nothing yet, and does not stop: hang up.
                 self.close(intake.refusal or replies.MESSAGE_TOO_BIG, Reason.LIMIT)
+            elif self.connection.octets_in > self.offer.most_octets_in:
+                self.close(replies.exhausted("Too many octets"), Reason.LIMIT)
             elif self.owner.busy:
                 self.wants = _ANSWER
             return b""
@@ -349,7 +358,10 @@ class ServerDialogue:
         connection.identity = None
         self.forwarded = None
         self.look_round()
-        self.ask(SECURED, tls, tls, connection)
+        if lacks_certificate(self, tls):
+            SECURED.settle(self, tls, replies.CERTIFICATE_REQUIRED)
+        else:
+            self.ask(SECURED, tls, tls, connection)
 
     def shut_down(self) -> None:
         """End with 421 as soon as no mail transaction is under way (RFC 5321 §3.8)."""
@@ -372,7 +384,7 @@ class ServerDialogue:
         if self.finished is None:
             self.absolve()
             if self.state is not State.HANDSHAKE:
-                self.out.append(reply.wire)
+                self.out.append(self.offer.settings.said(self.last_word(reply)).wire)
             self.end(reason)
 
     def end(self, reason: Reason = Reason.DISCONNECTED) -> None:
@@ -425,6 +437,14 @@ class ServerDialogue:
         else:
             wait_behind(self, reply)
 
+    def last_word(self, reply: Reply) -> Reply:
+        """
+        Return what is said of the message under way: in LMTP, once for each recipient.
+
+        Behind what is no message, or no end of one yet, its client waits for one reply.
+        """
+        return reply if self.addressees is None else to_what_is_open(self, reply)
+
     def refuse(self, line: bytes, reply: Reply | None) -> None:
         """Refuse a command without asking anybody, now or behind octets that it announces."""
         if reply is not None:
@@ -437,6 +457,8 @@ class ServerDialogue:
             return
         if reply.code >= 400 and not affords(self, reply, own=own):
             return
+        if self.offer.bare:
+            reply = reply.bare()
         wire = reply.encoded(utf8=True) if utf8 else reply.wire
         (self.out if self.late is None else self.late).append(wire)
         if reply.closes:
@@ -481,8 +503,14 @@ class ServerDialogue:
         envelope, self.envelope = self.envelope, None
         self.forwarded = None
         if envelope is not None:
-            intake = self.intake
-            self.owner.aborted(reason, envelope, intake.refusal if intake is not None else None)
+            intake, budget = self.intake, self.connection.budget
+            refusal = intake.refusal if intake is not None else None
+            budget.recipients += len(envelope.recipients)
+            if refusal is None:
+                budget.aborted += 1
+            else:
+                budget.refused += 1
+            self.owner.aborted(reason, envelope, refusal)
 
     def spoil(self, reply: Reply, reason: Reason) -> None:
         """Refuse a message between its chunks, and every chunk of it to come."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from smtpcb.engine._extensions import check_own
+from smtpcb.engine._keywords import check_own, switched_off
 from smtpcb.smtp import _grammar as grammar
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._extension import Extension
@@ -15,8 +15,13 @@ from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._networks import Networks
 from smtpcb.smtp._reply import Reply
 
-_SWITCHES = ("lenient_addresses", "allow_insecure_auth", "require_tls", "require_auth")
+_SWITCHES = (
+    *("lmtp", "lenient_addresses", "allow_insecure_auth"),
+    *("require_tls", "require_client_certificate", "require_auth"),
+)
 
+# One word behind a keyword of EHLO.
+_PROFILE = re.compile("(?:[A-Za-z0-9][A-Za-z0-9_-]{0,19})?")
 _HOSTNAME = re.compile(f"{grammar.DOMAIN}|{grammar.ADDRESS_LITERAL}")
 
 
@@ -30,7 +35,9 @@ class Settings:
     How a dialogue is led.
 
     :ivar hostname: our name in the greeting and the reply to EHLO (RFC 5321 §4.2).
-    :ivar banner: what follows it in the greeting.
+    :ivar banner: what follows it in the greeting; where LMTP is spoken, that in place of ESMTP.
+    :ivar lmtp: speak LMTP and not SMTP (RFC 2033): a client begins with LHLO, and is told of each
+        recipient what became of the message.
     :ivar bare_newline: what a CR or LF alone does to a message: ``"refuse"`` it once it has been
         read, or ``"normalize"`` it to CRLF.
     :ivar lenient_addresses: take what real clients get wrong: ``MAIL FROM:a@b`` (no brackets),
@@ -43,20 +50,34 @@ class Settings:
     :ivar xclient_from: who may say by XCLIENT for whom it speaks: networks such as
         ``"192.0.2.0/24"``, addresses, ``"unix"`` for UNIX sockets.  To all others it is unknown.
     :ivar xforward_from: who may say by XFORWARD from whom it has the next message; likewise.
+    :ivar require_client_certificate: the same, and within TLS take nothing from clients that have
+        shown no certificate which an authority of ours vouches for: anything but QUIT is 554 5.7.0
+        (RFC 3207 §4.1).
     :ivar extensions: service extensions of your own.
+    :ivar without: keywords of EHLO that are switched off, in upper or lower case: not offered,
+        their parameters unknown, their commands not there.  What builds on one goes with it:
+        SMTPUTF8 and BINARYMIME with 8BITMIME, BINARYMIME with CHUNKING too.
+    :ivar priority_profile: which steps of MT-PRIORITY are told apart, such as ``"STANAG4406"``
+        (RFC 6710 §8); ``""``: as RFC 6710 has it by default.
     :ivar limits: how much one client may ask for.
+    :raises ValueError: one of them cannot be, or contradicts another.
+    :raises TypeError: one is of another type.
     """
 
     hostname: str = "localhost"
     banner: str = "ESMTP"
+    lmtp: bool = False
     bare_newline: Literal["refuse", "normalize"] = "refuse"
     lenient_addresses: bool = False
     allow_insecure_auth: bool = False
     require_tls: bool = False
+    require_client_certificate: bool = False
     require_auth: bool = False
     xclient_from: tuple[str, ...] = ()
     xforward_from: tuple[str, ...] = ()
     extensions: tuple[Extension, ...] = ()
+    without: frozenset[str] = frozenset()
+    priority_profile: str = ""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -65,6 +86,8 @@ class Settings:
             _require(name, getattr(self, name), str, "a str")
         for name in _SWITCHES:
             _require(name, getattr(self, name), bool, "True or False")
+        if self.require_client_certificate:
+            object.__setattr__(self, "require_tls", True)
         if not hostname.isascii() or len(hostname) > 255 or not _HOSTNAME.fullmatch(hostname):
             raise ValueError(f"hostname is no domain or address literal: {hostname!r}")
         greeting = f"{hostname} {self.banner}"
@@ -81,9 +104,25 @@ class Settings:
         for extension in self.extensions:
             _require("an extension", extension, Extension, "an Extension")
         check_own(self.extensions)
+        object.__setattr__(self, "without", switched_off(self.without, self.extensions))
+        if self.require_auth and "AUTH" in self.without:
+            raise ValueError("require_auth needs AUTH, which without switches off")
+        _require("priority_profile", self.priority_profile, str, "a str")
+        if not _PROFILE.fullmatch(self.priority_profile):
+            raise ValueError(f"priority_profile is no name: {self.priority_profile!r:.80}")
         _require("limits", self.limits, Limits, "a Limits")
+        known = {verb.name for verb in Verb if verb is not Verb.UNKNOWN}.union(
+            *(extension.verbs for extension in self.extensions)
+        )
+        for verb in self.limits.commands_per_verb:
+            if verb not in known:
+                raise ValueError(f"commands_per_verb names {verb}, which is no command")
         if self.bare_newline not in ("refuse", "normalize"):
             raise ValueError("bare_newline is 'refuse' or 'normalize'")
+
+    def said(self, reply: Reply) -> Reply:
+        """Return a reply as it is said: without its status where clients are told of none."""
+        return reply.bare() if "ENHANCEDSTATUSCODES" in self.without else reply
 
 
 def _require(name: str, value: object, kind: type[Any], described: str) -> None:

@@ -86,11 +86,13 @@ class Incidents:
     :param seconds: tells the time.
     """
 
-    __slots__ = ("_known", "_log", "_seconds")
+    __slots__ = ("_known", "_log", "_seconds", "count")
 
     def __init__(self, log: Log, seconds: Callable[[], float]) -> None:
         self._log = log
         self._seconds = seconds
+        #: How many there were, logged or not.
+        self.count = 0
         # By kind: number, until when, how often since.
         self._known: dict[object, tuple[str, float, int]] = {}
 
@@ -102,6 +104,7 @@ class Incidents:
         :param handler: whose it is.
         :return: its number.
         """
+        self.count += 1
         place = _place(error)
         key = (method, handler, type(error), place)
         now = self._seconds()

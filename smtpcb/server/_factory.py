@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import Any
 
 from twisted.internet.defer import inlineCallbacks, succeed
@@ -30,10 +30,14 @@ from smtpcb.engine._conversation import Host
 from smtpcb.engine._offer import try_own
 from smtpcb.engine._xclient import successor
 from smtpcb.server._admission import Admission, Ticket, normal
+from smtpcb.server._certificates import Reloads
+from smtpcb.server._circumstances import ServerCircumstances
 from smtpcb.server._clock import Deadlines
 from smtpcb.server._connections import Doorway
+from smtpcb.server._counters import Counters, Tally
 from smtpcb.server._farewell import LINGER_SECONDS
 from smtpcb.server._flow import Turns
+from smtpcb.server._free import FreeSpace
 from smtpcb.server._handlers import Handlers
 from smtpcb.server._ids import Ids
 from smtpcb.server._later import TwistedPlatform
@@ -106,6 +110,7 @@ class SmtpServerFactory(Doorway):
         self.handlers = Handlers(handler, authenticator)
         super().__init__(self, settings, self.handlers.known(settings))
         self.tls = tls
+        self.reloads = Reloads(tls, reactor)
         self.transcripts = transcripts
         self._worker = worker
         self._ids = Ids()
@@ -121,6 +126,16 @@ class SmtpServerFactory(Doorway):
         #: Who is there, over all services, on which ticket.
         self.everybody: dict[SmtpServerProtocol | Preface, Ticket] = {}
         self.admission = Admission(settings.limits)
+        self.circumstances = ServerCircumstances(settings.limits, self.seconds)
+        self.tally = Tally()
+        spool = Path(gettempdir()) if spool_folder is None else spool_folder
+        self._free_space = FreeSpace(
+            # What is no number has been made one by then.
+            settings.limits.min_free if isinstance(settings.limits.min_free, int) else None,
+            lambda: (spool, *self.handlers.folders),
+            self.circumstances,
+            reactor,
+        )
         self.deadlines = Deadlines(reactor, self.seconds, lambda: self.everybody)
         self.turns = Turns(reactor, self.seconds)
 
@@ -129,8 +144,9 @@ class SmtpServerFactory(Doorway):
         Return a door of its own to this server.
 
         :param settings: how dialogues behind it are led; ``None``: as all others.  What its limits
-            say of several connections, how long they have when we stop, and how much of a header
-            ``mime`` parses, is the server's to say and not looked at.
+            say of several connections, how long they have when we stop, how much room there must
+            be on the disk, and how much of a header ``mime`` parses, is the server's to say and not
+            looked at.
         :raises TypeError: they are none, or nobody decides on logins where everybody has to log in.
         :raises ValueError: an extension of theirs fails.
         """
@@ -144,8 +160,10 @@ class SmtpServerFactory(Doorway):
         """Start what belongs to the server; the first of its services does it."""
         if not self._users:
             self.handlers.start()
+            self._free_space.start()
             if self.transcripts is not None:
                 self.transcripts.start()
+            self.reloads.start()
         self._users += 1
 
     @inlineCallbacks
@@ -154,12 +172,20 @@ class SmtpServerFactory(Doorway):
         self._users -= 1
         if self._users:
             return
+        self.reloads.stop()
+        self._free_space.stop()
+        if self.tally.arrived:
+            _log.info(
+                "served since {counters.since:%Y-%m-%d %H:%M}: {counters}", counters=self.counters
+            )
         # Together: they may have to wait for the same disk, and each for as long as it may take.
         closed = self.transcripts.close() if self.transcripts is not None else succeed(None)
         try:
             yield self.handlers.stop()
         finally:
             yield closed
+            # Not before: by default SIGHUP would end us while sessions are being finished.
+            self.reloads.give_back()
 
     def protocol_for(self, addr: IAddress | None, doorway: Doorway) -> Protocol:
         """
@@ -170,18 +196,34 @@ class SmtpServerFactory(Doorway):
         """
         host = normal(getattr(addr, "host", None) or "")
         if doorway.stopping:
-            return TurnedAway(replies.SHUTTING_DOWN, self.reactor)
-        ticket = self._ticket_for(getattr(addr, "counts_for", host))
+            return self._turned_away(replies.SHUTTING_DOWN, doorway, "stopping")
+        counts_for = getattr(addr, "counts_for", host)
+        if self._is_barred(counts_for):
+            return self._turned_away(replies.TOO_MANY_FAILED_LOGINS, doorway, "failed logins")
+        ticket = self._ticket_for(counts_for)
         if isinstance(ticket, Reply):
             self.admission.turn_away(host, self.seconds())
-            return TurnedAway(ticket, self.reactor)
+            return self._turned_away(ticket, doorway, "connections")
         connection = self._connection(host, getattr(addr, "port", 0) or 0, doorway)
         if isinstance(addr, ProxiedAddress):
             addr.describe(connection)
         protocol = SmtpServerProtocol(self, doorway, connection)
         self.everybody[protocol] = ticket
+        self.tally.arrived += 1
         doorway.protocols[protocol] = None
         return protocol
+
+    def _turned_away(self, reply: Reply, doorway: Doorway, why: str) -> Protocol:
+        self.tally.turned_away[why] += 1
+        return TurnedAway(doorway.settings.said(reply), self.reactor)
+
+    @property
+    def counters(self) -> Counters:
+        """What this server has done up to now, over all its services."""
+        return self.tally.counters(
+            [one.connection for one in self.everybody if isinstance(one, SmtpServerProtocol)],
+            self.platform.incidents.count,
+        )
 
     def await_header(self, preface: Preface, address: str, doorway: Doorway) -> Protocol | None:
         """
@@ -191,11 +233,11 @@ class SmtpServerFactory(Doorway):
         :return: what turns it away, if there is no place.
         """
         if doorway.stopping:
-            return TurnedAway(replies.SHUTTING_DOWN, self.reactor)
+            return self._turned_away(replies.SHUTTING_DOWN, doorway, "stopping")
         ticket = self._ticket_for("")
         if isinstance(ticket, Reply):
             self.admission.turn_away(address, self.seconds())
-            return TurnedAway(ticket, self.reactor)
+            return self._turned_away(ticket, doorway, "connections")
         self.everybody[preface] = ticket
         doorway.protocols[preface] = None
         return None
@@ -208,8 +250,12 @@ class SmtpServerFactory(Doorway):
         """
         address = protocol.connection.peer_address if client.address is None else client.address
         self.everybody[protocol].give_back()
+        if self._is_barred(address):
+            self.tally.turned_away["failed logins"] += 1
+            return replies.TOO_MANY_FAILED_LOGINS
         ticket = self._ticket_for(address)
         if isinstance(ticket, Reply):
+            self.tally.turned_away["connections"] += 1
             self.admission.turn_away(address, self.seconds())
             return ticket
         self.everybody[protocol] = ticket
@@ -218,7 +264,14 @@ class SmtpServerFactory(Doorway):
     def successor_of(self, old: Connection, client: XClient) -> Connection:
         """Return the connection of the client that XCLIENT names, over the same transport."""
         now = datetime.now(UTC)
+        self.tally.add(old)
+        self.tally.arrived += 1
         return successor(old, client, self._ids.at(now), now)
+
+    def _is_barred(self, address: str) -> bool:
+        """Whether somebody of that address has failed to log in too often."""
+        barred = self.settings.limits.auth_failures_per_address is not None
+        return barred and not self.circumstances.may_log_in(address)
 
     def _ticket_for(self, address: str) -> Ticket | Reply:
         ticket = self.admission.admit(address)
@@ -236,8 +289,9 @@ class SmtpServerFactory(Doorway):
             peer_address=address,
             peer_port=port,
             hostname=doorway.settings.hostname,
-            budget=Budget(doorway.settings.limits),
+            budget=Budget(doorway.settings.limits, circumstances=self.circumstances),
             worker=self._worker,
+            lmtp=doorway.settings.lmtp,
         )
 
     def _make_room(self) -> None:
@@ -256,6 +310,8 @@ class SmtpServerFactory(Doorway):
         ticket = self.everybody.pop(protocol, None)
         if ticket is not None:
             ticket.give_back()
+            if isinstance(protocol, SmtpServerProtocol):
+                self.tally.add(protocol.connection)
             if not self.everybody:
                 self.deadlines.stop()
                 self.observers.rest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +82,14 @@ class Handlers:
         """Start what was given, if it is a service."""
         if IService.providedBy(self._handler):
             self._handler.startService()
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        """Where it writes, if it says so (`smtpcb.interfaces.IReadyMadeHandler`)."""
+        folders = getattr(self._handler, "folders", ())
+        if isinstance(folders, (str, bytes)) or not isinstance(folders, Sequence):
+            return ()
+        return [folder for folder in folders if isinstance(folder, Path)]
 
     def stop(self) -> Deferred[Any]:
         """Stop it."""

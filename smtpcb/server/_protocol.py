@@ -203,6 +203,7 @@ class SmtpServerProtocol(LineReceiver):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Cancel what nobody waits for any more, and tell the handler."""
         handshaking = self.patience.waits_for is _HANDSHAKE
+        self._factory.tally.handshakes_failed += handshaking
         self._hung_up = self._lost = self.paused = True
         self.flow.stop(self._factory.turns, self)
         if self._conversation is None:
@@ -279,13 +280,19 @@ class SmtpServerProtocol(LineReceiver):
         """End as soon as no mail transaction is under way (RFC 5321 §3.8)."""
         if self.patience.waits_for is _HANDSHAKE:
             self._abort()
+        elif self._is_held:
+            self._dismiss(replies.SHUTTING_DOWN)
         elif self._dialogue is not None:
             self._dialogue.shut_down()
             self._turn()
 
     def cut_short(self) -> None:
         """End now, whatever is under way; a complete message is not waited for either."""
-        if self.patience.waits_for is _HANDSHAKE or (self._hung_up and not self._lost):
+        if (
+            self.patience.waits_for is _HANDSHAKE
+            or (self._hung_up and not self._lost)
+            or self._is_held
+        ):
             self._abort()
         if self._conversation is not None:
             self._conversation.cut()
@@ -296,7 +303,14 @@ class SmtpServerProtocol(LineReceiver):
 
     # Beginning and end.
 
-    def _begin(self) -> None:
+    def _begin(self, *, waited: bool = False) -> None:
+        """Greet; or hold the greeting back for a while, and see who speaks before it."""
+        seconds = self.factory.settings.limits.greeting_seconds
+        if seconds and not waited:
+            self.patience.stop()
+            self.flow.penalty = self._factory.reactor.callLater(seconds, self._turn, self._waited)
+            self.dataReceived = self._early  # type: ignore[method-assign]
+            return
         connection = self.connection
         tls_possible = ITLSTransport.providedBy(self.transport)
         conversation, refusal = self._factory.converse(
@@ -324,11 +338,35 @@ class SmtpServerProtocol(LineReceiver):
         self._dialogue = self._conversation = self._recorder = None
         conversation.part()
         self.connection = self._factory.successor_of(self.connection, client)
-        self._begin()
+        self._begin(waited=True)
         if self.factory.stopping:
             self.shut_down()
         # What stands behind XCLIENT, many of its kind perhaps, comes when others have had a turn.
         self._yield()
+
+    def _waited(self) -> None:
+        self.flow.penalty = None
+        del self.dataReceived
+        self._begin(waited=True)
+
+    def _early(self, data: bytes) -> None:
+        """Refuse who does not wait for the greeting; no handler hears of it."""
+        self.connection.octets_in += len(data)
+        self._factory.tally.turned_away["early"] += 1
+        self._dismiss(replies.SPOKE_TOO_EARLY)
+
+    def _dismiss(self, reply: Reply) -> None:
+        """Close before the greeting."""
+        del self.dataReceived
+        self.connection.octets_out += len(reply.wire)
+        self.transport.write(reply.wire)
+        self._hang_up()
+        self.flow.read(self.transport, wanted=True)
+        close_gently(self.transport, unread=True, tls=self.connection.tls is not None)
+
+    @property
+    def _is_held(self) -> bool:
+        return "dataReceived" in self.__dict__
 
     def _say_farewell(self, dialogue: ServerDialogue) -> None:
         """Close, but so that the client can still read why."""
@@ -361,6 +399,7 @@ class SmtpServerProtocol(LineReceiver):
         self.patience.stop()
         conversation = self._conversation
         self._dialogue = self._conversation = self._recorder = None
+        self.__dict__.pop("dataReceived", None)  # which knows us
         try:
             if conversation is not None:
                 conversation.part()
@@ -374,7 +413,7 @@ class SmtpServerProtocol(LineReceiver):
             self.flow.stop(self._factory.turns, self)
             self._concluded()
         else:
-            self.transport.write(BROKEN.wire)
+            self.transport.write(self.factory.settings.said(BROKEN).wire)
             self._hang_up()
             self.transport.loseConnection()
 

@@ -26,9 +26,11 @@ LIMITS = [option for option in OPTIONS if option.limit]
 SAMPLES: dict[str, tuple[str, Any]] = {
     "listen": ("tcp:0", "tcp:0"),
     "smtps": ("tcp:0", "tcp:0"),
+    "lmtp": ("unix:lmtp:mode=660", "unix:lmtp:mode=660"),
     "hostname": ("mx.example.org", "mx.example.org"),
     "banner": ("hello", "hello"),
     "handler": ("python:a.B", "python:a.B"),
+    "policy": ("rate:messages=5", "rate:messages=5"),
     "state": ("/x", Path("/x")),
     "transcripts": ("/x", Path("/x")),
     "transcript-content": ("head", "head"),
@@ -38,6 +40,9 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "transcript-files": ("30", 30),
     "tls-certificate": ("/x", Path("/x")),
     "tls-key": ("/x", Path("/x")),
+    "tls-folder": ("/x", Path("/x")),
+    "tls-minimum": ("1.3", "1.3"),
+    "tls-ciphers": ("ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"),
     "tls-pkcs12": ("/x", Path("/x")),
     "tls-passphrase-file": ("/x", Path("/x")),
     "tls-client-authorities": ("/x", Path("/x")),
@@ -65,6 +70,14 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "decision-seconds": ("0.5", 0.5),
     "message-seconds": ("14", 14.0),
     "grace-seconds": ("0", 0.0),
+    "handler-seconds": ("15", 15.0),
+    "greeting-seconds": ("2.5", 2.5),
+    "octets-in": ("1G", 1_073_741_824),
+    "octets-out": ("1M", 1_048_576),
+    "auth-failures-per-address": ("16", 16),
+    "auth-failure-seconds": ("17", 17.0),
+    "min-free": ("500M", 524_288_000),
+    "commands-per-verb": ("vrfy=10", ("VRFY", 10)),
 }
 WRONG = {
     "transcript-content": ["", "some"],
@@ -73,6 +86,8 @@ WRONG = {
     "transcript-files": ["", "x", "1k"],
     "transcript-days": ["", "x", "-1", "inf", "nan"],
     "state": [""],
+    "tls-folder": [""],
+    "tls-minimum": ["", "1", "1.1", "TLSv1.2"],
     "bare-newline": ["keep"],
     "workers": ["", "0", "-1", "1.5", "none", "x"],
     "message-octets": ["", "x", "-1", "1.5", "10T", "M", "\u0663"],
@@ -86,6 +101,14 @@ WRONG = {
     "decision-seconds": ["0"],
     "message-seconds": ["0"],
     "grace-seconds": ["-1", "1e9", "none"],
+    "handler-seconds": ["0", "x"],
+    "greeting-seconds": ["-1", "none"],
+    "octets-in": ["x", "-1"],
+    "octets-out": ["x", "-1"],
+    "auth-failures-per-address": ["0", "x"],
+    "auth-failure-seconds": ["0", "none"],
+    "min-free": ["x", "-1", "0x", "1.5x", "2 x"],
+    "commands-per-verb": ["VRFY", "=10", "VRFY=", "VRFY=x", "VRFY=-1", "V F=1", "VRFY=none"],
 }
 
 
@@ -120,14 +143,33 @@ class TestTable:
     def test_each_limit_reaches_the_settings(self, option: Option) -> None:
         """What is said on the command line is in `Limits`, and nothing else is changed."""
         text, value = SAMPLES[option.name]
-        limits = configured(**{option.key: read_value(option, text, "")}).limits
+        read = read_value(option, text, "")
+        limits = configured(**{option.key: (read,) if option.many else read}).limits
+        value = dict([value]) if option.many else value
         for field in fields(Limits):
-            expected = value if field.name == option.limit else field.default
-            assert getattr(limits, field.name) == expected
+            if field.name == option.limit:
+                assert getattr(limits, field.name) == value
+            elif (field.name, option.limit) != ("min_free", "message_octets"):  # twice that
+                assert getattr(limits, field.name) == getattr(Limits(), field.name)
+
+    def test_room_is_said_in_octets_or_in_messages(self) -> None:
+        """The default is two of the longest messages, however long those may be."""
+        assert configured().limits.min_free == 67_108_864
+        assert configured(message_octets=1000).limits.min_free == 2000
+        assert configured(message_octets=None).limits.min_free is None
+        assert configured(min_free=read_value(BY_NAME["min-free"], "3x", "")).limits == Limits(
+            min_free="3x"
+        )
+        assert configured(min_free=0).limits.min_free == 0
 
     @pytest.mark.parametrize(
         "name",
         [
+            "octets-in",
+            "octets-out",
+            "handler-seconds",
+            "auth-failures-per-address",
+            "min-free",
             "message-octets",
             "recipients",
             "connections",
@@ -163,6 +205,7 @@ class TestTable:
         [
             ({"listen": ("tcp:1",)}, ("tcp:1",)),
             ({"smtps": ("tcp:2",)}, ()),
+            ({"lmtp": ("unix:x",)}, ()),
             ({"listen": ("tcp:1",), "smtps": ("tcp:2",)}, ("tcp:1",)),
         ],
     )

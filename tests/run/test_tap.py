@@ -87,7 +87,8 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--recipient", "7", "--hostnme", "x"), "--hostnme not recognized; did you mean --hostname?"),
     (("--recipients", "7", "--recipients", "8"), "--recipients is given twice"),
     (("--hostname", "a", "--hostn", "a"), "--hostname is given twice"),
-    ((*PEM, *PEM), "--tls-certificate is given twice"),
+    ((*PEM, *PEM), "/cert.pem is given twice"),
+    ((*PEM, "--tls-pkcs12", "a", "--tls-pkcs12", "b"), "--tls-pkcs12 is given twice"),
     (("--config", "unknown.toml", "-c", "unknown.toml"), "--config is given twice"),
     (("--listen", "haproxy:tcp:25"), "--listen: not haproxy: but --proxy-from NETWORK (proxy"),
     (("--smtps", "HAProxy:tcp:25"), "--smtps: not haproxy: but --proxy-from NETWORK (proxy"),
@@ -105,6 +106,23 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
         ("--no-tls", "--require-auth", "--listen", "tcp:0"),
         "--require-auth beside --no-tls needs --allow-insecure-auth",
     ),
+    (("--without", "CHUNKNG"), "--without: without names CHUNKNG, which is no keyword; did you m"),
+    (("--require-auth", "--without", "auth"), "--require-auth: require_auth needs AUTH, which wi"),
+    (
+        ("--require-tls", "--without", "starttls", "--listen", "tcp:0"),
+        "--require-tls beside --without STARTTLS: nobody could send mail to tcp:0; --smtps is a p",
+    ),
+    (
+        ("--require-auth", "--without", "STARTTLS", "--listen", "tcp:0"),
+        "--require-auth beside --without STARTTLS: nobody could send mail to tcp:0; ",
+    ),
+    (("--priority-profile", "a b"), "--priority-profile: priority_profile is no name: 'a b'"),
+    (("--hold-seconds", "0"), "--hold-seconds: at least 1 is wanted, not '0'"),
+    (("--deliver-by-seconds", "1000000000"), "--deliver-by-seconds: deliver_by_seconds is at most"),
+    (("--extension", "inbox:TAGS"), "--extension inbox:TAGS: python:inbox.TAGS is wanted"),
+    (("--extension", "TAGS"), "--extension TAGS: python:MODULE.NAME is wanted"),
+    (("--extension", "python:none.TAGS"), "--extension python:none.TAGS: cannot import none: "),
+    (("--extension", "python:string.digits"), "--extension python:string.digits: is no Extension"),
     (
         ("--handler", "python:handler_good.Inbox", "--require-auth"),
         "require_auth needs who decides on logins",
@@ -161,6 +179,14 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     ),
     (("--listen", "unix:"), "--listen unix:: no endpoint: a path is wanted, as in unix:/run/smt"),
     (("--listen", "unix::mode=600"), "no endpoint: a path is wanted, as in unix:/run/smtpcb"),
+    (("--lmtp", "tcp:25"), "--lmtp tcp:25: LMTP is never spoken on port 25 (RFC 2033 §5)"),
+    (("--lmtp", "tcp:port=025"), "LMTP is never spoken on port 25"),
+    (("--lmtp", "unix:"), "--lmtp unix:: no endpoint: a path is wanted, as in unix:/run/smtpcb"),
+    (("--lmtp-socket", "x"), "did you mean --lmtp unix:PATH?"),
+    (
+        ("--workers", "2", "--lmtp", "unix:/run/x"),
+        "--lmtp unix:/run/x: --workers can serve tcp: and tcp6: only",
+    ),
     (("--auth", "memory:"), "--auth memory: it names nobody; NAME:PASSWORD is wanted behind it"),
     (("--auth", "memory"), "--auth memory: it names nobody; NAME:PASSWORD is wanted behind it"),
     (("--auth", "passphrase"), "--help-auth lists them; did you mean file:passphrase?"),
@@ -179,7 +205,7 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--handler", "python:handler_wrong.number"), "int has neither message(envelope) nor"),
     (("--handler", "python:handler_wrong.Signature"), "rcpt(recipient, envelope)"),
     (("--handler", "python:handler_wrong.NoMethod"), "NoMethod.rcpt is no method"),
-    (("--handler", "python:handler_wrong.Extension"), "a handler cannot offer NONE; it can offer"),
+    (("--handler", "python:handler_wrong.Extension"), "a handler cannot honour NONE; there are"),
     (("--handler", "python:handler_wrong.Two"), "Two cannot be called for a new client"),
     (("--handler", "capture:/dev/null/x"), "--handler capture:/dev/null/x: /dev/null: a file is"),
     (("--handler", "capture:garbage"), "garbage: a file is in the way"),
@@ -205,6 +231,19 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
         "none: No such file or directory",
     ),
     (("--tls-key", "key.pem"), "--tls-key needs --tls-certificate"),
+    (
+        (*PEM, "--tls-certificate", "other.pem", "--tls-key", "key.pem"),
+        "--tls-key is wanted for each of 2 certificates, in their order, or for none; there are 1",
+    ),
+    (("--tls-folder", "none"), "--tls-folder /"),
+    (("--tls-folder", "."), "pem: "),
+    (("--tls-folder", "garbage"), "garbage: Not a directory"),
+    (("--tls-minimum", "1.1"), "--tls-minimum: 1.2 or 1.3 is wanted, not '1.1'"),
+    (("--tls-ciphers", "AES:TYPO"), "--tls-ciphers: OpenSSL knows no cipher suite 'TYPO'"),
+    (("--require-client-certificate",), "--require-client-certificate needs --tls-client-authori"),
+    (("--no-tls", "--require-client-certificate"), "cannot stand beside --require-client-cert"),
+    (("--no-tls", "--tls-minimum", "1.3"), "--no-tls cannot stand beside --tls-minimum"),
+    (("--no-tls", "--tls-folder", "x"), "--no-tls cannot stand beside --tls-folder"),
     ((*PEM, "--tls-pkcs12", "id.p12"), "--tls-certificate and --tls-pkcs12 exclude each other"),
     (("--tls-pkcs12", "none.p12"), "none.p12: No such file or directory"),
     (("--tls-pkcs12", "garbage"), "garbage: not a PKCS#12 file"),
@@ -343,8 +382,9 @@ class TestMistakes:
         process = run_twistd(folder, "--listen", f"unix:{folder}/socket", errors=subprocess.PIPE)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 1
-        told = f"smtpcb: cannot listen on {folder}/socket: Address already in use (stop what "
-        assert errors.decode().startswith(told)
+        told = f"smtpcb: cannot listen on {folder}/socket: what lies there is no socket\n"
+        assert errors.decode() == told
+        assert [path.name for path in folder.glob("socket*")] == ["socket"]
 
     def test_a_folder_that_cannot_be_made(self, folder: Path) -> None:
         """Some only show when they are made: it is one line all the same."""
@@ -449,7 +489,7 @@ class TestCheck:
         path = write_pem(Path("old.pem"), expired.certificate, expired.private_key)
         path.chmod(0o644)
         with pytest.raises(SystemExit) as caught:
-            service_of("--check", "--tls-certificate", "old.pem")
+            service_of("--check", "--tls-certificate", "old.pem", "--hostname", "localhost")
         assert caught.value.code == 0
         said = capsys.readouterr()
         assert said.out == "smtpcb: the settings are good\n"
@@ -459,6 +499,35 @@ class TestCheck:
             f"smtpcb: warning: {path}: others may read this private key (mode 0644)",
             f"smtpcb: warning: {path}: the certificate expired on {date}",
         ]
+
+    @pytest.mark.parametrize(
+        ("endpoint", "host"),
+        [
+            ("tcp:0:interface=192.0.2.9", "192.0.2.9"),
+            (r"tcp6:0:interface=2001\:db8\:\:9", "2001:db8::9"),
+            ("tcp:0:interface=none.invalid", "none.invalid"),
+        ],
+    )
+    def test_an_address_of_another_machine(self, folder: Path, endpoint: str, host: str) -> None:
+        """A start could not listen there, and says so."""
+        with pytest.raises(SystemExit, match=rf"cannot listen on {host}: .*\(interface= names an"):
+            service_of("--check", "--listen", endpoint)
+
+    def test_a_name_that_no_certificate_has(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """It is only said: clients look for the name by which they know us."""
+        said = ("--check", *PEM, "--tls-key", "key.pem", "--hostname")
+        with pytest.raises(SystemExit):
+            service_of(*said, "mx.example.org")
+        assert capsys.readouterr().err == ""
+        with pytest.raises(SystemExit) as caught:
+            service_of(*said, "mail.example.org")
+        assert caught.value.code == 0
+        assert capsys.readouterr().err == (
+            "smtpcb: warning: no certificate is for mail.example.org, which is what we call "
+            "ourselves (--hostname)\n"
+        )
 
     def test_a_kept_key_that_others_may_read(
         self, folder: Path, capsys: pytest.CaptureFixture[str]
@@ -579,8 +648,9 @@ class TestHelp:
     def test_nothing_else_is_taken(self) -> None:
         """What the parser knows and what the help lists is the same."""
         listed = set(re.findall(r"^ +(?:-c, )?--([a-z0-9-]+)", Options().getUsage(), re.MULTILINE))
-        # That one is only there to be refused: it would be the beginning of --hostname.
-        assert {name.rstrip("=") for name in Options().longOpt} == listed | {"host"}
+        # Those are only there to be refused: each would be the beginning of another name.
+        refused = {"host", "greeting"}
+        assert {name.rstrip("=") for name in Options().longOpt} == listed | refused
 
     def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Ours, and Twisted's."""

@@ -161,6 +161,7 @@ def test_a_handler_that_cannot_start_leaves_no_port_open(
     service.startService()
     assert endpoint.connect().send() == [220]
     assert handler.happened == ["started"]
+    service.stopService()
 
 
 def test_each_leads_its_dialogues_by_its_own_settings(factory: SmtpServerFactory) -> None:

@@ -357,6 +357,7 @@ def test_our_own_replies_keep_the_rules() -> None:
         assert WIRE.fullmatch(reply.wire)
         assert reply.text
     bare = [replies.START_MAIL_INPUT, replies.NO_SERVICE, replies.HELLO_REFUSED]
+    bare.append(replies.SPOKE_TOO_EARLY)
     assert [reply for reply in ours if reply.status is None] == bare
     for code, (status, text) in DEFAULTS.items():
         assert Reply(code, status=status).lines == (text,)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,13 +14,14 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from smtpcb.engine._settings import Settings
 from smtpcb.interfaces import IReadyMadeHandler
 from smtpcb.run._server import ServerService
-from smtpcb.run._start import Announcement, one_line
+from smtpcb.run._start import Announcement, Place, one_line
 from smtpcb.run._state import state_of
-from smtpcb.run.build._endpoints import endpoints_for
+from smtpcb.run.build._endpoints import endpoints_for, look_at_interfaces
 from smtpcb.run.build._handler import handler_of, wishes_of
-from smtpcb.run.build._identities import Identities, identities_of
+from smtpcb.run.build._identities import identities_of, no_tls_alone
 from smtpcb.run.build._kept import Kept
 from smtpcb.run.build._logins import authenticator_of
+from smtpcb.run.build._policies import guarded
 from smtpcb.run.build._settings import settings_of
 from smtpcb.run.build._share import Share, part_of
 from smtpcb.run.build._transcripts import transcripts_of
@@ -53,20 +55,25 @@ def make_service(
     state = state_of(configuration, reactor, owner)
     handler = handler_of(configuration, state)
     wishes = wishes_of(handler)
+    with _blamed_on_the_handler(configuration):
+        asked = guarded(handler, configuration, state)
     settings = settings_of(configuration, wishes)
     direct = is_supported() and not configuration["no_direct_writes"]
-    endpoints = endpoints_for(configuration, reactor, share, direct=direct)
-    number, handed = 0, None
+    if checking:
+        look_at_interfaces(configuration)
+    endpoints = endpoints_for(configuration, reactor, share, direct=direct, checking=checking)
+    number = 0
     if share is not None:
         settings = part_of(settings, share)
-        number, handed = share.number, share.identity
+        number = share.number
     authenticator = authenticator_of(configuration)
-    identities = identities_of(configuration, settings, state, handed)
+    identities = identities_of(configuration, settings, state, share)
+    several = _settings_of_doors(configuration, wishes, tls=identities.server is not None)
     recorded = transcripts_of(configuration, wanted=wishes.transcripts)
     transcripts = TranscriptFolder(recorded, reactor) if recorded is not None else None
     with _blamed_on_the_handler(configuration):
         factory = SmtpServerFactory(
-            handler,
+            asked,
             settings,
             reactor=reactor,
             tls=identities.server,
@@ -74,33 +81,83 @@ def make_service(
             transcripts=transcripts,
             worker=number,
         )
+        opened = _doors(configuration, several, factory, endpoints, direct=direct)
     kept = Kept(configuration, state, wishes, recorded, identities)
     kept.look_at(checking=checking, quiet=share is not None)
-    clear = len(configuration["listen"])
-    implicit = _with_tls(endpoints[clear:], identities, reactor)
-    # A program that is no balancer is not let in.
-    invitation = "" if configuration["proxy_from"] else _invitation(handler, settings)
-    announcement = Announcement(clear, identities.server is not None, invitation, kept.report)
+    places = [_place(name, door, handler) for door, names in opened for name in names]
+    announcement = Announcement(places, identities.server is not None, kept.report)
     return ServerService(
-        SmtpService(
-            [*endpoints[:clear], *implicit],
-            factory,
-            direct=direct,
-            proxy_from=configuration["proxy_from"],
-        ),
+        [door for door, _ in opened],
         handler,
         # Of several workers the supervisor says it, once.
         announcement if share is None else None,
         identities.first,
+        owner,
         as_root=() if owner is None else [partial(kept.hand_over, owner)],
         first=[kept.make],
         where=configuration.where("handler"),
     )
 
 
+def _settings_of_doors(
+    configuration: Configuration, wishes: Any, *, tls: bool
+) -> list[Settings | None]:
+    """Return how dialogues are led at each door; ``None``: as at all others."""
+    several: list[Settings | None] = []
+    for door in configuration.doors:
+        settings = settings_of(door, wishes) if door.listener else None
+        if settings is not None and not tls:
+            no_tls_alone(door, settings)
+        several.append(settings)
+    return several
+
+
+def _doors(
+    configuration: Configuration,
+    several: Sequence[Settings | None],
+    factory: SmtpServerFactory,
+    endpoints: Sequence[IStreamServerEndpoint],
+    *,
+    direct: bool,
+) -> list[tuple[SmtpService, list[str]]]:
+    """
+    Return the ports, those together whose dialogues are led in the same way, with the options that
+    have named them.
+    """
+    rest, tls = iter(endpoints), factory.tls  # without it there are no ports of --smtps
+    doors = []
+    for door, settings in zip(configuration.doors, several, strict=True):
+        named = [
+            (name, wrapServerTLS(tls, one, factory.reactor) if name == "smtps" and tls else one)
+            for (name, _), one in zip(door.ports, rest, strict=False)
+        ]
+        lmtp = replace(factory.settings if settings is None else settings, lmtp=True)
+        for led, ports in (
+            (settings, [each for each in named if each[0] != "lmtp"]),
+            (lmtp, [each for each in named if each[0] == "lmtp"]),
+        ):
+            if ports:
+                service = SmtpService(
+                    [one for _, one in ports],
+                    factory,
+                    led,
+                    direct=direct,
+                    proxy_from=door["proxy_from"],
+                )
+                doors.append((service, [name for name, _ in ports]))
+    return doors
+
+
+def _place(name: str, door: SmtpService, handler: object) -> Place:
+    """Return what to say of a port that this option has named."""
+    # A program that is no balancer is not let in.
+    invitation = "" if door.balancers else _invitation(handler, door.doorway.settings)
+    return Place(implicit=name == "smtps", lmtp=name == "lmtp", invitation=invitation)
+
+
 def _invitation(handler: object, settings: Settings) -> str:
     """Return what stands before the command that sends a first message, if one could get in."""
-    if settings.require_auth or settings.require_tls:
+    if settings.require_auth or settings.require_tls or settings.lmtp:
         return ""
     if IReadyMadeHandler.providedBy(handler):
         return "a first message"
@@ -111,15 +168,9 @@ def _invitation(handler: object, settings: Settings) -> str:
 def _blamed_on_the_handler(configuration: Configuration) -> Iterator[None]:
     try:
         yield
+    except ConfigurationError:  # which says already whose mistake it is
+        raise
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
             f"{configuration.where('handler')} {configuration['handler']}: {one_line(error)}"
         ) from None
-
-
-def _with_tls(
-    endpoints: list[IStreamServerEndpoint], identities: Identities, reactor: Any
-) -> list[IStreamServerEndpoint]:
-    """Return endpoints with implicit TLS; there are none where there is no TLS."""
-    server = identities.server
-    return [] if server is None else [wrapServerTLS(server, one, reactor) for one in endpoints]

@@ -7,7 +7,16 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from smtpcb.run.options._option import Option
-from smtpcb.run.options._values import at_least, count, octets, or_none, positive, seconds
+from smtpcb.run.options._values import (
+    at_least,
+    count,
+    octets,
+    octets_or_times,
+    or_none,
+    positive,
+    seconds,
+    verb_and_count,
+)
 from smtpcb.smtp._limits import Limits
 
 _DEFAULTS = {row.name: row.default for row in fields(Limits) if row.default is not MISSING}
@@ -47,6 +56,17 @@ ROWS: tuple[Option, ...] = (
     _limit("errors", or_none(count), "N", "Errors that end a session."),
     _limit("free_errors", or_none(count), "N", "Errors answered without a delay."),
     _limit("messages", or_none(count), "N", "Messages in one session."),
+    Option(
+        "commands-per-verb",
+        verb_and_count,
+        (),
+        "How often one session may give a command, such as VRFY=10; may be repeated.",
+        "VERB=N",
+        many=True,
+        limit="commands_per_verb",
+    ),
+    _limit("octets_in", or_none(octets), "OCTETS", "How much one session may send."),
+    _limit("octets_out", or_none(octets), "OCTETS", "How much one session may be told."),
     _limit(
         "refusals",
         or_none(count),
@@ -65,15 +85,46 @@ ROWS: tuple[Option, ...] = (
         "N",
         "Refused logins that end it.",
     ),
+    _limit(
+        "auth_failures_per_address",
+        or_none(at_least(1, count)),
+        "N",
+        "Refused logins after which an address may neither log in nor come again for a while; "
+        "loopback is exempt.",
+    ),
+    _limit(
+        "auth_failure_seconds",
+        positive,
+        "SECONDS",
+        "How long that is, from the first of them on.",
+    ),
     _limit("command_octets", at_least(512, octets), "OCTETS", "Longest command."),
     _limit("auth_octets", at_least(512, octets), "OCTETS", "Longest AUTH response."),
     _limit("header_octets", octets, "OCTETS", "How much of a header is parsed."),
+    _limit(
+        "hold_seconds",
+        at_least(1, count),
+        "SECONDS",
+        "How long FUTURERELEASE may have a message held, where the handler honours it.",
+    ),
+    _limit(
+        "deliver_by_seconds",
+        count,
+        "SECONDS",
+        "Shortest time that DELIVERBY may ask for, where the handler honours it; 0: any.",
+    ),
     _limit("idle_seconds", positive, "SECONDS", "How long to wait for a command."),
     _limit(
         "session_seconds",
         or_none(positive),
         "SECONDS",
         "How long a connection may last.",
+    ),
+    _limit(
+        "greeting_seconds",
+        seconds,
+        "SECONDS",
+        "Hold the greeting back for so long, and refuse early talkers: who speaks before it.",
     ),
     _limit(
         "content_octets_per_second",
@@ -100,9 +151,22 @@ ROWS: tuple[Option, ...] = (
         "The same for a complete message.",
     ),
     _limit(
+        "handler_seconds",
+        or_none(positive),
+        "SECONDS",
+        "How long all answers to one session may take together.",
+    ),
+    _limit(
         "grace_seconds",
         seconds,
         "SECONDS",
         "How long transactions go on when we stop.",
+    ),
+    _limit(
+        "min_free",
+        or_none(octets_or_times),
+        "OCTETS",
+        "How much must be free on disks that mail is written to, or as a number of the longest "
+        "messages, such as 2x.",
     ),
 )
