@@ -2,11 +2,12 @@
 
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._budget import Budget, Circumstances
-from smtpcb.engine._connection import Connection, TlsInformation
+from smtpcb.engine._connection import Connection, ProxyInformation, ProxyTls, TlsInformation
 from smtpcb.engine._conversation import Conversation, Host
 from smtpcb.engine._envelope import Content, Envelope, Recipient
 from smtpcb.engine._handler import Handler, understand
 from smtpcb.engine._keeping import MailData
+from smtpcb.engine._lmtp import ReplyToEach
 from smtpcb.engine._observer import Observer
 from smtpcb.engine._pending import Pending, Platform
 from smtpcb.engine._plain import Driver, PlainPlatform
@@ -40,9 +41,12 @@ __all__ = [
     "Pending",
     "PlainPlatform",
     "Platform",
+    "ProxyInformation",
+    "ProxyTls",
     "Question",
     "Reason",
     "Recipient",
+    "ReplyToEach",
     "ServerDialogue",
     "Settings",
     "State",

@@ -23,6 +23,7 @@ from smtpcb.engine._pipeline import room_for_recipients
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._table import State
 from smtpcb.engine._verdict import reply_of_refusal
+from smtpcb.engine._xclient import NOBODY, xclient, xforward
 from smtpcb.smtp._address import AnyPath, ForwardPath, Leniency, PathRead, ReversePath
 from smtpcb.smtp._argument import USUAL_MAIL, USUAL_RCPT, read_mail, read_rcpt
 from smtpcb.smtp._command import Introduction, Query, Verb, read_command, read_query
@@ -73,8 +74,10 @@ def _query_of(argument: bytes) -> Query:
 
 def _hello(dialogue: ServerDialogue, argument: bytes, verb: Verb) -> Reply | None:
     introduction = Introduction.read(verb, argument)
+    if dialogue.connection.xclient is not None:
+        dialogue.look_round(trusted=NOBODY)  # from here on it is the client who speaks
     offer = dialogue.offer
-    accept = offer.hello if verb is Verb.EHLO else offer.helo
+    accept = offer.helo if verb is Verb.HELO else offer.hello
     dialogue.ask(questions.HELLO, introduction, introduction, dialogue.connection, accept=accept)
     return None
 
@@ -86,6 +89,11 @@ def helo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 
 def ehlo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """EHLO."""
+    return extended_hello(dialogue, argument, Verb.EHLO)
+
+
+def extended_hello(dialogue: ServerDialogue, argument: bytes, verb: Verb) -> Reply | None:
+    """EHLO, or what stands in its place."""
     if dialogue.offer.extensions.changes:
         dialogue.offer = dialogue.offer.anew()
     faults = dialogue.offer.extensions.faults
@@ -93,7 +101,12 @@ def ehlo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         dialogue.offer.forget()  # the next client may be luckier
         for what, error in faults:
             dialogue.ask(fault(what, error, _say_nothing), None)
-    return _hello(dialogue, argument, Verb.EHLO)
+    return _hello(dialogue, argument, verb)
+
+
+def _lhlo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """Refuse LHLO: where it is spoken, other commands are in force."""
+    return replies.THIS_IS_SMTP
 
 
 def _say_nothing(dialogue: ServerDialogue, subject: None, reply: Reply) -> None:
@@ -164,6 +177,7 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     for leniency in leniencies:
         dialogue.note(leniency.value)
     envelope = Envelope(dialogue.connection, path, parameters, budget.messages + 1)
+    envelope.forwarded = dialogue.forwarded
     dialogue.ask(questions.MAIL, envelope, envelope)
     return None
 
@@ -390,6 +404,7 @@ class Row:
 COMMANDS: Mapping[bytes, Row] = {
     b"HELO": Row(Verb.HELO, helo),
     b"EHLO": Row(Verb.EHLO, ehlo),
+    b"LHLO": Row(Verb.LHLO, _lhlo),
     b"MAIL": Row(Verb.MAIL, mail),
     b"RCPT": Row(Verb.RCPT, rcpt, idle=False),
     b"DATA": Row(Verb.DATA, data, idle=False),
@@ -403,6 +418,8 @@ COMMANDS: Mapping[bytes, Row] = {
     b"STARTTLS": Row(Verb.STARTTLS, starttls),
     b"AUTH": Row(Verb.AUTH, auth),
     b"ETRN": Row(Verb.ETRN, etrn),
+    b"XCLIENT": Row(Verb.XCLIENT, xclient),
+    b"XFORWARD": Row(Verb.XFORWARD, xforward),
 }
 
 SWITCHED_OFF: tuple[tuple[str, bytes, Row], ...] = (

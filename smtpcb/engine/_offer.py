@@ -10,13 +10,18 @@ from itertools import product
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._commands import COMMANDS, SWITCHED_OFF, Row, extension_verb
 from smtpcb.engine._extensions import Situation, mechanisms, mechanisms_elsewhere, offered
+from smtpcb.engine._lmtp import LMTP_COMMANDS, LMTP_WHY
 from smtpcb.engine._rationed import rationed
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.engine._table import RESTRICTED, TRANSITIONS, WHY, State, Step
+from smtpcb.engine._xclient import NOBODY
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._reply import Reply
 
 _NEVER = 1 << 62
+
+# What a peer has to be trusted with.
+_OF_PROXIES = frozenset({Verb.XCLIENT, Verb.XFORWARD})
 
 
 class Offer:
@@ -26,11 +31,13 @@ class Offer:
     :ivar mask: the commands that somebody wants to see; ``None``: nobody does.
     :ivar commands: what is done about each, by verb.
     :ivar rows: what is legal.
+    :ivar why: what the others are told.
     :ivar first: what must be done before all others: the reply that says so (RFC 3207 §4, RFC 4954
         §6), or ``None``.
     :ivar extensions: those in force, with their parameters.
     :ivar mechanisms: those of AUTH that may be used.
     :ivar elsewhere: those that may be used inside TLS only.
+    :ivar trusted: the keywords of what the peer is trusted with.
     :ivar situation: in which that is so.
     :ivar help: what HELP says by itself.
     :ivar bare: no reply has a status.
@@ -57,6 +64,8 @@ class Offer:
         "rows",
         "settings",
         "situation",
+        "trusted",
+        "why",
     )
 
     def __init__(
@@ -66,24 +75,29 @@ class Offer:
         *,
         secure: bool,
         authenticated: bool,
+        trusted: frozenset[str] = NOBODY,
         certified: bool = False,
         bound: bool = False,
     ) -> None:
         without = settings.without
+        trusted -= without
         abilities = _left_of(abilities, without)
         situation = self.situation = Situation(
-            settings, abilities, secure, authenticated, certified, bound
+            settings, abilities, secure, authenticated, trusted, certified, bound
         )
         limits = settings.limits
         self.settings = settings
+        self.trusted = trusted
         self.abilities = abilities
         self.mask = abilities.command_mask
         self.extensions = offered(situation, settings.extensions)
         self.bare = "ENHANCEDSTATUSCODES" in without
-        self.help = replies.help_on(without)
+        self.help = replies.help_on(without, lmtp=settings.lmtp)
         self.mechanisms = mechanisms(situation)
         self.elsewhere = mechanisms_elsewhere(situation)
-        greeting = f"{settings.hostname} {settings.banner}".rstrip()
+        lmtp = settings.lmtp
+        banner = "LMTP" if lmtp and settings.banner == "ESMTP" else settings.banner
+        greeting = f"{settings.hostname} {banner}".rstrip()
         self.greeting = Reply(220, greeting, status=None)
         self.helo = Reply(250, settings.hostname, status=None)
         self.hello = self.extensions.reply
@@ -91,14 +105,19 @@ class Offer:
         self.most_errors = _NEVER if limits.errors is None else limits.errors
         self.most_octets = min(limits.command_octets, limits.auth_octets) - 2  # without CRLF
         self.most_octets_in = _NEVER if limits.octets_in is None else limits.octets_in
-        self.commands: Mapping[bytes, Row] = COMMANDS
+        self.commands: Mapping[bytes, Row] = {
+            word: row
+            for word, row in (LMTP_COMMANDS if lmtp else COMMANDS).items()
+            if row.verb not in _OF_PROXIES or word.decode("ascii") in trusted
+        }
+        self.why = LMTP_WHY if lmtp else WHY
         if self.extensions.verbs or without:
             off = {verb: row for word, verb, row in SWITCHED_OFF if word in without}
             own = {
                 verb: Row(Verb.UNKNOWN, extension_verb(verb.decode("ascii"), answer))
                 for verb, answer in self.extensions.verbs.items()
             }
-            self.commands = {**COMMANDS, **off, **own}
+            self.commands = {**self.commands, **off, **own}
         self.commands = rationed(self.commands, limits)
         self.first: Reply | None = None
         if settings.require_tls and not secure:
@@ -117,6 +136,7 @@ class Offer:
             now.abilities,
             secure=now.secure,
             authenticated=now.authenticated,
+            trusted=now.trusted,
             certified=now.certified,
             bound=now.bound,
         )
@@ -127,8 +147,8 @@ class Offer:
 
     def why_not(self, state: State, verb: Verb) -> Reply:
         """Return what a command is told that is not legal."""
-        if self.first is None or (state is State.CONNECTED and verb in WHY[state]):
-            return WHY[state][verb]
+        if self.first is None or (state is State.CONNECTED and verb in self.why[state]):
+            return self.why[state][verb]
         return self.first
 
 
@@ -151,6 +171,7 @@ def offer_for(
     abilities: Abilities,
     secure: bool,
     authenticated: bool,
+    trusted: frozenset[str] = NOBODY,
     certified: bool = False,
     bound: bool = False,
 ) -> Offer:
@@ -160,6 +181,7 @@ def offer_for(
         abilities,
         secure=secure,
         authenticated=authenticated,
+        trusted=trusted,
         certified=certified,
         bound=bound,
     )

@@ -32,7 +32,7 @@ _MAIL = Verb.MAIL
 _RCPT = Verb.RCPT
 _DATA = Verb.DATA
 _BDAT = Verb.BDAT
-_EHLO = Verb.EHLO
+_HELO = Verb.HELO
 _MESSAGE_ENDED = Step.MESSAGE_ENDED
 _GREETED = Step.GREETED
 
@@ -133,7 +133,7 @@ def _settle_hello(dialogue: ServerDialogue, introduction: Introduction, reply: R
         dialogue.send(reply)
         return
     connection = dialogue.connection
-    extended = introduction.verb is _EHLO
+    extended = introduction.verb is not _HELO
     dialogue.abort(Reason.HELLO)
     dialogue.move(introduction.verb)
     dialogue.look_ahead()  # somebody may be being told of the end of a transaction
@@ -166,6 +166,9 @@ def _settle_mail(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> 
         dialogue.move(_MAIL)
         dialogue.connection.budget.messages += 1
         dialogue.envelope = envelope
+        dialogue.forwarded = None  # it was about this one
+        if dialogue.addressees is not None:
+            dialogue.addressees = []
     dialogue.send(reply, utf8=envelope.parameters.smtputf8)
 
 
@@ -175,6 +178,8 @@ def _settle_rcpt(dialogue: ServerDialogue, recipient: Recipient, reply: Reply) -
     if reply.code < 400:
         dialogue.move(_RCPT)
         envelope.recipients.append(recipient)
+        if dialogue.addressees is not None:
+            dialogue.addressees.append(recipient)
     else:
         dialogue.connection.budget.recipients_refused += 1
     dialogue.send(reply, utf8=envelope.parameters.smtputf8)
@@ -189,6 +194,7 @@ def _settle_data(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> 
 
 def _settle_bdat(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
     if reply.closes and not reply.positive:
+        reply = dialogue.last_word(reply)
         dialogue.intake = None
         dialogue.send(reply)
         return

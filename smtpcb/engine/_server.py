@@ -10,8 +10,9 @@ from smtpcb.engine._chunking import is_bdat
 from smtpcb.engine._commands import look_closer, show
 from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._ending import finish
-from smtpcb.engine._envelope import Envelope
+from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.engine._intake import SLACK_OCTETS, Intake, refuse_content
+from smtpcb.engine._lmtp import to_what_is_open
 from smtpcb.engine._login import Login, give_up, respond
 from smtpcb.engine._offer import Offer, offer_for
 from smtpcb.engine._parting import SHUTDOWN, Parting, may_part
@@ -29,10 +30,12 @@ from smtpcb.engine._questions import (
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.engine._table import IN_TRANSACTION, TRANSITIONS, WANTS, State, Step, Wants
+from smtpcb.engine._xclient import NOBODY, trusted_with
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._secret import is_auth, is_usual, shown, shown_response
+from smtpcb.smtp._xclient import XClient, XForward
 
 # A member of an enum is looked up in its class for the price of three calls before Python 3.12.
 _LINE = Wants.LINE
@@ -102,6 +105,9 @@ class Owner(Protocol):
     def start_tls(self) -> Reply:
         """Answer STARTTLS: 220, or why not."""
 
+    def start_over(self, client: XClient) -> Reply | None:
+        """Answer XCLIENT; ``None``: another conversation is about to take the place of this one."""
+
     @property
     def busy(self) -> bool:
         """Whether something that is no question is being waited for."""
@@ -123,6 +129,9 @@ class ServerDialogue:
     :ivar wants: what it can take next.
     :ivar offer: what is the same for all in this situation.
     :ivar envelope: the transaction under way.
+    :ivar forwarded: what was said of the client of the next one.
+    :ivar addressees: in LMTP, its recipients: what its message is answered with is counted by them,
+        whatever a handler does to the envelope and when that is gone.  ``None`` in SMTP.
     :ivar open: what is being decided.
     :ivar intake: the octets that are coming in.
     :ivar login: the AUTH exchange under way.
@@ -134,10 +143,12 @@ class ServerDialogue:
     """
 
     __slots__ = (
+        "addressees",
         "ask",
         "connection",
         "envelope",
         "finished",
+        "forwarded",
         "intake",
         "late",
         "login",
@@ -158,18 +169,25 @@ class ServerDialogue:
         self.owner = owner
         self.ask = owner.ask
         connection.budget.limits = settings.limits
+        trusted = NOBODY
+        if settings.xclient_from or settings.xforward_from:
+            trusted = trusted_with(settings, connection)
         tls = connection.tls
         self.offer: Offer = offer_for(
             settings,
             abilities,
             tls is not None,
             connection.identity is not None,
+            trusted,
             tls is not None and tls.client_certificate is not None,
             tls is not None and tls.bind is not None,
         )
         self.state = State.ARRIVED
         self.wants = WANTS[self.state]
         self.envelope: Envelope | None = None
+        self.forwarded: XForward | None = None
+        connection.lmtp = settings.lmtp
+        self.addressees: list[Recipient] | None = [] if settings.lmtp else None
         self.open: Question | Pipeline | None = None
         self.intake: Intake | None = None
         self.login: Login | None = None
@@ -362,6 +380,7 @@ class ServerDialogue:
         connection.hello = None
         connection.extended = False
         connection.identity = None
+        self.forwarded = None
         self.look_round()
         if lacks_certificate(self, tls):
             SECURED.settle(self, tls, replies.CERTIFICATE_REQUIRED)
@@ -389,7 +408,7 @@ class ServerDialogue:
         if self.finished is None:
             self.absolve()
             if self.state is not State.HANDSHAKE:
-                self.out.append(self.offer.settings.said(reply).wire)
+                self.out.append(self.offer.settings.said(self.last_word(reply)).wire)
             self.end(reason)
 
     def end(self, reason: Reason = Reason.DISCONNECTED) -> None:
@@ -442,6 +461,14 @@ class ServerDialogue:
         else:
             wait_behind(self, reply)
 
+    def last_word(self, reply: Reply) -> Reply:
+        """
+        Return what is said of the message under way: in LMTP, once for each recipient.
+
+        Behind what is no message, or no end of one yet, its client waits for one reply.
+        """
+        return reply if self.addressees is None else to_what_is_open(self, reply)
+
     def refuse(self, line: bytes, reply: Reply | None) -> None:
         """Refuse a command without asking anybody, now or behind octets that it announces."""
         if reply is not None:
@@ -472,11 +499,14 @@ class ServerDialogue:
         if late:
             self.out += late
 
-    def look_round(self, abilities: Abilities | None = None) -> None:
+    def look_round(
+        self, abilities: Abilities | None = None, *, trusted: frozenset[str] | None = None
+    ) -> None:
         """
         See anew what the client may do: it has logged in, or TLS has begun.
 
         :param abilities: of another handler.
+        :param trusted: what it is trusted with; ``None``: as before.
         """
         connection, offer = self.connection, self.offer
         tls = connection.tls
@@ -485,6 +515,7 @@ class ServerDialogue:
             offer.abilities if abilities is None else abilities,
             tls is not None,
             connection.identity is not None,
+            offer.trusted if trusted is None else trusted,
             tls is not None and tls.client_certificate is not None,
             tls is not None and tls.bind is not None,
         )
@@ -497,6 +528,7 @@ class ServerDialogue:
     def abort(self, reason: Reason) -> None:
         """There will be no message of the transaction under way, if one is."""
         envelope, self.envelope = self.envelope, None
+        self.forwarded = None
         if envelope is not None:
             intake, budget = self.intake, self.connection.budget
             refusal = intake.refusal if intake is not None else None

@@ -12,11 +12,12 @@ from smtpcb.smtp import _grammar as grammar
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._extension import Extension
 from smtpcb.smtp._limits import Limits
+from smtpcb.smtp._networks import Networks
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp.sasl import BY_PASSWORD, MECHANISMS, Mechanism
 
 _SWITCHES = (
-    *("lenient_addresses", "allow_insecure_auth"),
+    *("lmtp", "lenient_addresses", "allow_insecure_auth"),
     *("require_tls", "require_client_certificate", "require_auth"),
 )
 
@@ -35,7 +36,9 @@ class Settings:
     How a dialogue is led.
 
     :ivar hostname: our name in the greeting and the reply to EHLO (RFC 5321 §4.2).
-    :ivar banner: what follows it in the greeting.
+    :ivar banner: what follows it in the greeting; where LMTP is spoken, that in place of ESMTP.
+    :ivar lmtp: speak LMTP and not SMTP (RFC 2033): a client begins with LHLO, and is told of each
+        recipient what became of the message.
     :ivar bare_newline: what a CR or LF alone does to a message: ``"refuse"`` it once it has been
         read, or ``"normalize"`` it to CRLF.
     :ivar lenient_addresses: take what real clients get wrong: ``MAIL FROM:a@b`` (no brackets),
@@ -48,6 +51,9 @@ class Settings:
         HELO, NOOP, RSET, STARTTLS, AUTH and QUIT is 530 5.7.0 (RFC 4954 §6).
     :ivar require_tls: take nothing outside TLS but what leads to it, which is the same seven;
         anything else is 530 5.7.0 (RFC 3207 §4).  AUTH wants TLS by itself.
+    :ivar xclient_from: who may say by XCLIENT for whom it speaks: networks such as
+        ``"192.0.2.0/24"``, addresses, ``"unix"`` for UNIX sockets.  To all others it is unknown.
+    :ivar xforward_from: who may say by XFORWARD from whom it has the next message; likewise.
     :ivar require_client_certificate: the same, and within TLS take nothing from clients that have
         shown no certificate which an authority of ours vouches for: anything but QUIT is 554 5.7.0
         (RFC 3207 §4.1).
@@ -64,6 +70,7 @@ class Settings:
 
     hostname: str = "localhost"
     banner: str = "ESMTP"
+    lmtp: bool = False
     bare_newline: Literal["refuse", "normalize"] = "refuse"
     lenient_addresses: bool = False
     allow_insecure_auth: bool = False
@@ -71,6 +78,8 @@ class Settings:
     require_client_certificate: bool = False
     require_auth: bool = False
     mechanisms: tuple[str | Mechanism, ...] | None = None
+    xclient_from: tuple[str, ...] = ()
+    xforward_from: tuple[str, ...] = ()
     extensions: tuple[Extension, ...] = ()
     without: frozenset[str] = frozenset()
     priority_profile: str = ""
@@ -89,6 +98,12 @@ class Settings:
         greeting = f"{hostname} {self.banner}"
         if not greeting.isascii() or Reply(220, greeting, status=None).lines != (greeting,):
             raise ValueError(f"banner is no line of a reply: {self.banner!r:.80}")
+        for name in ("xclient_from", "xforward_from"):
+            try:
+                networks = Networks(getattr(self, name)).texts
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{name}: {error}") from None
+            object.__setattr__(self, name, networks)
         _require("extensions", self.extensions, Iterable, "some Extensions")
         object.__setattr__(self, "extensions", tuple(self.extensions))
         for extension in self.extensions:

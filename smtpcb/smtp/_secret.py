@@ -24,7 +24,7 @@ _USUAL = re.compile(
     rb"(?i:MAIL FROM|RCPT TO):<[!-;=?-~]*+>"
     rb"(?: (?i:SIZE=[0-9]++|BODY=[78]BIT(?:MIME)?+|SMTPUTF8))*+\Z"
     rb"|(?i:DATA|RSET|QUIT|NOOP|STARTTLS)\Z"
-    rb"|(?i:EHLO|HELO) [A-Za-z0-9-]{1,63}+(?:\.[A-Za-z0-9-]{1,63}+)++\Z"
+    rb"|(?i:EHLO|HELO|LHLO) [A-Za-z0-9-]{1,63}+(?:\.[A-Za-z0-9-]{1,63}+)++\Z"
 )
 
 #: Tells whether a line is one of those that nearly all are: `shown` is the line itself.
@@ -33,7 +33,7 @@ is_usual: Callable[[bytes], object] = _USUAL.match
 # What people and programs try here that is no command of ours: to see it is worth something.  The
 # argument of the first kind is treated like that of a command, that of the second is a login.
 _FOREIGN = frozenset(
-    b"ATRN BURL CAPA CAPABILITY CONNECT DELETE GET HEAD LHLO LIST LOGOUT OPTIONS POST PROXY PUT "
+    b"ATRN BURL CAPA CAPABILITY CONNECT DELETE GET HEAD LIST LOGOUT OPTIONS POST PROXY PUT "
     b"SAML SEND SOML STAT STLS TRACE TURN VERB XADR XCLIENT XEXCH50 XFORWARD XSTA".split()
 )
 _LOGINS = frozenset(b"APOP AUTHENTICATE AUTHINFO LOGIN PASS USER".split())
@@ -62,6 +62,8 @@ _SPLIT_AUTH = re.compile(
 )
 # Name and password within a URL (RFC 3986 §3.2.1).
 _USER_INFORMATION = re.compile(rb"://[^\s/@:]*+:[^\s/@]++@")
+# A name, and no password, is what a proxy says of its client (XCLIENT_README).
+_LOGIN_OF_XCLIENT = re.compile(rb"(?:\A|(?<=[ \t]))LOGIN=[!-~]*+(?=[ \t]|\Z)", re.IGNORECASE)
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{8,}+")
 _CONTROL_BUT_NUL = re.compile(rb"[\x01-\x1f\x7f]")
 
@@ -90,6 +92,8 @@ def shown(line: bytes, also: Collection[bytes] = ()) -> bytes:
     name = word.rstrip(b"\t").upper()
     if name == b"AUTH":
         return _auth(line, len(word))
+    if name == b"XCLIENT":
+        argument = _LOGIN_OF_XCLIENT.sub(b"", argument)
     if name in VERBS or name in also or name in _FOREIGN:
         if not (argument.strip() if name in _ALONE else _suspicious(argument)):
             return line

@@ -29,6 +29,8 @@ WEAK = TlsInformation("TLSv1.2", "any", 56)
 
 # What a step of a dialogue is, beside octets.
 GREET, SECURE, SECURE_WEAKLY, WAIT = "greet", "secure", "secure weakly", "wait for too long"
+# Ahead of all steps, where it is LMTP that is spoken.
+LMTP = "LMTP"
 Dialogue = tuple[bytes | str, ...]
 
 TO_READY: Dialogue = (GREET, b"EHLO me\r\n")
@@ -51,6 +53,7 @@ LEADS_TO: Mapping[State, Dialogue] = {
 SAID: Mapping[Verb, bytes] = {
     Verb.HELO: b"HELO me\r\n",
     Verb.EHLO: b"EHLO me\r\n",
+    Verb.LHLO: b"LHLO me\r\n",
     Verb.MAIL: b"MAIL FROM:<>\r\n",
     Verb.RCPT: b"RCPT TO:<a@b>\r\n",
     Verb.DATA: b"DATA\r\n",
@@ -64,6 +67,8 @@ SAID: Mapping[Verb, bytes] = {
     Verb.BDAT: b"BDAT 2\r\nhi",
     Verb.EXPN: b"EXPN list\r\n",
     Verb.ETRN: b"ETRN example.org\r\n",
+    Verb.XCLIENT: b"XCLIENT ADDR=192.0.2.7\r\n",
+    Verb.XFORWARD: b"XFORWARD NAME=client.example\r\n",
     Verb.UNKNOWN: b"XPING\r\n",
 }
 HAPPENS: Mapping[tuple[State, Step], bytes | str] = {
@@ -83,6 +88,8 @@ LEADS_ELSEWHERE: Mapping[tuple[State, Step], Dialogue] = {
     (State.MAIL_DATA, Step.CHUNK_TAKEN): LEADS_TO[State.CHUNKS],
     (State.MAIL_DATA, Step.CHUNK_REFUSED): LEADS_TO[State.CHUNKS_FAILED],
 }
+# Each protocol's own words for hello; it takes no other's.
+HELLOS = {False: {Verb.EHLO, Verb.HELO}, True: {Verb.LHLO}}
 PROBES: tuple[bytes | str, ...] = (*SAID.values(), b"*\r\n", b"BDAT 0 LAST\r\n", WAIT)
 
 Entry = tuple[State, Verb | Step]
@@ -98,11 +105,18 @@ def name_of(value: Any) -> str | None:
 def dialogue_of(entry: Entry) -> Dialogue:
     """Return what makes a move."""
     state, key = entry
+    if key is Verb.LHLO:
+        return (LMTP, *in_lmtp(LEADS_TO[state]), SAID[key])
     if isinstance(key, Verb):
         return (*LEADS_TO[state], SAID[key])
     if key is Step.ENDED:
         return (*LEADS_TO[state], WAIT)
     return LEADS_ELSEWHERE.get((state, key)) or (*LEADS_TO[state], HAPPENS[state, key])
+
+
+def in_lmtp(dialogue: Dialogue) -> Dialogue:
+    """Return the same dialogue as it is held in LMTP."""
+    return tuple(SAID[Verb.LHLO] if step == SAID[Verb.EHLO] else step for step in dialogue)
 
 
 class Everybody:
@@ -129,16 +143,20 @@ class Everybody:
 
 
 def settings(**changes: Any) -> Settings:
-    """Return settings with a verb of our own."""
+    """Return settings with a verb of our own, that trust the peer with all there is."""
     ping = Extension("XPING", verbs={"XPING": lambda argument, connection: (250, "pong")})
-    return Settings(allow_insecure_auth=True, extensions=(ping,), **changes)
+    trust = {"xclient_from": ("unix",), "xforward_from": ("unix",)}
+    return Settings(allow_insecure_auth=True, extensions=(ping,), **trust, **changes)
 
 
 SETTINGS = settings()
+LMTP_SETTINGS = settings(lmtp=True)
 
 
 def hold(dialogue: Dialogue, settings: Settings = SETTINGS) -> list[object]:
     """Hold a dialogue; return all there is to see of it, a fault of ours included."""
+    if dialogue[:1] == (LMTP,):
+        settings, dialogue = LMTP_SETTINGS, dialogue[1:]
     handler, observer = Everybody(), Noting()
     driver = Driver(handler, settings, Connection("x"), tls=True, observer=observer)
     seen: list[object] = []
@@ -248,10 +266,10 @@ def test_what_is_legal_before_tls_or_a_login_is_what_the_table_says(
     assert hold(dialogue, policy) != before
 
 
-def server_in(state: State, handler: Everybody) -> Server:
+def server_in(state: State, handler: Everybody, *, lmtp: bool) -> Server:
     """Lead a new dialogue into a state."""
-    server = Server(handler, SETTINGS, greet=False)
-    for step in LEADS_TO[state]:
+    server = Server(handler, LMTP_SETTINGS if lmtp else SETTINGS, greet=False)
+    for step in in_lmtp(LEADS_TO[state]) if lmtp else LEADS_TO[state]:
         take(server.driver, step)
     assert server.dialogue.state is state
     return server
@@ -260,14 +278,19 @@ def server_in(state: State, handler: Everybody) -> Server:
 SPEAKING = [state for state in State if WANTS[state] is Wants.LINE and state is not State.RESPONSE]
 
 
+@pytest.mark.parametrize("lmtp", [False, True], ids=["SMTP", "LMTP"])
 @pytest.mark.parametrize("verb", SAID, ids=name_of)
 @pytest.mark.parametrize("state", SPEAKING, ids=name_of)
-def test_every_command_in_every_state(state: State, verb: Verb) -> None:
+def test_every_command_in_every_state(state: State, verb: Verb, lmtp: bool) -> None:
     """A verb missing from a row is refused; a positive reply leads where the row says (§4.1.4)."""
-    server = server_in(state, Everybody())
+    server = server_in(state, Everybody(), lmtp=lmtp)
+    dialogue = server.dialogue
     (code,) = server.send(SAID[verb])
     allowed = verb in TRANSITIONS[state]
-    if allowed:
+    if allowed and verb in HELLOS[not lmtp]:
+        allowed = False
+        assert code == "500"
+    elif allowed:
         assert code[0] in "23"
     else:
         # Why it was too weak, or why the first chunk failed, is said again.
@@ -278,16 +301,23 @@ def test_every_command_in_every_state(state: State, verb: Verb) -> None:
     target = TRANSITIONS[state][verb] if allowed else state
     if verb is Verb.BDAT and allowed:
         target = TRANSITIONS[target][Step.CHUNK_TAKEN]
-    assert server.dialogue.state is target
+    assert dialogue.state is target
     assert server.driver.finished is (verb is Verb.QUIT)
 
 
+NOBODY_IS_ASKED = (
+    *(Verb.RSET, Verb.QUIT, Verb.STARTTLS, Verb.BDAT),
+    *(Verb.XCLIENT, Verb.XFORWARD),
+)
+
+
+@pytest.mark.parametrize("lmtp", [False, True], ids=["SMTP", "LMTP"])
 @pytest.mark.parametrize("verb", SAID, ids=name_of)
 @pytest.mark.parametrize("state", SPEAKING, ids=name_of)
-def test_a_refusal_never_moves_the_state(state: State, verb: Verb) -> None:
+def test_a_refusal_never_moves_the_state(state: State, verb: Verb, lmtp: bool) -> None:
     """Whatever a handler refuses has not happened (§4.1.4)."""
     handler = Everybody()
-    server = server_in(state, handler)
+    server = server_in(state, handler, lmtp=lmtp)
     handler.answer = False
     dialogue = server.dialogue
     envelope = dialogue.envelope
@@ -295,7 +325,7 @@ def test_a_refusal_never_moves_the_state(state: State, verb: Verb) -> None:
     if state is State.FORWARD_PATH and verb is Verb.BDAT:
         # The octets were on their way already, and so may be more (RFC 3030 §4.2).
         assert dialogue.state is State.CHUNKS_FAILED
-    elif verb in (Verb.RSET, Verb.QUIT, Verb.STARTTLS, Verb.BDAT):  # nobody is asked
+    elif verb in NOBODY_IS_ASKED:
         assert server.codes[-1][0] in "23" or dialogue.state is state
     else:
         assert (dialogue.state, dialogue.envelope) == (state, envelope)

@@ -26,6 +26,7 @@ LIMITS = [option for option in OPTIONS if option.limit]
 SAMPLES: dict[str, tuple[str, Any]] = {
     "listen": ("tcp:0", "tcp:0"),
     "smtps": ("tcp:0", "tcp:0"),
+    "lmtp": ("unix:lmtp:mode=660", "unix:lmtp:mode=660"),
     "hostname": ("mx.example.org", "mx.example.org"),
     "banner": ("hello", "hello"),
     "handler": ("python:a.B", "python:a.B"),
@@ -47,6 +48,9 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "tls-client-authorities": ("/x", Path("/x")),
     "auth": ("memory:a:b", "memory:a:b"),
     "bare-newline": ("normalize", "normalize"),
+    "extension": ("python:a.B", "python:a.B"),
+    "without": ("CHUNKING", "CHUNKING"),
+    "priority-profile": ("MIXER", "MIXER"),
     "workers": ("4", 4),
     "message-octets": ("50M", 52_428_800),
     "recipients": ("7", 7),
@@ -65,6 +69,8 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "command-octets": ("1k", 1024),
     "auth-octets": ("2K", 2048),
     "header-octets": ("3000", 3000),
+    "hold-seconds": ("60", 60),
+    "deliver-by-seconds": ("61", 61),
     "idle-seconds": ("10", 10.0),
     "session-seconds": ("11", 11.0),
     "content-octets-per-second": ("12", 12.0),
@@ -100,6 +106,8 @@ WRONG = {
     "command-octets": ["511", "none", "x"],
     "auth-octets": ["511", "none"],
     "header-octets": ["none"],
+    "hold-seconds": ["0", "none"],
+    "deliver-by-seconds": ["-1", "none"],
     "idle-seconds": ["0", "none", "x"],
     "session-seconds": ["0", "-1"],
     "handshake-seconds": ["0"],
@@ -210,6 +218,7 @@ class TestTable:
         [
             ({"listen": ("tcp:1",)}, ("tcp:1",)),
             ({"smtps": ("tcp:2",)}, ()),
+            ({"lmtp": ("unix:x",)}, ()),
             ({"listen": ("tcp:1",), "smtps": ("tcp:2",)}, ("tcp:1",)),
         ],
     )
@@ -325,7 +334,7 @@ class TestFile:
             ("Grace_Second = 1", "unknown setting 'Grace_Second'; did you mean grace-seconds"),
             (
                 'listen = ["tcp:25", "haproxy:tcp:26"]',
-                "listen: the PROXY protocol is not there yet",
+                "listen: not haproxy: but --proxy-from NETWORK",
             ),
             ("nothing-like-it = 1", "unknown setting 'nothing-like-it'"),
             ("config = 'x'", "config stands on the command line only"),
