@@ -18,6 +18,7 @@ from smtpcb.engine._handler import EVENTS
 from smtpcb.engine._questions import CHUNK, COMMAND, HEADER, KINDS, Kind
 from smtpcb.engine._table import TRANSITIONS, WANTS, WHY, State, Step
 from smtpcb.run.options import OPTIONS, Option
+from smtpcb.run.options._listener import is_of_a_listener
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import Reply
@@ -185,6 +186,19 @@ class OptionTable(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(list_table(rows, "   :widths: 34 24 42")))
 
 
+class NameTable(SphinxDirective):
+    """``.. name-table::``: the name of each setting, in the places where it can be said."""
+
+    def run(self) -> list[nodes.Node]:
+        """Render the table as reStructuredText and parse that."""
+        rows = [["In the file", "In the environment", "On the command line", "Per listener"]]
+        for option in OPTIONS:
+            own = "yes" if is_of_a_listener(option) else ""
+            names = (option.name, option.variable, f"--{option.name}")
+            rows.append([*(f"``{name}``" for name in names), own])
+        return self.parse_text_to_nodes("\n".join(list_table(rows, "   :widths: 28 32 28 12")))
+
+
 def default_of(option: Option) -> str:
     """Write what an option is if it is not given."""
     if option.default is None and option.limit:
@@ -214,6 +228,7 @@ def setup(app: Sphinx) -> None:
     app.add_role("reply", ReplyRole())
     app.add_role("limit", LimitRole())
     app.add_directive("event-table", EventTable)
+    app.add_directive("name-table", NameTable)
     app.add_directive("option-table", OptionTable)
     app.add_directive("state-list", StateList)
     app.add_directive("state-table", StateTable)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from smtpcb.engine import Recipient as Recipient
     from smtpcb.engine import Settings as Settings
     from smtpcb.engine import TlsInformation as TlsInformation
+    from smtpcb.engine import received_header as received_header
     from smtpcb.handling import IAuthenticatedUser as IAuthenticatedUser
     from smtpcb.handling import SmtpEventHandler as SmtpEventHandler
     from smtpcb.handling import callbacks as callbacks
@@ -121,6 +122,7 @@ _HOMES = {
     "Verb": "smtpcb.smtp",
     "Verdict": "smtpcb.interfaces",
     "callbacks": "smtpcb.handling",
+    "received_header": "smtpcb.engine",
     "serve": "smtpcb.server",
     "threaded": "smtpcb.handling",
 }

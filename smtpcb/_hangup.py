@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 
@@ -24,15 +25,22 @@ class _Listeners:
     def __init__(self, before: Any) -> None:
         self.before = before
         self.all: list[tuple[Any, Callable[[], object]]] = []
+        self.watchers: list[Callable[[object], object]] = []
         #: Whether it came when there was nobody.
         self.came = False
 
     def __call__(self, number: int, frame: object) -> None:
         self.came = not self.all
         for reactor, act in list(self.all):
-            reactor.callFromThread(act)
+            reactor.callFromThread(partial(self.act, act))
         if callable(self.before):  # an application may have its own use of it
             self.before(number, frame)
+
+    def act(self, act: Callable[[], object]) -> None:
+        """Do it, in its reactor."""
+        done = act()
+        for watcher in self.watchers:
+            watcher(done)
 
 
 def remember() -> None:
@@ -60,7 +68,7 @@ def on_hangup(reactor: Any, act: Callable[[], object]) -> Callable[[], None]:
     listeners.all.append(wanted)
     if listeners.came:
         listeners.came = False
-        reactor.callFromThread(act)
+        reactor.callFromThread(partial(listeners.act, act))
 
     def stop() -> None:
         if wanted not in listeners.all:
@@ -71,6 +79,17 @@ def on_hangup(reactor: Any, act: Callable[[], object]) -> Callable[[], None]:
             signal.signal(signal.SIGHUP, listeners.before)
 
     return stop
+
+
+def watch(watcher: Callable[[object], object]) -> None:
+    """
+    Call something whenever SIGHUP is acted on, with what `on_hangup`'s ``act`` has returned.
+
+    It is for whoever has `on_hangup` do it already; where nobody has, nothing is watched.
+    """
+    listeners = signal.getsignal(signal.SIGHUP)
+    if isinstance(listeners, _Listeners):
+        listeners.watchers.append(watcher)
 
 
 def _install(listeners: _Listeners) -> bool:

@@ -84,6 +84,7 @@ def make_identity(
     private_key: PrivateKey | None = None,
     client: bool = False,
     alternatives: x509.ExtensionType | None = None,
+    begins: float = -1,
 ) -> Issued:
     """
     Make a certificate for DNS names or IP addresses.
@@ -93,6 +94,7 @@ def make_identity(
     :param common_name: the first of `names` if not given.
     :param days: until it expires; less than nothing if that is in the past.
     :param client: for a client rather than a server.
+    :param begins: the days until it is valid.
     :param alternatives: instead of what `names` would make, such as a damaged one.
     """
     purpose = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
@@ -105,7 +107,7 @@ def make_identity(
     if alternatives is not None:
         extensions.append((alternatives, False))
     subject = names[0] if common_name is None else common_name
-    return _issue(subject, extensions, authority, private_key, days)
+    return _issue(subject, extensions, authority, private_key, days, begins)
 
 
 def write_pem(
@@ -152,6 +154,7 @@ def _issue(
     issuer: Issued | None,
     private_key: PrivateKey | None,
     days: float,
+    begins: float = -1,
 ) -> Issued:
     key = private_key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -163,7 +166,7 @@ def _issue(
         .issuer_name(subject if issuer is None else issuer.certificate.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(min(expires, datetime.now(UTC)) - timedelta(days=1))
+        .not_valid_before(min(expires, datetime.now(UTC)) + timedelta(days=begins))
         .not_valid_after(expires)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
         .add_extension(

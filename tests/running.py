@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -33,7 +33,11 @@ class Server:
     """
 
     def __init__(
-        self, folder: Path, *options: str, environment: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+        through: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.state = folder / "state"
@@ -45,6 +49,7 @@ class Server:
                 *options,
                 environment=environment,
                 output=output,
+                through=through,
             )
         self.ports: list[int] = []
         self.smtps_ports: list[int] = []
@@ -117,13 +122,22 @@ class Server:
 
 @contextmanager
 def running(
-    folder: Path, *options: str, environment: Mapping[str, str] | None = None
+    folder: Path,
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+    listen: str | None = ANY_PORT,
+    through: Sequence[str] = (),
 ) -> Iterator[Server]:
-    """Run a server on a free port unless the options say another; at the end it must end well."""
+    """
+    Run a server on a free port unless the options say another; at the end it must end well.
+
+    :param listen: ``None``: the ports are said elsewhere, in a file or in the environment.
+    :param through: as for `run_twistd`.
+    """
     folder.mkdir(exist_ok=True)
-    if not any(option.startswith("--listen") for option in options):
-        options = ("--listen", ANY_PORT, *options)
-    server = Server(folder, *options, environment=environment)
+    if listen is not None and not any(option.startswith("--listen") for option in options):
+        options = ("--listen", listen, *options)
+    server = Server(folder, *options, environment=environment, through=through)
     try:
         yield server
         if server.process.poll() is None:
@@ -138,10 +152,15 @@ def run_twistd(
     environment: Mapping[str, str] | None = None,
     output: BinaryIO | int = subprocess.PIPE,
     errors: int | None = None,
+    through: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start ``twistd smtpcb`` in a folder; without `errors` both outputs are one."""
+    """
+    Start ``twistd smtpcb`` in a folder; without `errors` both outputs are one.
+
+    :param through: a command that runs the one that is behind it.
+    """
     return subprocess.Popen(
-        [TWISTD, "-n", "--pidfile=", "smtpcb", *options],
+        [*through, TWISTD, "-n", "--pidfile=", "smtpcb", *options],
         cwd=folder,
         env={**os.environ, **(environment or {})},
         stdin=subprocess.DEVNULL,

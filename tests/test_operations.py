@@ -29,7 +29,8 @@ from smtpcb.server._observers import MessageLog
 from smtpcb.transcript import read
 
 from .certificates import make_authority, make_identity, write_pem, write_pkcs12
-from .test_docs import BLOCKS, ROOT, Block, command_lines, operations, readme_handler, run
+from .running import TWISTD
+from .test_docs import BLOCKS, ENDING, ROOT, Block, command_lines, operations, readme_handler, run
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ def machine(
     for folder in (tmp_path, tmp_path / "etc/smtpcb"):
         write_pem(folder / "fullchain.pem", *own.chain)
         write_pem(folder / "privkey.pem", own.private_key)
+    live = tmp_path / "etc/letsencrypt/live/mx.example.org"
+    live.mkdir(parents=True)
+    for name in ("mx.pem", "lists.pem", "ca.pem", live / "fullchain.pem"):
+        write_pem(tmp_path / name, *own.chain, own.private_key)
+    write_pem(live / "privkey.pem", own.private_key)
     write_pkcs12(tmp_path / "mx.p12", own.private_key, own.certificate, passphrase=b"opens it")
     (tmp_path / "mx.pass").write_text("opens it\n")
     (tmp_path / "inbox.py").write_text(readme_handler())
@@ -80,7 +86,9 @@ def machine(
     passwords = tmp_path / "etc/smtpcb/passwords"
     passwords.write_text("anne:tim\n")
     passwords.chmod(0o600)
-    (toml,) = [block for block in BLOCKS if block.language == "toml"]
+    (toml,) = [
+        block for block in BLOCKS if block.language == "toml" and block.page == "operations.rst"
+    ]
     (tmp_path / "etc/smtpcb.toml").write_text(machine.on_it(toml.text))
     return machine
 
@@ -88,7 +96,7 @@ def machine(
 @pytest.mark.parametrize("arguments", list(command_lines()))
 def test_every_command_line_passes_a_check(arguments: str, machine: Machine) -> None:
     """What is shown would start, on a machine that has what it names; and nothing is changed."""
-    words = [word for word in shlex.split(machine.on_it(arguments)) if word != "--check"]
+    words = [word for word in shlex.split(machine.on_it(arguments)) if word not in ENDING]
     before = sorted(machine.folder.rglob("*"))
     twistd = str(Path(sys.executable).parent / "twistd")
     checked = subprocess.run(
@@ -100,6 +108,19 @@ def test_every_command_line_passes_a_check(arguments: str, machine: Machine) -> 
     assert checked.returncode == 0, checked.stderr
     assert checked.stdout.endswith("smtpcb: the settings are good\n")
     assert sorted(machine.folder.rglob("*")) == before
+
+
+def test_the_file_with_listeners_passes_a_check(machine: Machine) -> None:
+    """Configuration shows it, with a login required on some of its ports."""
+    (toml,) = [block for block in BLOCKS if block.language == "toml" and "[listener" in block.text]
+    Path("listeners.toml").write_text(machine.on_it(toml.text))
+    checked = subprocess.run(
+        [TWISTD, "-n", "--pidfile=", "smtpcb", "--check", "--config", "listeners.toml"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert checked.stdout == "smtpcb: the settings are good\n", checked.stderr
 
 
 @pytest.mark.parametrize(

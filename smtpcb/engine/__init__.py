@@ -12,6 +12,7 @@ from smtpcb.engine._pending import Pending, Platform
 from smtpcb.engine._plain import Driver, PlainPlatform
 from smtpcb.engine._questions import Kind, Question
 from smtpcb.engine._reason import Reason
+from smtpcb.engine._received import received_header
 from smtpcb.engine._server import Owner, ServerDialogue
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.engine._table import TRANSITIONS, State, Step, Wants
@@ -48,6 +49,7 @@ __all__ = [
     "Step",
     "TlsInformation",
     "Wants",
+    "received_header",
     "replies",
     "understand",
 ]

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 
 from smtpcb.engine._budget import Budget
+from smtpcb.smtp._errors import LocalProtocolError
+from smtpcb.smtp._reply import Reply
+
+CLOSING = Reply(421, "Closing the connection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,8 @@ class TlsInformation:
     :ivar server_name: the name the client asked for (RFC 6066 §3), or ``None``.
     :ivar client_certificate: the client's certificate in DER, verified against the configured
         authorities, or ``None``: none was asked for, or none was given.
+    :ivar client_subject: whose it is, such as ``"CN=anne,O=Example"`` (RFC 4514).
+    :ivar client_names: the host names and mail addresses in it.
     """
 
     version: str
@@ -26,6 +33,22 @@ class TlsInformation:
     cipher_bits: int
     server_name: str | None = None
     client_certificate: bytes | None = None
+    client_subject: str | None = None
+    client_names: tuple[str, ...] = ()
+
+
+class Bearer(Protocol):
+    """Who leads the dialogue of a connection, while it lasts."""
+
+    @property
+    def handler_object(self) -> object:
+        """The handler, as it was made."""
+
+    def exchange(self, handler: object) -> None:
+        """See `Connection.handler`."""
+
+    def close(self, reply: Reply | None) -> None:
+        """End it with a last word, or without one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +56,7 @@ class Connection:
     """
     One client's connection; the same object for as long as it lasts.
 
-    The server writes it, handlers read it.
+    The server writes it, handlers read it.  Its methods are for the thread of the reactor.
 
     :ivar id: unique name of the connection, also that of its transcript; made of time,
         process, counter and random digits, never of anything the client said.
@@ -41,6 +64,7 @@ class Connection:
     :ivar peer_port: the client's port, or 0.
     :ivar host_address: our own end's IP address or socket path.
     :ivar host_port: our own port, or 0.
+    :ivar hostname: the name by which the client knows us, of greeting and EHLO.
     :ivar started: when the client was accepted, in UTC.
     :ivar tls: set once the connection is secured.
     :ivar hello: the argument of the last accepted HELO or EHLO; ``None`` before it, and
@@ -49,9 +73,9 @@ class Connection:
     :ivar identity: what the authenticator vouched for, by default the user's name; ``None``
         while nobody has authenticated.
     :ivar budget: what this connection has used and may still use.
-    :ivar octets_in: what the client has sent, as far as it has been read; TLS is not counted.
-    :ivar octets_out: what it has been told.
     :ivar worker: number of the process that serves it, from 1; 0 where there is only one.
+    :ivar octets_in: received so far, inside TLS as outside.
+    :ivar octets_out: sent so far.
     """
 
     id: str
@@ -59,12 +83,61 @@ class Connection:
     peer_port: int = 0
     host_address: str = ""
     host_port: int = 0
+    hostname: str = "localhost"
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     tls: TlsInformation | None = None
     hello: str | None = None
     extended: bool = False
     identity: object | None = None
     budget: Budget = field(default_factory=Budget)
+    worker: int = 0
     octets_in: int = 0
     octets_out: int = 0
-    worker: int = 0
+    bearer: Bearer | None = field(default=None, init=False, repr=False)
+
+    @property
+    def handler(self) -> object:
+        """
+        The handler of this connection; ``None`` while it is being made, and after the end.
+
+        Another one can be put in its place, of any kind that a server takes: from then on it hears
+        all that the old one would have heard, ``disconnected`` included, but not ``connected``.
+        What the server offers is what the new one can do, as of the next command.
+
+        :raises LocalProtocolError: mail data are coming in, which one handler takes as a whole; or
+            the connection is over.
+        :raises TypeError: a server would not start with it.
+        :raises ValueError: likewise.
+        """
+        return None if self.bearer is None else self.bearer.handler_object
+
+    @handler.setter
+    def handler(self, handler: object) -> None:
+        if self.bearer is None:
+            raise LocalProtocolError("the connection has no dialogue that a handler could take on")
+        self.bearer.exchange(handler)
+
+    def close(self, reply: Reply = CLOSING) -> None:
+        """
+        End the connection from our side, as soon as the event under way is over.
+
+        A message whose content is complete gets its answer first: whoever sent it must not send it
+        again.  Where the dialogue is over, nothing happens.
+
+        :param reply: what the client is told (RFC 5321 §3.8): 421, or another that refuses.
+        :raises ValueError: it refuses nothing.
+        """
+        if reply.code < 400:
+            raise ValueError(f"the last word of a connection that is closed is no yes: {reply}")
+        if self.bearer is not None:
+            self.bearer.close(reply)
+
+    def abort(self) -> None:
+        """
+        End it without a word, and throw away what is still to be sent.
+
+        What the handler is still doing about a complete message goes on; its sender will send it
+        again.  Where the connection is over, nothing happens.
+        """
+        if self.bearer is not None:
+            self.bearer.close(None)

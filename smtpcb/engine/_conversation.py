@@ -20,6 +20,7 @@ from smtpcb.engine._calls import (
     wait,
 )
 from smtpcb.engine._feed import Feed
+from smtpcb.engine._parting import Parting
 from smtpcb.engine._pending import ANSWERS, Call, Pending, Platform
 from smtpcb.engine._questions import (
     AUTHENTICATE,
@@ -31,13 +32,14 @@ from smtpcb.engine._questions import (
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._remarks import blamed, let_go, note_slow
 from smtpcb.engine._server import ServerDialogue
+from smtpcb.engine._table import State
 from smtpcb.engine._verdict import (
     Failed,
     reply_of,
     reply_of_refusal,
     reply_to_incident,
 )
-from smtpcb.smtp._errors import Refusal
+from smtpcb.smtp._errors import LocalProtocolError, Refusal
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp.sasl import Authenticated
 
@@ -60,6 +62,9 @@ class Host(Protocol):
 
     def start_tls(self) -> Reply:
         """Answer STARTTLS; see `Owner`."""
+
+    def adapt(self, handler: object) -> Handler:
+        """Return what a dialogue wants to know of another handler; see `Connection.handler`."""
 
 
 class Conversation:
@@ -121,6 +126,7 @@ class Conversation:
         self.feed: Feed | None = None
         self.release: Callable[[], object] | None = None
         self.dialogue = ServerDialogue(connection, settings, handler.abilities, self)
+        connection.bearer = self
 
     # What the dialogue wants.
 
@@ -240,6 +246,36 @@ class Conversation:
         """Ask who has the connection."""
         return self.host.start_tls()
 
+    # What the connection wants, for the handler or anybody else.
+
+    @property
+    def handler_object(self) -> object:
+        """The handler, as it was made."""
+        return self.handler.given
+
+    def exchange(self, handler: object) -> None:
+        """Put another handler in the place of this one (see `Connection.handler`)."""
+        dialogue = self.dialogue
+        if dialogue.finished is not None:
+            raise LocalProtocolError("the dialogue is over, and its handler has heard so")
+        if dialogue.intake is not None or dialogue.state is State.CHUNKS:
+            raise LocalProtocolError("mail data are coming in: exchange the handler after them")
+        adapted = self.host.adapt(handler)
+        self.handler, self.methods = adapted, adapted.methods
+        dialogue.look_round(adapted.abilities)
+
+    def close(self, reply: Reply | None) -> None:
+        """End the dialogue from our side (see `Connection.close`)."""
+        dialogue = self.dialogue
+        if dialogue.finished is None:
+            dialogue.parting = Parting(reply, Reason.CLOSED)
+            self.platform.soon(self._part_if_due)
+
+    def _part_if_due(self) -> None:
+        if self.dialogue.finished is None:
+            self.dialogue.part_if_due()
+            self.host.changed()
+
     # What who has the connection wants.
 
     def part(self) -> None:
@@ -249,6 +285,7 @@ class Conversation:
         All know each other; apart, they are freed at once.
         """
         dialogue = self.dialogue
+        dialogue.connection.bearer = None
         try:
             if self.observer is not None and dialogue.finished is not None:
                 self.observer.ended(dialogue.finished)

@@ -50,6 +50,7 @@ class Handler:
     :ivar keeps_content: its messages are kept for it until they are complete.
     :ivar reads_headers: it hears of each header field as it comes.
     :ivar only_keeps: nobody hears of the content before it is complete.
+    :ivar given: the object itself.
     """
 
     methods: Mapping[str, Method]
@@ -58,6 +59,7 @@ class Handler:
     keeps_content: bool = False
     reads_headers: bool = False
     only_keeps: bool = False
+    given: object = None
 
 
 def absent(method: _Function) -> _Function:
@@ -150,14 +152,16 @@ def understand(
     if login is not None:
         methods["authenticate"] = login
     abilities = abilities_of(handler, methods, tls=tls, own=own)
-    return handler_with(methods, abilities, name_of(handler))
+    return handler_with(methods, abilities, name_of(handler), handler)
 
 
-def handler_with(methods: Mapping[str, Method], abilities: Abilities, name: str) -> Handler:
+def handler_with(
+    methods: Mapping[str, Method], abilities: Abilities, name: str, given: object
+) -> Handler:
     """Put together what was found out about a handler."""
     keeps = "message" in methods and "chunk" not in methods
     reads = "header" in methods
-    return Handler(methods, abilities, name, keeps, reads, keeps and not reads)
+    return Handler(methods, abilities, name, keeps, reads, keeps and not reads, given)
 
 
 def require_mail_taken(handler: object, methods: Mapping[str, Method]) -> None:

@@ -48,6 +48,14 @@ class Platform(Protocol):
     def seconds(self) -> float:
         """Tell the time for deadlines; it never goes back."""
 
+    def soon(self, step: Callable[[], object]) -> None:
+        """
+        Do something when the event under way is over; it raises nothing.
+
+        Where nothing can be done by itself it is left: whoever leads a dialogue looks after each
+        step.
+        """
+
     def make_content(self) -> Content:
         """Make the place for one message's octets."""
 

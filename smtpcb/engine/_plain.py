@@ -85,6 +85,9 @@ class PlainPlatform:
         """Tell the time."""
         return time.monotonic()
 
+    def soon(self, step: Callable[[], object]) -> None:
+        """Do nothing: there is nobody here who could call later."""
+
     def make_content(self) -> Content:
         """Make the place for one message."""
         return MailData(self._memory_octets, header_octets=self._header_octets)
@@ -103,8 +106,9 @@ class Driver:
     :param tls: whether the owner can make a handshake.
     :param platform: how to wait; by default, handlers answer at once or block.
     :param observer: sees everything; one that fails is an incident, and hears no more.
-    :param changed: called when a late answer has been taken, where the platform knows such: send
-        what `advance` returns.
+    :param changed: called when a late answer has been taken, where the platform knows such, or when
+        the connection is to be closed: send what `advance` returns, and look at `finished`.
+    :param adapt: understands a handler that takes the place of the first one.
     :raises TypeError: the handler is none, or the observer.
     :raises ValueError: what it says of itself cannot be.
     """
@@ -119,7 +123,9 @@ class Driver:
         platform: Any = None,
         observer: Observer | None = None,
         changed: Callable[[], None] | None = None,
+        adapt: Callable[[object], Handler] | None = None,
     ) -> None:
+        self._adapt = (lambda other: understand(other, tls=tls)) if adapt is None else adapt
         understood = handler if isinstance(handler, Handler) else understand(handler, tls=tls)
         if platform is None:
             platform = PlainPlatform(header_octets=settings.limits.header_octets)
@@ -209,6 +215,10 @@ class Driver:
             self._changed()
         self._part_if_over()
 
+    def adapt(self, handler: object) -> Handler:
+        """Understand another handler; the conversation calls it."""
+        return self._adapt(handler)
+
     def start_tls(self) -> Reply:
         """Answer STARTTLS; the conversation calls it."""
         return replies.DATA_BEHIND_STARTTLS if self._waiting else replies.READY_FOR_TLS
@@ -236,6 +246,7 @@ class Driver:
             elif dialogue.wants is not Wants.LINE or not self._take_line():
                 break
             dialogue.absolve()
+        dialogue.part_if_due()
         if dialogue.finished is not None:
             self._waiting.clear()
 

@@ -92,12 +92,19 @@ def _settle_connected(dialogue: ServerDialogue, subject: object, reply: Reply) -
     tls = dialogue.connection.tls
     if not reply.positive:
         dialogue.send(reply if reply.closes else reply.closing())
+    elif tls is not None and lacks_certificate(dialogue, tls):
+        dialogue.send(replies.CERTIFICATE_REQUIRED.closing())
     elif tls is not None:
         # Its port has TLS: the greeting waits until that has been looked at.
         dialogue.ask(SECURED_FIRST, reply, tls, dialogue.connection)
     else:
         dialogue.move(_GREETED)
         dialogue.send(reply)
+
+
+def lacks_certificate(dialogue: ServerDialogue, tls: TlsInformation) -> bool:
+    """Whether a client has shown none, where one is required."""
+    return tls.client_certificate is None and dialogue.settings.require_client_certificate
 
 
 def _settle_secured_first(dialogue: ServerDialogue, greeting: Reply, reply: Reply) -> None:

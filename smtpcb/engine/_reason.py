@@ -21,5 +21,6 @@ class Reason(enum.Enum):
     TLS_FAILED = "the TLS handshake failed"
     INJECTED = "data behind STARTTLS in the clear"
     SHUTDOWN = "the server is stopping"
+    CLOSED = "closed by the handler"
 
     __hash__ = object.__hash__

@@ -38,6 +38,7 @@ HELP = Reply(
 # Neither a greeting nor an answer to EHLO has a status (RFC 2034 §4).
 NO_SERVICE = Reply(554, "No service for you", status=None, closes=True)  # RFC 5321 §3.1, §7.8
 HELLO_REFUSED = Reply(550, "Refused by policy", status=None)  # RFC 5321 §4.1.4
+CERTIFICATE_REQUIRED = Reply(554, "A client certificate is required", status="5.7.0")  # as below
 TLS_REFUSED = Reply(554, "Security level not sufficient", status="5.7.0")  # RFC 3207 §4.1
 SENDER_REFUSED = Reply(550, "Sender refused", status="5.7.1")  # RFC 3463 §3.8
 RECIPIENT_REFUSED = Reply(550, "Recipient refused", status="5.1.1")  # RFC 3463 §3.2

@@ -14,6 +14,7 @@ from smtpcb.engine._envelope import Envelope
 from smtpcb.engine._intake import SLACK_OCTETS, Intake, refuse_content
 from smtpcb.engine._login import Login, give_up, respond
 from smtpcb.engine._offer import Offer, offer_for
+from smtpcb.engine._parting import SHUTDOWN, Parting, may_part
 from smtpcb.engine._pipeline import Pipeline, drain, join, wait_behind
 from smtpcb.engine._questions import (
     COMMAND,
@@ -23,6 +24,7 @@ from smtpcb.engine._questions import (
     SECURED,
     Kind,
     Question,
+    lacks_certificate,
 )
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._settings import Abilities, Settings
@@ -110,6 +112,7 @@ class ServerDialogue:
     :ivar login: the AUTH exchange under way.
     :ivar out: replies to send.
     :ivar late: those that are held back until `absolve`; ``None`` where none need be.
+    :ivar parting: how it is to end, as soon as it may.
     :ivar why: what is said in a state where the table's own words would be wrong.
     :ivar finished: why it is over; ``None`` while it is not.
     """
@@ -126,8 +129,8 @@ class ServerDialogue:
         "open",
         "out",
         "owner",
+        "parting",
         "state",
-        "stopping",
         "wants",
         "why",
     )
@@ -150,7 +153,7 @@ class ServerDialogue:
         self.login: Login | None = None
         self.out: list[bytes] = []
         self.late: list[bytes] | None = None
-        self.stopping = False
+        self.parting: Parting | None = None
         self.why: Reply | None = None
         self.finished: Reason | None = None
 
@@ -180,8 +183,8 @@ class ServerDialogue:
             self.act(line)
         else:
             show(self, line)
-        if self.stopping:
-            self._stop_if_idle()
+        if self.parting is not None:
+            self.part_if_due()
 
     def act(self, line: bytes) -> None:
         """Do what a command line says."""
@@ -237,8 +240,8 @@ class ServerDialogue:
             reply = reply.closing()
         self.owner.refused(said, reply)
         self.reply(reply)
-        if self.stopping:
-            self._stop_if_idle()
+        if self.parting is not None:
+            self.part_if_due()
 
     def content(self, octets: bytes) -> bytes:
         """
@@ -268,8 +271,8 @@ class ServerDialogue:
             self.wants = _ANSWER
         else:
             finish(self, intake)
-            if self.stopping:
-                self._stop_if_idle()
+            if self.parting is not None:
+                self.part_if_due()
             if self.intake is not None or self.wants is _CONTENT:
                 self.look_ahead()
         return b"" if self.finished is not None else rest
@@ -279,8 +282,8 @@ class ServerDialogue:
         intake = self.intake
         if intake is not None and intake.ended and self.open is None and not self.owner.busy:
             finish(self, intake)
-            if self.stopping:
-                self._stop_if_idle()
+            if self.parting is not None:
+                self.part_if_due()
         if self.intake is not None or self.finished is not None or self.wants is _ANSWER:
             self.look_ahead()
 
@@ -326,8 +329,8 @@ class ServerDialogue:
                 self.settle(question, reply)
             else:
                 drain(self, waiting)
-        if self.stopping:
-            self._stop_if_idle()
+        if self.parting is not None:
+            self.part_if_due()
         self.look_ahead()
 
     def secured(self, tls: TlsInformation) -> None:
@@ -338,12 +341,26 @@ class ServerDialogue:
         connection.extended = False
         connection.identity = None
         self.look_round()
-        self.ask(SECURED, tls, tls, connection)
+        if lacks_certificate(self, tls):
+            SECURED.settle(self, tls, replies.CERTIFICATE_REQUIRED)
+        else:
+            self.ask(SECURED, tls, tls, connection)
 
     def shut_down(self) -> None:
         """End with 421 as soon as no mail transaction is under way (RFC 5321 §3.8)."""
-        self.stopping = True
-        self._stop_if_idle()
+        self.parting = SHUTDOWN
+        self.part_if_due()
+
+    def part_if_due(self) -> None:
+        """End, if that was asked for and nothing has to be waited for."""
+        parting = self.parting
+        if parting is None or self.finished is not None or not may_part(self, parting):
+            return
+        if parting.reply is not None:
+            self.close(parting.reply, parting.reason)
+        else:
+            self.out.clear()
+            self.end(parting.reason)
 
     def close(self, reply: Reply, reason: Reason) -> None:
         """End now, say why, and abort what is under way."""
@@ -431,12 +448,16 @@ class ServerDialogue:
         if late:
             self.out += late
 
-    def look_round(self) -> None:
-        """See anew what the client may do: it has logged in, or TLS has begun."""
+    def look_round(self, abilities: Abilities | None = None) -> None:
+        """
+        See anew what the client may do: it has logged in, or TLS has begun.
+
+        :param abilities: of another handler.
+        """
         connection, offer = self.connection, self.offer
         self.offer = offer_for(
             offer.settings,
-            offer.abilities,
+            offer.abilities if abilities is None else abilities,
             connection.tls is not None,
             connection.identity is not None,
         )
@@ -517,13 +538,3 @@ class ServerDialogue:
         if isinstance(waiting, Pipeline):
             return waiting.may_grow
         return waiting.kind is RCPT
-
-    def _stop_if_idle(self) -> None:
-        if (
-            self.finished is None
-            and self.open is None
-            and not self.owner.busy
-            and not self.in_transaction
-            and self.state not in (State.HANDSHAKE, _RESPONSE)
-        ):
-            self.close(replies.SHUTTING_DOWN, Reason.SHUTDOWN)

@@ -14,7 +14,10 @@ from smtpcb.smtp._extension import Extension
 from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import Reply
 
-_SWITCHES = ("lenient_addresses", "allow_insecure_auth", "require_tls", "require_auth")
+_SWITCHES = (
+    *("lenient_addresses", "allow_insecure_auth"),
+    *("require_tls", "require_client_certificate", "require_auth"),
+)
 
 _HOSTNAME = re.compile(f"{grammar.DOMAIN}|{grammar.ADDRESS_LITERAL}")
 
@@ -39,6 +42,9 @@ class Settings:
         HELO, NOOP, RSET, STARTTLS, AUTH and QUIT is 530 5.7.0 (RFC 4954 §6).
     :ivar require_tls: take nothing outside TLS but what leads to it, which is the same seven;
         anything else is 530 5.7.0 (RFC 3207 §4).  AUTH wants TLS by itself.
+    :ivar require_client_certificate: the same, and within TLS take nothing from clients that have
+        shown no certificate which an authority of ours vouches for: anything but QUIT is 554 5.7.0
+        (RFC 3207 §4.1).
     :ivar extensions: service extensions of your own.
     :ivar limits: how much one client may ask for.
     """
@@ -49,6 +55,7 @@ class Settings:
     lenient_addresses: bool = False
     allow_insecure_auth: bool = False
     require_tls: bool = False
+    require_client_certificate: bool = False
     require_auth: bool = False
     extensions: tuple[Extension, ...] = ()
     limits: Limits = field(default_factory=Limits)
@@ -59,6 +66,8 @@ class Settings:
             _require(name, getattr(self, name), str, "a str")
         for name in _SWITCHES:
             _require(name, getattr(self, name), bool, "True or False")
+        if self.require_client_certificate:
+            object.__setattr__(self, "require_tls", True)
         if not hostname.isascii() or len(hostname) > 255 or not _HOSTNAME.fullmatch(hostname):
             raise ValueError(f"hostname is no domain or address literal: {hostname!r}")
         greeting = f"{hostname} {self.banner}"

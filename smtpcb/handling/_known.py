@@ -25,7 +25,7 @@ class Known:
     def __init__(self, login: Method | None, settings: Settings) -> None:
         self._login = login
         # Who says to honour what is offered anyway is right.
-        self._own = frozenset(extension.keyword for extension in settings.extensions)
+        self.own = frozenset(extension.keyword for extension in settings.extensions)
         # By class, and whether STARTTLS is possible; ``None`` where each instance must be asked.
         self._classes: WeakKeyDictionary[type, _Entry | None] = WeakKeyDictionary()
         self._shared: tuple[object, bool, Handler] | None = None
@@ -47,17 +47,21 @@ class Known:
         if entry is not None and not _LOOKED_AT.isdisjoint(getattr(handler, "__dict__", ())):
             entry = None
         if entry is None:
-            return understand(handler, tls=tls, login=self._login, own=self._own)
+            return understand(handler, tls=tls, login=self._login, own=self.own)
         known = entry.get(tls)
         if known is None:
-            found = understand(handler, tls=tls, login=self._login, own=self._own)
+            found = understand(handler, tls=tls, login=self._login, own=self.own)
             entry[tls] = tuple(found.methods), found.abilities, found.name
             return found
         names, abilities, name = known
         methods = {event: getattr(handler, event) for event in names if event != "authenticate"}
         if "authenticate" in names:
             methods["authenticate"] = self._login or handler.authenticate
-        return handler_with(methods, abilities, name)
+        return handler_with(methods, abilities, name, handler)
+
+    def has_seen(self, kind: type) -> bool:
+        """Whether a handler of this class has been asked for."""
+        return kind in self._classes
 
     def _entry(self, kind: type) -> _Entry | None:
         try:

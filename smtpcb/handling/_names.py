@@ -88,6 +88,7 @@ _OTHERS = _words(
 # What a server is told, and handlers are not asked about.
 SETTINGS = (
     *("require_tls", "require_auth", "allow_insecure_auth", "lenient_addresses", "bare_newline"),
+    "require_client_certificate",
 )
 # Other words for what a handler says of itself, and nobody uses for anything else.
 _SAYINGS: Mapping[str, str] = {

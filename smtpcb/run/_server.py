@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IListeningPort
 
 from smtpcb import tls
 from smtpcb.interfaces import IReadyMadeHandler
@@ -18,12 +19,12 @@ from smtpcb.server._service import SmtpService
 
 class ServerService(Service):
     """
-    A server of `smtpcb.server.SmtpService`, with what it has on disk and what it says.
+    A server of one `smtpcb.server.SmtpService` or more, with what it has on disk and what it says.
 
-    :param smtp: the ports, and all that belongs to them.
+    :param doors: the ports, and all that belongs to them; they share a factory.
     :param handler: what is wrong when a ready-made one starts is one line.
     :param announcement: what to say once the ports are open; ``None``: say nothing at all.
-    :param identity: what the identities were at first, where only root may be able to read them.
+    :param identities: what they were at first, where only root may be able to read them.
     :param as_root: what is done while we may still be root.
     :param first: what is done on disk when we are not any more, before anything else.
     :param where: how the handler was named.
@@ -34,20 +35,20 @@ class ServerService(Service):
 
     def __init__(
         self,
-        smtp: SmtpService,
+        doors: Sequence[SmtpService],
         handler: object,
         announcement: Announcement | None,
-        identity: tls.Identity | None = None,
+        identities: Sequence[tls.Identity] = (),
         *,
         as_root: Sequence[Callable[[], None]] = (),
         first: Sequence[Callable[[], None]] = (),
         where: str = "--handler",
     ) -> None:
-        self.smtp = smtp
+        self.doors = doors
         self._is_ready_made = IReadyMadeHandler.providedBy(handler)
         self.announcement = announcement
         self.log_faults = True
-        self.identity = identity
+        self.identities = identities
         self._as_root = as_root
         self._first = first
         self._where = where
@@ -84,17 +85,28 @@ class ServerService(Service):
         self._do([*self._first, self._start])
         super().startService()
         if self.announcement is not None:
-            self.announcement.make([port.getHost() for port in self.smtp.ports])
+            self.announcement.make([port.getHost() for port in self.ports])
+
+    @property
+    def smtp(self) -> SmtpService:
+        """The first of its doors."""
+        return self.doors[0]
+
+    @property
+    def ports(self) -> list[IListeningPort]:
+        """What is bound, in the order in which it was said."""
+        return [port for door in self.doors for port in door.ports]
 
     def stopService(self) -> Deferred[Any]:
         """Stop all of it: no message that was accepted is lost."""
         super().stopService()
-        stopped: Deferred[Any] = self.smtp.stopService()
+        stopped: Deferred[Any] = self._stop()
         return stopped
 
     def cut(self) -> None:
         """End all connections now; they stop already, and somebody does not want to wait."""
-        self.smtp.cut()
+        for door in self.doors:
+            door.cut()
 
     def reload(self) -> Deferred[None]:
         """Read keys and certificates again; see `SmtpService.reload`."""
@@ -102,23 +114,33 @@ class ServerService(Service):
 
     def _bind(self) -> None:
         try:
-            self.smtp.privilegedStartService()
+            for door in self.doors:
+                door.privilegedStartService()
         except Exception as error:  # an endpoint of a plug-in may raise anything
+            self._close()
             cannot_listen(error, log=self.log_faults)
+
+    def _close(self) -> None:
+        """Let go of what is bound; nobody has connected, so the ports are closed at once."""
+        self._stop()
+
+    def _stop(self) -> Deferred[Any]:
+        return gatherResults([door.stopService() for door in self.doors])
 
     def _do(self, steps: Sequence[Callable[[], None]]) -> None:
         try:
             for step in steps:
                 step()
         except ConfigurationError as error:
-            self.smtp.stopService()  # nobody has connected: the ports are closed at once
+            self._close()
             if self.announcement is None:
                 raise
             give_up(str(error), log=self.log_faults)
 
     def _start(self) -> None:
         try:
-            self.smtp.startService()
+            for door in self.doors:
+                door.startService()
         except (OSError, ValueError) as error:
             if not self._is_ready_made:
                 raise  # where in the user's code it happened is worth more than a line

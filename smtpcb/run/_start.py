@@ -21,49 +21,56 @@ class StartError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """
+    What is said of a port.
+
+    :ivar implicit: whether TLS comes first there.
+    :ivar invitation: what stands before the command that sends a first message; empty: a message
+        needs more than such a command sends.
+    """
+
+    implicit: bool = False
+    invitation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Announcement:
     """
     What is said once mail is taken.
 
-    :ivar clear: how many of the addresses, the first ones, are without implicit TLS.
-    :ivar starttls: whether these offer STARTTLS.
-    :ivar invitation: what stands before the command that sends a first message; empty: a message
-        needs more than such a command sends.
+    :ivar places: what there is to say of each port, in their order.
+    :ivar starttls: whether those without implicit TLS offer STARTTLS.
     :ivar report: what else there is to say.
     """
 
-    clear: int
+    places: Sequence[Place]
     starttls: bool
-    invitation: str
     report: Sequence[str]
 
     def make(self, addresses: Sequence[object], by: str = "") -> None:
         """
         Say where mail is taken, how to send a first message, and what else there is to say.
 
+        :param addresses: of the ports, in their order.
         :param by: who takes it, if that is not this process.
         """
-        places, first = [], None
-        for at, address in enumerate(addresses):
-            implicit = at >= self.clear
+        said, invitation = [], ""
+        for place, address in zip(self.places, addresses, strict=False):
             if isinstance(address, (IPv4Address, IPv6Address)):
                 host = f"[{address.host}]" if ":" in address.host else address.host
-                place = f"{host}:{address.port}"
-                first = first or (None if implicit else (address.host, address.port))
+                where = f"{host}:{address.port}"
+                if place.invitation and not place.implicit and not invitation:
+                    invitation = _first_message(place.invitation, address.host, address.port)
             elif isinstance(address, UNIXAddress):
-                place = f"unix:{os.fsdecode(address.name or b'')}"
+                where = f"unix:{os.fsdecode(address.name or b'')}"
             else:
-                place = str(address)
-            tls = "implicit TLS" if implicit else "STARTTLS" if self.starttls else "no TLS"
-            places.append(f"{place} ({tls})")
-        lines = [f"mail is taken on {', '.join(places)}{by}"]
-        if first is not None and self.invitation:
-            host, number = _reached_by(first[0]), first[1]
-            lines.append(
-                f'{self.invitation}: python3 -c "import smtplib; '
-                f"smtplib.SMTP('{host}', {number}).sendmail('me@example.org', 'you@example.org', "
-                "'Subject: hello\\n\\nIt works.')\""
-            )
+                where = str(address)
+            tls = "implicit TLS" if place.implicit else "STARTTLS" if self.starttls else "no TLS"
+            said.append(f"{where} ({tls})")
+        lines = [f"mail is taken on {', '.join(said)}{by}"]
+        if invitation:
+            lines.append(invitation)
         for line in [*lines, *self.report]:
             _log.info("{line}", line=line)
 
@@ -120,6 +127,16 @@ def give_up(why: str, *, log: bool = True) -> NoReturn:
 def one_line(error: BaseException) -> str:
     """Return what an error says, in one line."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _first_message(invitation: str, host: str, port: int) -> str:
+    """Return a line with a command that sends one."""
+    host = _reached_by(host)
+    return (
+        f'{invitation}: python3 -c "import smtplib; '
+        f"smtplib.SMTP('{host}', {port}).sendmail('me@example.org', 'you@example.org', "
+        "'Subject: hello\\n\\nIt works.')\""
+    )
 
 
 def _reached_by(host: str) -> str:

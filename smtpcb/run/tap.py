@@ -14,36 +14,48 @@ from typing import Any
 from twisted.application.service import IService
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
+from twisted.logger import Logger
 from twisted.python import usage
 
 from smtpcb.run._check import check
 from smtpcb.run._descriptors import provide
 from smtpcb.run._meant import OF_TWISTD, WORDS, did_you_mean, option_meant, plain
+from smtpcb.run._notify import notifier_of
 from smtpcb.run._pid_file import clear
+from smtpcb.run._shown import shown
 from smtpcb.run._signals import attend, remember_reload
+from smtpcb.run._switches import spelled_out
 from smtpcb.run._timers import follow_no_clock
 from smtpcb.run.build import handlers_known, make_service
 from smtpcb.run.options import (
+    FILE,
     OPTIONS,
     Configuration,
     ConfigurationError,
     Option,
+    empty,
+    read_environment,
     read_file,
-    read_value,
+    read_text,
     resolve,
 )
 from smtpcb.run.workers._supervisor import make_supervisor
+
+_log = Logger(namespace="smtpcb")
 
 # What there is beside the rows of `smtpcb.run.options`: as in the help, and what it does.
 _OTHERS = (
     ("-c, --config=FILE", 'TOML file with any of the settings above: message-octets = "50M".'),
     ("--check", "Check the settings, and end."),
+    ("--print-config", "Show the settings as a TOML file, each with where it was said, and end."),
     ("--help-handlers", "List the handlers there are, and end."),
     ("--help-auth", "List the methods of --auth, and end."),
     ("--help-auth-type=METHOD", "Explain one of them, and end."),
     ("--version", "Say which version this is, and end."),
     ("--help", "Show this, and end."),
 )
+
+_SWITCHES = frozenset(option.name for option in OPTIONS if option.kind is bool)
 
 
 class Options(usage.Options, AuthOptionMixin):
@@ -56,9 +68,10 @@ class Options(usage.Options, AuthOptionMixin):
         "and records what clients say in transcripts, below ./smtpcb-state."
     )
 
-    optFlags = [[option.name, None, option.help] for option in OPTIONS if option.kind is bool] + [
-        ["check", None, "Check the settings, and end."]
-    ]
+    optFlags = (
+        ("check", None, "Check the settings, and end."),
+        ("print-config", None, "Show the settings, and end."),
+    )
 
     def __init__(self) -> None:
         self.said: dict[str, Any] = {}
@@ -88,8 +101,9 @@ class Options(usage.Options, AuthOptionMixin):
 
     def parseOptions(self, options: Any = None) -> None:
         """Read the command line; a mistake is one line and exit status 1."""
+        arguments = sys.argv[1:] if options is None else options
         try:
-            super().parseOptions(options)
+            super().parseOptions(spelled_out(arguments, self.longOpt, _SWITCHES))
         except (usage.UsageError, ConfigurationError) as error:
             unread = error.__context__
             hint = self._hint(unread) if isinstance(unread, GetoptError) else ""
@@ -116,8 +130,12 @@ class Options(usage.Options, AuthOptionMixin):
     def postOptions(self) -> None:
         """Check everything that can be checked before anything is bound."""
         if self["check"]:
-            for warning in check(self.configuration(), _owner(self)):
+            for warning in [*check(self.configuration(), _owner(self)), *_overlooked()]:
                 print(f"smtpcb: warning: {warning}", file=sys.stderr)
+        if self["print-config"]:
+            print(shown(self.configuration()), end="")
+            sys.exit(0)
+        if self["check"]:
             print("smtpcb: the settings are good")
             sys.exit(0)
         if self.parent and self.parent.get("pidfile"):
@@ -125,14 +143,16 @@ class Options(usage.Options, AuthOptionMixin):
 
     def configuration(self) -> Configuration:
         """
-        Return all settings with their values.
+        Return all settings with their values: those of the command line, of the environment and of
+        the file.
 
         :raises ConfigurationError: one of them is wrong.
         """
-        said = dict(self.said)
-        said |= {row.key: True for row in OPTIONS if row.kind is bool and self[row.name]}
-        file = read_file(self.config) if self.config is not None else {}
-        return resolve(said, file, self.config)
+        path = self.config
+        if path is None and os.environ.get(FILE):
+            path = Path(os.environ[FILE]).absolute()
+        file = read_file(path) if path is not None else {}
+        return resolve(self.said, file, path, read_environment(os.environ))
 
     def getUsage(self, width: int | None = None) -> str:
         """Return what ``--help`` prints: the rows in their order, with their defaults."""
@@ -159,7 +179,7 @@ class Options(usage.Options, AuthOptionMixin):
 
 def _takes(option: Option) -> Callable[[Options, str], None]:
     def take(self: Options, text: str) -> None:
-        value = read_value(option, text, f"--{option.name}")
+        value = read_text(option, text, f"--{option.name}")
         if option.many:
             self.said[option.key] = (*self.said.get(option.key, ()), value)
         elif option.key in self.said:
@@ -195,8 +215,7 @@ for _word in _NOT_OURS:
 
 # Methods, since of a parameter Twisted's parser keeps the last value, and forgets the others.
 for _option in OPTIONS:
-    if _option.kind is not bool:
-        setattr(Options, f"opt_{_option.key}", _takes(_option))
+    setattr(Options, f"opt_{_option.key}", _takes(_option))
 
 
 def makeService(options: Options) -> IService:
@@ -206,6 +225,7 @@ def makeService(options: Options) -> IService:
 
     follow_no_clock(reactor)
     remember_reload(reactor)
+    notifier = notifier_of(os.environ)
     owner = _owner(options)
     try:
         configuration = options.configuration()
@@ -213,10 +233,20 @@ def makeService(options: Options) -> IService:
         service = make(configuration, owner=owner)
     except ConfigurationError as error:
         raise SystemExit(f"smtpcb: {error}") from None
+    for warning in _overlooked():
+        _log.warn("{warning}", warning=warning)
     provide(configuration)
     service.log_faults = not _log_is_beside(options.parent or {})
     attend(reactor, service.cut)
+    if notifier is not None:
+        notifier.attend(reactor)
     return service
+
+
+def _overlooked() -> list[str]:
+    """Return a warning of what is in the environment and says nothing."""
+    names = empty(os.environ)
+    return [f"{', '.join(names)}: empty, which counts as not given"] if names else []
 
 
 def _log_is_beside(twistd: Mapping[str, Any]) -> bool:

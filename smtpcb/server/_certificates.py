@@ -1,4 +1,8 @@
-"""Keys and certificates are read again: once a day, on SIGHUP, and when somebody asks for it."""
+"""
+Keys and certificates are read again: daily, on SIGHUP, when asked for, and when files change.
+
+Who renews them need not tell anybody: each half minute somebody looks whether they are others.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,8 @@ from twisted.python.failure import Failure
 from smtpcb._hangup import on_hangup
 
 RELOAD_SECONDS = 86400.0
+# A change is seen when it is this old, and taken up the time after (`ServerTls.refresh`).
+LOOK_SECONDS = 30.0
 
 _log = Logger(namespace="smtpcb.server")
 
@@ -22,29 +28,31 @@ class Reloads:
     """
     Reads them again while a server runs.
 
-    :param tls: whose ``reload`` does it; of one that has none nothing is read, and SIGHUP does
-        nothing: who sends it to every server does not mean to end this one.
+    :param tls: whose ``reload`` does it, and ``refresh`` if they have changed; of one that has none
+        nothing is read, and SIGHUP does nothing: who sends it to every server does not mean to end
+        this one.
     """
 
     def __init__(self, tls: object, reactor: Any) -> None:
         self._reload: Callable[[], object] | None = getattr(tls, "reload", None)
+        self._refresh: Callable[[], object] | None = getattr(tls, "refresh", None)
         self._reactor = reactor
-        self._daily: LoopingCall | None = None
+        self._loops: list[LoopingCall] = []
         self._give_back: Callable[[], None] | None = None
 
     def start(self) -> None:
-        """Do it daily and on SIGHUP from now on."""
+        """Do it daily, on SIGHUP and on changes from now on."""
         self._give_back = on_hangup(self._reactor, self.now)
         if self._reload is not None:
-            self._daily = LoopingCall(self.now)
-            self._daily.clock = self._reactor
-            self._daily.start(RELOAD_SECONDS, now=False)
+            self._do_each(RELOAD_SECONDS, self.now)
+        if self._refresh is not None:
+            self._do_each(LOOK_SECONDS, self._look)
 
     def stop(self) -> None:
-        """Do it daily no more."""
-        if self._daily is not None:
-            self._daily.stop()
-            self._daily = None
+        """Do it by itself no more."""
+        loops, self._loops = self._loops, []
+        for loop in loops:
+            loop.stop()
 
     def give_back(self) -> None:
         """Leave SIGHUP to whom it was taken from: by default it ends the process."""
@@ -62,6 +70,18 @@ class Reloads:
             return succeed(None)
         reading = _in_thread_of_its_own(self._reload, self._reactor)
         return reading.addCallbacks(_reloaded, _not_reloaded)
+
+    def _look(self) -> Deferred[None]:
+        assert self._refresh is not None
+        looking = _in_thread_of_its_own(self._refresh, self._reactor)
+        return looking.addCallbacks(_reloaded_if, _not_reloaded)
+
+    def _do_each(self, seconds: float, work: Callable[[], Deferred[None]]) -> None:
+        # What takes longer, on a disk that has stalled, is waited for: there is one at a time.
+        loop = LoopingCall(work)
+        loop.clock = self._reactor
+        loop.start(seconds, now=False)
+        self._loops.append(loop)
 
 
 def _in_thread_of_its_own(work: Callable[[], object], reactor: Any) -> Deferred[object]:
@@ -85,6 +105,11 @@ def _in_thread_of_its_own(work: Callable[[], object], reactor: Any) -> Deferred[
 
 def _reloaded(_: object) -> None:
     _log.info("certificates reloaded")
+
+
+def _reloaded_if(changed: object) -> None:
+    if changed:
+        _log.info("certificates reloaded: the files have changed")
 
 
 def _not_reloaded(failure: Failure) -> None:

@@ -29,6 +29,7 @@ from smtpcb.engine import (
 from smtpcb.engine._conversation import Host
 from smtpcb.engine._offer import try_own
 from smtpcb.server._admission import Admission, Ticket
+from smtpcb.server._certificates import Reloads
 from smtpcb.server._circumstances import ServerCircumstances
 from smtpcb.server._clock import Deadlines
 from smtpcb.server._connections import Doorway
@@ -107,6 +108,7 @@ class SmtpServerFactory(Doorway):
         self.handlers = Handlers(handler, authenticator)
         super().__init__(self, settings, self.handlers.known(settings))
         self.tls = tls
+        self.reloads = Reloads(tls, reactor)
         self.transcripts = transcripts
         self._worker = worker
         self._ids = Ids()
@@ -159,6 +161,7 @@ class SmtpServerFactory(Doorway):
             self._free_space.start()
             if self.transcripts is not None:
                 self.transcripts.start()
+            self.reloads.start()
         self._users += 1
 
     @inlineCallbacks
@@ -167,6 +170,7 @@ class SmtpServerFactory(Doorway):
         self._users -= 1
         if self._users:
             return
+        self.reloads.stop()
         self._free_space.stop()
         if self.tally.arrived:
             _log.info(
@@ -178,6 +182,8 @@ class SmtpServerFactory(Doorway):
             yield self.handlers.stop()
         finally:
             yield closed
+            # Not before: by default SIGHUP would end us while sessions are being finished.
+            self.reloads.give_back()
 
     def protocol_for(self, addr: IAddress | None, doorway: Doorway) -> Protocol:
         """
@@ -222,6 +228,7 @@ class SmtpServerFactory(Doorway):
             started=now,
             peer_address=host,
             peer_port=port,
+            hostname=doorway.settings.hostname,
             budget=Budget(doorway.settings.limits, circumstances=self.circumstances),
             worker=self._worker,
         )

@@ -17,8 +17,10 @@ from smtpcb.engine._handler import name_of
 from smtpcb.engine._questions import CONNECTED
 from smtpcb.engine._verdict import reply_of_refusal, reply_to_incident
 from smtpcb.handling import check, handler_factory
+from smtpcb.handling._examine import examine
 from smtpcb.handling._known import Known
 from smtpcb.handling._logins import authenticator as adapt_authenticator
+from smtpcb.handling._threaded import threaded
 from smtpcb.smtp import Refusal
 
 if TYPE_CHECKING:
@@ -61,6 +63,20 @@ class Handlers:
                 self._warned.add(warning)
                 _log.warn("{warning}", warning=warning)
         return Known(self._login, settings)
+
+    def adapt(self, given: object, connection: Connection, known: Known, *, tls: bool) -> Handler:
+        """
+        Return another handler for a connection that has one.
+
+        :param given: what `smtpcb.handling.handler_factory` takes.
+        :raises TypeError: no handler can be made of it; ValueError: it says what cannot be.
+        """
+        factory = handler_factory(given)
+        handler = factory(connection)
+        # Once a class: it may be exchanged on every connection.
+        if not isinstance(factory, threaded) and not known.has_seen(type(handler)):
+            examine(handler, own=known.own)
+        return known.handler(handler, tls=tls)
 
     def start(self) -> None:
         """Start what was given, if it is a service."""

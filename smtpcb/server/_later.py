@@ -143,6 +143,10 @@ class TwistedPlatform:
         waiting = Waiting(result)
         return waiting if waiting.outcome is _UNSET else waiting.outcome
 
+    def soon(self, step: Callable[[], object]) -> None:
+        """Do something at the reactor's next turn."""
+        self._reactor.callLater(0, step)
+
     def make_content(self) -> Content:
         """Make the place for one message."""
         return MailData(

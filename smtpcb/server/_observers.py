@@ -33,7 +33,16 @@ _WITHIN = frozenset({b"RCPT", b"DATA", b"BDAT"})
 # What has to do with mail getting in.
 _OF_MAIL = frozenset({b"MAIL", b"RCPT", b"DATA", b"BDAT", b"AUTH", b"STARTTLS"})
 # A transaction that ends for these does so because of us.
-_OURS = frozenset({Reason.LIMIT, Reason.TIMEOUT, Reason.SHUTDOWN, Reason.FAILED, Reason.INJECTED})
+_OURS = frozenset(
+    {
+        Reason.LIMIT,
+        Reason.TIMEOUT,
+        Reason.SHUTDOWN,
+        Reason.FAILED,
+        Reason.INJECTED,
+        Reason.CLOSED,
+    }
+)
 
 # What a strict server would not have taken.
 _LENIENCIES = frozenset({NEWLINES_REPAIRED, *(leniency.value for leniency in Leniency)})

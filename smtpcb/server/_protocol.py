@@ -30,7 +30,7 @@ from smtpcb.smtp import Reply
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smtpcb.engine import Observer, TlsInformation
+    from smtpcb.engine import Handler, Observer, TlsInformation
     from smtpcb.server._connections import Doorway
     from smtpcb.server._factory import SmtpServerFactory
 
@@ -223,6 +223,14 @@ class SmtpServerProtocol(LineReceiver):
         """
         return replies.DATA_BEHIND_STARTTLS if self._buffer else replies.READY_FOR_TLS
 
+    def adapt(self, handler: object) -> Handler:
+        """Understand another handler, as the first one was."""
+        assert self._conversation is not None
+        tls_possible = self._conversation.handler.abilities.tls
+        return self._factory.handlers.adapt(
+            handler, self.connection, self.factory.known, tls=tls_possible
+        )
+
     # What the factory calls.
 
     @property
@@ -335,6 +343,9 @@ class SmtpServerProtocol(LineReceiver):
 
     def _say_farewell(self, dialogue: ServerDialogue) -> None:
         """Close, but so that the client can still read why."""
+        if dialogue.parting is not None and dialogue.parting.reply is None:
+            self._abort()
+            return
         unread = bool(self._buffer)
         self.clearLineBuffer()
         self._hang_up()

@@ -14,7 +14,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smtpcb.engine import Settings
-from smtpcb.server._certificates import Reloads
 from smtpcb.server._direct import at_once, is_supported
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._families import for_ipv6_alone, ports_of_both_families
@@ -31,7 +30,7 @@ class SmtpService(Service):
     Listens while it runs; it composes with other services as any `IService` does.
 
     It starts and stops what belongs to a server: a handler that is a service itself, transcripts,
-    and certificates, which are read again once a day and on SIGHUP.
+    and certificates, which are read again on SIGHUP, when their files change, and once a day.
 
     Ports are bound in `privilegedStartService`, where twistd still has the rights for port 25, or
     in `startService`.  One that cannot be bound raises there, and none is left bound.
@@ -73,7 +72,6 @@ class SmtpService(Service):
         self.ports: list[IListeningPort] = []
         self._bound = False
         self._opening: list[Deferred[Any]] = []
-        self._reloads = Reloads(factory.tls, factory.reactor)
 
     def privilegedStartService(self) -> None:
         """Bind the ports."""
@@ -97,7 +95,6 @@ class SmtpService(Service):
             self._unbind()  # no client has been taken yet
             raise
         super().startService()
-        self._reloads.start()
 
     @inlineCallbacks
     def stopService(self) -> Any:
@@ -109,7 +106,6 @@ class SmtpService(Service):
         """
         again = not self.running
         super().stopService()
-        self._reloads.stop()
         closed = self._unbind()
         gone = self.doorway.drain()
         if again:
@@ -118,8 +114,6 @@ class SmtpService(Service):
         yield gatherResults(everything, consumeErrors=True)
         if not again:
             yield self.factory.end()
-        # Not before: by default SIGHUP would end us while sessions are being finished.
-        self._reloads.give_back()
 
     def cut(self) -> None:
         """End all connections now; somebody does not want to wait."""
@@ -131,7 +125,7 @@ class SmtpService(Service):
 
         :return: fires when that is done.
         """
-        return self._reloads.now()
+        return self.factory.reloads.now()
 
     def _bind(self) -> None:
         if self._bound:

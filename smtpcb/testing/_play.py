@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -178,13 +178,21 @@ def play(
             for cut in (False, True):
                 # As of two clients, unless it is given: handlers name files by it.
                 ours = connection or Connection(_IDS.at(datetime.now(UTC)))
-                copied = replace(ours, budget=Budget(settings.limits))
+                copied = replace(ours, budget=Budget(settings.limits), hostname=settings.hostname)
                 try:
                     made = factory(copied)
                 except Refusal as refusal:
                     made = _Unwelcome(refusal)
                 understood = _understood(made, settings, tls=tls, login=login)
-                player = _Player(copied, settings, understood, reactor)
+
+                def adapt(other: object, connection: Connection = copied) -> Handler:
+                    if isinstance(other, threaded):
+                        other = other.on(reactor)
+                    return _understood(
+                        handler_factory(other)(connection), settings, tls=tls, login=login
+                    )
+
+                player = _Player(copied, settings, understood, reactor, adapt)
                 played.append(player.play(parts, made, cut=cut))
         finally:
             reactor.stop()
@@ -260,7 +268,12 @@ class _Player:
     """Has the connection: passes on what the client says, and lets time pass."""
 
     def __init__(
-        self, connection: Connection, settings: Settings, handler: Handler, reactor: PlayReactor
+        self,
+        connection: Connection,
+        settings: Settings,
+        handler: Handler,
+        reactor: PlayReactor,
+        adapt: Callable[[object], Handler],
     ) -> None:
         self._notes = _Notes()
         platform = TwistedPlatform(reactor, runs_asyncio=reactor.loop is not None)
@@ -272,6 +285,7 @@ class _Player:
             platform=platform,
             observer=self._notes,
             changed=self._advance,
+            adapt=adapt,
         )
         self._reactor = reactor
         self._clock = reactor.clock

@@ -15,14 +15,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from twisted.logger import Logger
 
 from smtpcb import _folders as folders
-from smtpcb.tls._tls import (
-    Identity,
-    IdentityError,
-    _alternatives,
-    from_pem,
-    read_pem,
-    warn_of_readers,
-)
+from smtpcb.tls._identity import Identity, IdentityError, alternatives, from_pem
+from smtpcb.tls._reading import read_pem, warn_of_readers
 
 SELF_SIGNED_LIFETIME = timedelta(days=3652)
 _FILE_NAME = "identity.pem"
@@ -135,7 +129,7 @@ def _general_name(hostname: str, source: object) -> x509.DNSName | x509.IPAddres
 
 
 def _serves(identity: Identity, name: x509.GeneralName) -> bool:
-    return name in (_alternatives(identity.chain[0]) or ()) and datetime.now(UTC) < identity.expires
+    return name in (alternatives(identity.chain[0]) or ()) and datetime.now(UTC) < identity.expires
 
 
 def _make(subject: x509.DNSName | x509.IPAddress) -> bytes:

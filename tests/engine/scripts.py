@@ -138,6 +138,7 @@ class HandPlatform:
         self.log = HandLog()
         self.incidents = Incidents(self.log, self.seconds)
         self._plain = PlainPlatform()
+        self.steps: list[Callable[[], object]] = []
         self.make: Callable[[], Content] = self._plain.make_content
 
     def later(self, result: Any) -> object:
@@ -145,6 +146,9 @@ class HandPlatform:
 
     def seconds(self) -> float:
         return self.now
+
+    def soon(self, step: Callable[[], object]) -> None:
+        self.steps.append(step)
 
     def make_content(self) -> Content:
         return self.make()

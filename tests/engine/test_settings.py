@@ -37,6 +37,7 @@ def test_what_cannot_be_said_is_refused_at_once(wrong: Any) -> None:
         ({"banner": 3}, "banner is a str"),
         ({"lenient_addresses": "no"}, "lenient_addresses is True or False, not 'no'"),
         ({"require_tls": 1}, "require_tls is True or False"),
+        ({"require_client_certificate": "yes"}, "require_client_certificate is True or False"),
         ({"require_auth": None}, "require_auth is True or False"),
         ({"limits": {"recipients": 3}}, "limits is a Limits"),
         ({"limits": None}, "limits is a Limits"),

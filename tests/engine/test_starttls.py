@@ -150,3 +150,40 @@ def test_a_handshake_that_succeeds_too_late_begins_nothing() -> None:
     assert server.driver.secure(TLS) == b""
     assert server.dialogue.state is State.OVER
     assert server.send(b"HELO me\r\n") == []
+
+
+CERTIFIED = Settings(require_client_certificate=True)
+
+
+def test_where_a_certificate_is_required_nothing_is_taken_in_the_clear() -> None:
+    """Or nobody would have to show one."""
+    play(HELO + "C: MAIL FROM:<>\nS: 530 5.7.0 Must issue a STARTTLS", settings=CERTIFIED)
+
+
+def test_a_client_without_a_certificate() -> None:
+    """554 to everything but QUIT (RFC 3207 §4.1); the handler is not asked."""
+    server = Server(Does(secured=lambda tls, connection: 1 / 0), CERTIFIED)
+    server.send(b"EHLO me\r\nSTARTTLS\r\n")
+    server.driver.secure(TLS)
+    assert server.send(b"EHLO me\r\nMAIL FROM:<>\r\nQUIT\r\n") == ["554", "554", "221"]
+
+
+def test_a_client_with_a_certificate() -> None:
+    """It is served."""
+    shown = TlsInformation("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256, client_certificate=b"DER")
+    server = Server(Does(), CERTIFIED)
+    server.send(b"EHLO me\r\nSTARTTLS\r\n")
+    server.driver.secure(shown)
+    assert server.send(b"HELO me\r\nMAIL FROM:<>\r\n") == ["250", "250"]
+
+
+@pytest.mark.parametrize("certificate", [None, b"DER"])
+def test_on_a_port_with_tls_it_is_said_in_place_of_the_greeting(certificate: bytes | None) -> None:
+    """554, and the connection is closed (RFC 5321 §3.1)."""
+    tls = TlsInformation("TLSv1.3", "x", 256, client_certificate=certificate)
+    server = Server(Does(), CERTIFIED, connection=Connection("x", tls=tls))
+    if certificate is None:
+        assert server.greeting == b"554 5.7.0 A client certificate is required\r\n"
+        assert server.driver.finished
+    else:
+        assert server.greeting.startswith(b"220")

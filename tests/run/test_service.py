@@ -362,8 +362,8 @@ class TestIdentities:
         authority = make_authority()
         issued = make_identity(["localhost"], make_authority("Intermediate", authority))
         service = start(
-            tls_certificate=write_pem(tmp_path / "cert.pem", *issued.chain),
-            tls_key=write_pem(tmp_path / "key.pem", issued.private_key, passphrase=b"opens"),
+            tls_certificate=(write_pem(tmp_path / "cert.pem", *issued.chain),),
+            tls_key=(write_pem(tmp_path / "key.pem", issued.private_key, passphrase=b"opens"),),
             tls_passphrase_file=write(tmp_path / "passphrase", b"opens\r\nnot this\n"),
         )
         found, _ = await in_thread(lambda: session(port_of(service), trusting(issued)))
@@ -409,8 +409,8 @@ class TestIdentities:
             patch.setattr(handler_module, "import_handler", lambda path, where: Handler)
             service = start(
                 handler="python:a.b",
-                tls_certificate=write_pem(
-                    tmp_path / "id.pem", issued.certificate, issued.private_key
+                tls_certificate=(
+                    write_pem(tmp_path / "id.pem", issued.certificate, issued.private_key),
                 ),
                 tls_client_authorities=write_pem(tmp_path / "ca.pem", authority.certificate),
             )
@@ -446,7 +446,7 @@ class TestIdentities:
         old, new = make_identity(["localhost"]), make_identity(["localhost"])
         path = write_pem(tmp_path / "id.pem", old.certificate, old.private_key)
         before = signal.getsignal(signal.SIGHUP)
-        service = start(tls_certificate=path)
+        service = start(tls_certificate=(path,))
 
         def open_session() -> smtplib.SMTP:
             client = smtplib.SMTP("localhost", port_of(service), timeout=10)

@@ -87,7 +87,8 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--recipient", "7", "--hostnme", "x"), "--hostnme not recognized; did you mean --hostname?"),
     (("--recipients", "7", "--recipients", "8"), "--recipients is given twice"),
     (("--hostname", "a", "--hostn", "a"), "--hostname is given twice"),
-    ((*PEM, *PEM), "--tls-certificate is given twice"),
+    ((*PEM, *PEM), "/cert.pem is given twice"),
+    ((*PEM, "--tls-pkcs12", "a", "--tls-pkcs12", "b"), "--tls-pkcs12 is given twice"),
     (("--config", "unknown.toml", "-c", "unknown.toml"), "--config is given twice"),
     (("--listen", "haproxy:tcp:25"), "--listen: the PROXY protocol is not there yet: haproxy:tcp:"),
     (("--smtps", "HAProxy:tcp:25"), "--smtps: the PROXY protocol is not there yet: HAProxy:tcp:25"),
@@ -205,6 +206,19 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
         "none: No such file or directory",
     ),
     (("--tls-key", "key.pem"), "--tls-key needs --tls-certificate"),
+    (
+        (*PEM, "--tls-certificate", "other.pem", "--tls-key", "key.pem"),
+        "--tls-key is wanted for each of 2 certificates, in their order, or for none; there are 1",
+    ),
+    (("--tls-folder", "none"), "--tls-folder /"),
+    (("--tls-folder", "."), "pem: "),
+    (("--tls-folder", "garbage"), "garbage: Not a directory"),
+    (("--tls-minimum", "1.1"), "--tls-minimum: 1.2 or 1.3 is wanted, not '1.1'"),
+    (("--tls-ciphers", "AES:TYPO"), "--tls-ciphers: OpenSSL knows no cipher suite 'TYPO'"),
+    (("--require-client-certificate",), "--require-client-certificate needs --tls-client-authori"),
+    (("--no-tls", "--require-client-certificate"), "cannot stand beside --require-client-cert"),
+    (("--no-tls", "--tls-minimum", "1.3"), "--no-tls cannot stand beside --tls-minimum"),
+    (("--no-tls", "--tls-folder", "x"), "--no-tls cannot stand beside --tls-folder"),
     ((*PEM, "--tls-pkcs12", "id.p12"), "--tls-certificate and --tls-pkcs12 exclude each other"),
     (("--tls-pkcs12", "none.p12"), "none.p12: No such file or directory"),
     (("--tls-pkcs12", "garbage"), "garbage: not a PKCS#12 file"),
@@ -449,7 +463,7 @@ class TestCheck:
         path = write_pem(Path("old.pem"), expired.certificate, expired.private_key)
         path.chmod(0o644)
         with pytest.raises(SystemExit) as caught:
-            service_of("--check", "--tls-certificate", "old.pem")
+            service_of("--check", "--tls-certificate", "old.pem", "--hostname", "localhost")
         assert caught.value.code == 0
         said = capsys.readouterr()
         assert said.out == "smtpcb: the settings are good\n"
@@ -459,6 +473,35 @@ class TestCheck:
             f"smtpcb: warning: {path}: others may read this private key (mode 0644)",
             f"smtpcb: warning: {path}: the certificate expired on {date}",
         ]
+
+    @pytest.mark.parametrize(
+        ("endpoint", "host"),
+        [
+            ("tcp:0:interface=192.0.2.9", "192.0.2.9"),
+            (r"tcp6:0:interface=2001\:db8\:\:9", "2001:db8::9"),
+            ("tcp:0:interface=none.invalid", "none.invalid"),
+        ],
+    )
+    def test_an_address_of_another_machine(self, folder: Path, endpoint: str, host: str) -> None:
+        """A start could not listen there, and says so."""
+        with pytest.raises(SystemExit, match=rf"cannot listen on {host}: .*\(interface= names an"):
+            service_of("--check", "--listen", endpoint)
+
+    def test_a_name_that_no_certificate_has(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """It is only said: clients look for the name by which they know us."""
+        said = ("--check", *PEM, "--tls-key", "key.pem", "--hostname")
+        with pytest.raises(SystemExit):
+            service_of(*said, "mx.example.org")
+        assert capsys.readouterr().err == ""
+        with pytest.raises(SystemExit) as caught:
+            service_of(*said, "mail.example.org")
+        assert caught.value.code == 0
+        assert capsys.readouterr().err == (
+            "smtpcb: warning: no certificate is for mail.example.org, which is what we call "
+            "ourselves (--hostname)\n"
+        )
 
     def test_a_kept_key_that_others_may_read(
         self, folder: Path, capsys: pytest.CaptureFixture[str]

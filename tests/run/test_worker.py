@@ -67,7 +67,9 @@ def reported(pipe: tuple[int, int], *events: LogEvent) -> list[bytes]:
 def configured(folder: Path, **said: str) -> Configuration:
     """Return settings for two workers."""
     values: dict[str, Any] = {
-        key: read_value(BY_NAME[key.replace("_", "-")], text, key) for key, text in said.items()
+        key: (value,) if BY_NAME[key.replace("_", "-")].many else value
+        for key, text in said.items()
+        for value in [read_value(BY_NAME[key.replace("_", "-")], text, key)]
     }
     return resolve({"listen": (ANY_PORT,), "workers": 2, "state": folder, **values}, {})
 
@@ -149,8 +151,8 @@ class TestTask:
 
     def test_in_pieces(self, pipe: tuple[int, int], tmp_path: Path) -> None:
         """What the supervisor wrote is what is read, and the pipe stays open."""
-        identity = (b"-----BEGIN", "file.pem")
-        configuration, share = configured(tmp_path), Share(1, 2, ((3, 2),), identity)
+        identities = ((b"-----BEGIN", "a.pem"), (b"-----END", "b.pem"))
+        configuration, share = configured(tmp_path), Share(1, 2, ((3, 2),), identities)
         os.write(pipe[1], task(configuration, share, object()))
         got = read_task(pipe[0])
         assert got is not None
@@ -456,7 +458,7 @@ class TestShare:
 
     def made(self, folder: Path, number: int = 1, **said: str) -> Any:
         identity = self_signed(folder, "localhost")
-        share = Share(number, 2, ((3, 2),), (identity.pem, identity.source))
+        share = Share(number, 2, ((3, 2),), ((identity.pem, identity.source),))
         configuration = configured(folder, **said)
         return make_service(configuration, share=share)
 
@@ -528,7 +530,7 @@ class TestShare:
         path = write_pem(tmp_path / "id.pem", issued.certificate, issued.private_key)
         path.write_text("being written")
         service = self.made(tmp_path, tls_certificate=str(path))
-        assert service.identity == self_signed(tmp_path, "localhost")
+        assert service.identities == (self_signed(tmp_path, "localhost"),)
         with pytest.raises(IdentityError):
             service.smtp.factory.tls.reload()
         write_pem(path, issued.certificate, issued.private_key)

@@ -25,7 +25,7 @@ from zope.interface import implementer
 from smtpcb._ending import STOP_SECONDS
 from smtpcb.run._signals import ONE_STOP_SECONDS
 from smtpcb.run._sockets import SocketReactor
-from smtpcb.run._start import Announcement, StartError
+from smtpcb.run._start import Announcement, Place, StartError
 from smtpcb.run.build import Share
 from smtpcb.run.options import BY_NAME, Configuration, ConfigurationError, read_value, resolve
 from smtpcb.run.workers._process import HEIRS_SECONDS, Worker
@@ -126,7 +126,8 @@ def supervisor_of(reactor: Reactor, **said: Any) -> Supervisor:
     from twisted.internet.endpoints import serverFromString
 
     endpoint = serverFromString(SocketReactor(), ANY_PORT)  # type: ignore[arg-type]
-    says = Announcement(1, starttls=False, invitation="a first message", report=["messages: /x"])
+    place = Place(invitation="a first message")
+    says = Announcement([place], starttls=False, report=["messages: /x"])
     return Supervisor(reactor, configured(**said), [endpoint], says, now=lambda: reactor.now)
 
 
@@ -189,7 +190,7 @@ class TestSockets:
                 failed.errback(ValueError("odd\nthing"))
                 return failed
 
-        says = Announcement(1, starttls=False, invitation="", report=[])
+        says = Announcement([Place()], starttls=False, report=[])
         with pytest.raises(StartError, match="cannot listen: odd thing"):
             Supervisor(reactor, configured(), [Odd()], says).privilegedStartService()
 
@@ -567,14 +568,15 @@ class TestMaking:
             key: read_value(BY_NAME[key.replace("_", "-")], text, key) for key, text in said.items()
         }
         values.setdefault("listen", ANY_PORT)
-        values["listen"] = (values["listen"],)
+        for key in {"listen", "tls_certificate"} & values.keys():
+            values[key] = (values[key],)
         return make_supervisor(resolve({**values, "workers": 3, "state": folder / "state"}, {}))
 
     def test_nothing_is_made_before(self, tmp_path: Path) -> None:
         """Folders and the self-signed certificate are the workers' business, who are not root."""
         supervisor = self.made(tmp_path)
         assert not (tmp_path / "state").exists()
-        assert supervisor._identity is None
+        assert supervisor._identities == ()
         assert supervisor.sockets == []
 
     def test_a_key_that_only_root_may_read(self, tmp_path: Path) -> None:
@@ -582,7 +584,7 @@ class TestMaking:
         issued = make_identity(["localhost"])
         path = write_pem(tmp_path / "id.pem", issued.certificate, issued.private_key)
         supervisor = self.made(tmp_path, tls_certificate=str(path))
-        assert supervisor._identity == (issued.identity.pem, str(path))
+        assert supervisor._identities == ((issued.identity.pem, str(path)),)
 
     def test_other_endpoints(self, tmp_path: Path) -> None:
         """UNIX sockets and those of plug-ins cannot be shared."""

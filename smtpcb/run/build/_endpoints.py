@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -14,6 +15,7 @@ from smtpcb.run._meant import did_you_mean, nearest
 from smtpcb.run._sockets import for_ipv6_alone
 from smtpcb.run._start import one_line
 from smtpcb.run.build._share import Share
+from smtpcb.run.build._systemd import of_systemd
 from smtpcb.run.options import Configuration, ConfigurationError
 from smtpcb.server._direct import SharingReactor, is_supported
 from smtpcb.server._families import ports_of_both_families
@@ -25,43 +27,52 @@ _INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])*)")
 
 
 def endpoints_for(
-    configuration: Configuration, reactor: Any, share: Share | None, *, direct: bool
+    configuration: Configuration,
+    reactor: Any,
+    share: Share | None,
+    *,
+    direct: bool,
+    checking: bool = False,
 ) -> list[IStreamServerEndpoint]:
     """
-    Return what a server listens on, in the order of ``--listen`` and ``--smtps``.
+    Return what a server listens on: of each door in its order, as `Configuration.ports` has it.
 
     :param share: of the worker that it is, if it is one.
     :param direct: connections write at once, where Twisted's own endpoints cannot be made to.
+    :param checking: nothing will be bound, and sockets of systemd's need not be there.
     :raises ConfigurationError: one of them is none.
     """
     if share is not None:
         return _adopted(configuration, reactor, share, direct=direct)
-    return endpoints_of(configuration, reactor, direct=direct)
+    return endpoints_of(configuration, reactor, direct=direct, checking=checking)
 
 
 def endpoints_of(
-    configuration: Configuration, reactor: Any, *, direct: bool = False
+    configuration: Configuration, reactor: Any, *, direct: bool = False, checking: bool = False
 ) -> list[IStreamServerEndpoint]:
     """
-    Return the endpoints that ``--listen`` and ``--smtps`` name.
+    Return the endpoints that ``--listen`` and its kin name.
 
     :param reactor: what they listen with.
-    :param direct: as for `endpoints_for`.
+    :param direct: as for `endpoints_for`, and so is `checking`.
     :raises ConfigurationError: one of them is none.
     """
     made = []
-    both = ports_of_both_families([*configuration["listen"], *configuration["smtps"]])
-    for name in ("listen", "smtps"):
-        for description in configuration[name]:
-            where = f"{configuration.where(name)} {description}"
+    both = ports_of_both_families([one for door in configuration.doors for _, one in door.ports])
+    for door in configuration.doors:
+        for name, description in door.ports:
+            where = f"{door.where(name)} {description}"
             fault = _fault(description, workers=configuration["workers"] is not None)
             if fault:
                 raise ConfigurationError(f"{where}: {fault}")
+            if description.startswith("systemd:"):
+                made.append(of_systemd(description, where, reactor, checking=checking))
+                continue
             full = description
             if description.startswith(("tcp:", "tcp6:")) and "backlog=" not in description:
                 full += ":backlog=511"  # Twisted's 50 is little for a burst of mail
             # Under TLS what we write is not what goes to the socket: nothing could be sent at once.
-            opening = for_ipv6_alone(full, both, reactor, direct=direct and name == "listen")
+            opening = for_ipv6_alone(full, both, reactor, direct=direct and name != "smtps")
             try:
                 made.append(serverFromString(opening, full))
             except Exception as error:  # a parser of a plug-in may raise anything
@@ -101,22 +112,48 @@ def _meant(description: str) -> str | None:
     return None if meant in (None, kind) else f"{meant}{colon}{rest}"
 
 
+def look_at_interfaces(configuration: Configuration) -> None:
+    """
+    Find out whether the addresses that ports are to be opened on are of this machine.
+
+    :raises ConfigurationError: one is not.
+    """
+    for name in ("listen", "smtps"):
+        for description in configuration[name]:
+            host = _interface(description)
+            if host is None:
+                continue
+            try:
+                with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as opened:
+                    opened.bind((host, 0))  # any port: the one that is meant may be in use
+            except OSError as error:
+                raise ConfigurationError(
+                    f"{configuration.where(name)} {description}: cannot listen on {host}: "
+                    f"{error.strerror} (interface= names an address of this machine)"
+                ) from None
+
+
 def is_of_this_machine(descriptions: Sequence[str]) -> bool:
     """Whether nobody but who is on this machine can reach any of these endpoints."""
     return all(_is_of_this_machine(description) for description in descriptions)
 
 
 def _is_of_this_machine(description: str) -> bool:
-    kind = description.partition(":")[0]
-    if kind == "unix":
+    if description.startswith("unix:"):
         return True
-    found = _INTERFACE.search(description)
-    if kind not in ("tcp", "tcp6") or found is None:
-        return False
+    host = _interface(description)
     try:
-        return ip_address(re.sub(r"\\(.)", r"\1", found[1])).is_loopback
+        return host is not None and ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _interface(description: str) -> str | None:
+    """Return the address that a port is opened on, if it is said."""
+    found = _INTERFACE.search(description)
+    if found is None or description.partition(":")[0] not in ("tcp", "tcp6"):
+        return None
+    return re.sub(r"\\(.)", r"\1", found[1])
 
 
 def _adopted(
@@ -127,8 +164,8 @@ def _adopted(
     if is_supported():
         clear = SharingReactor(reactor, direct=direct)
         sharing = SharingReactor(reactor, direct=False)
-    number = len(configuration["listen"])
+    names = [name for door in configuration.doors for name, _ in door.ports]
     return [
-        AdoptedStreamServerEndpoint(clear if at < number else sharing, descriptor, family)
-        for at, (descriptor, family) in enumerate(share.sockets)
+        AdoptedStreamServerEndpoint(sharing if name == "smtps" else clear, descriptor, family)
+        for name, (descriptor, family) in zip(names, share.sockets, strict=True)
     ]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from OpenSSL import SSL
 from twisted.logger import Logger
 
 from smtpcb import tls
-from smtpcb._files import read_all
 from smtpcb.engine._settings import Settings
 from smtpcb.run._state import State, explained
+from smtpcb.run.build._share import Share
 from smtpcb.run.options import OPTIONS, Configuration, ConfigurationError
 
 _log = Logger(namespace="smtpcb")
@@ -56,71 +58,111 @@ class Identities:
     What a server shows under TLS.
 
     :ivar server: makes the connections; ``None``: there is no TLS.
-    :ivar first: what was read at the start, from files that perhaps only root may read; ``None``
-        for an identity that we keep ourselves.
+    :ivar first: what was read at the start, from files that perhaps only root may read; none are
+        there of an identity that we keep ourselves.
     :ivar kept: where we keep it, if we do.
     """
 
     server: tls.ServerTls | None = None
-    first: tls.Identity | None = None
+    first: tuple[tls.Identity, ...] = ()
     kept: SelfSigned | None = None
 
 
 def identities_of(
-    configuration: Configuration, settings: Settings, state: State, handed: tuple[bytes, str] | None
+    configuration: Configuration, settings: Settings, state: State, share: Share | None
 ) -> Identities:
     """
     Return them.
 
     :param settings: of the dialogues; the name in them is that of a certificate that we make.
-    :param handed: key and chain in PEM and where they are from, if we cannot read them there.
+    :param share: of the worker that it is for, if it is one: what we cannot read has been handed
+        to it.
     :raises ConfigurationError: two settings contradict each other, or a file cannot be used.
     """
-    certificate, key = configuration["tls_certificate"], configuration["tls_key"]
-    archive = configuration["tls_pkcs12"]
     if configuration["no_tls"]:
-        _no_tls_alone(configuration, settings)
+        no_tls_alone(configuration, settings)
         return Identities()
-    if certificate and archive:
-        both = f"{configuration.where('tls_certificate')} and {configuration.where('tls_pkcs12')}"
-        raise ConfigurationError(f"{both} exclude each other")
-    if key and not certificate:
-        raise ConfigurationError(f"{configuration.where('tls_key')} needs --tls-certificate")
-    kept = None if certificate or archive else SelfSigned(state, settings.hostname)
-    loaded: list[tls.Identity] = []
+    named = _NAMED & {key for key in configuration.values if configuration[key]}
+    handed = () if share is None else share.identities
+    files = tls.IdentityFiles(
+        _pairs(configuration),
+        archive=configuration["tls_pkcs12"],
+        folder=configuration["tls_folder"],
+        passphrase_file=configuration["tls_passphrase_file"],
+        hostname=settings.hostname,
+        before=[tls.from_pem(*one) for one in handed],
+    )
+    kept = None if named else SelfSigned(state, settings.hostname)
+    server = _server(configuration, files if kept is None else lambda: [kept.read()])
+    if kept is not None:
+        return Identities(server, kept=kept)
+    if share is None and not any(tls.serves(one, settings.hostname) for one in server.identities):
+        _log.warn(
+            "no certificate is for {name}, which is what we call ourselves ({where})",
+            name=settings.hostname,
+            where=configuration.where("hostname"),
+        )
+    return Identities(server, tuple(server.identities))
 
-    def read() -> tls.Identity:
-        if kept is not None:
-            return kept.read()
-        passphrase = _passphrase(configuration["tls_passphrase_file"])
-        if archive:
-            return tls.load_pkcs12(archive, passphrase)
-        return tls.load_pem(certificate, key, passphrase)
 
-    def load() -> list[tls.Identity]:
-        try:
-            identity = read()
-        except tls.IdentityError as error:
-            if loaded or handed is None:
-                raise
-            _log.warn("{error}; what was read before is used", error=str(error))
-            identity = tls.from_pem(*handed)
-        loaded[:] = [identity]
-        return [identity]
+_NAMED = frozenset({"tls_certificate", "tls_pkcs12", "tls_folder"})
 
+
+def _server(
+    configuration: Configuration, load: Callable[[], Sequence[tls.Identity]]
+) -> tls.ServerTls:
+    authorities = configuration["tls_client_authorities"]
+    if configuration["require_client_certificate"] and authorities is None:
+        where = configuration.where("require_client_certificate")
+        raise ConfigurationError(f"{where} needs --tls-client-authorities: who vouches for them?")
     try:
-        made = tls.ServerTls(load, client_authorities=configuration["tls_client_authorities"])
+        return tls.ServerTls(
+            load,
+            minimum=_VERSIONS[configuration["tls_minimum"]],
+            ciphers=configuration["tls_ciphers"],
+            client_authorities=authorities,
+        )
     except tls.IdentityError as error:
         raise ConfigurationError(_with_setting(configuration, str(error))) from None
-    return Identities(made, loaded[0] if kept is None else None, kept)
+    except ValueError as error:
+        raise ConfigurationError(f"{configuration.where('tls_ciphers')}: {error}") from None
 
 
-def _no_tls_alone(configuration: Configuration, settings: Settings) -> None:
+_VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+
+
+def _pairs(configuration: Configuration) -> list[tuple[Path, Path | None]]:
+    """Return the files of each certificate that was named, and of its key."""
+    certificates, keys = configuration["tls_certificate"], configuration["tls_key"]
+    said, said_key = configuration.where("tls_certificate"), configuration.where("tls_key")
+    if certificates and configuration["tls_pkcs12"]:
+        both = f"{said} and {configuration.where('tls_pkcs12')}"
+        raise ConfigurationError(f"{both} exclude each other")
+    if keys and not certificates:
+        raise ConfigurationError(f"{said_key} needs --tls-certificate")
+    twice = next((one for one in certificates if certificates.count(one) > 1), None)
+    if twice is not None:
+        raise ConfigurationError(f"{said} {twice} is given twice")
+    if not keys:
+        return [(certificate, None) for certificate in certificates]
+    if len(keys) != len(certificates):
+        raise ConfigurationError(
+            f"{said_key} is wanted for each of {len(certificates)} certificates, in their order, "
+            f"or for none; there are {len(keys)}"
+        )
+    return list(zip(certificates, keys, strict=True))
+
+
+_OF_TLS = ("smtps", "require-tls", "require-client-certificate")
+
+
+def no_tls_alone(configuration: Configuration, settings: Settings) -> None:
+    """ConfigurationError: something is said beside ``--no-tls`` that wants TLS."""
     beside = [
         configuration.where(option.key)
         for option in OPTIONS
-        if (option.name in ("smtps", "require-tls") or option.name.startswith("tls-"))
-        and configuration[option.key]
+        if (option.name in _OF_TLS or option.name.startswith("tls-"))
+        and configuration[option.key] not in (None, (), False, option.default)
     ]
     if beside:
         raise ConfigurationError(f"{configuration.where('no_tls')} cannot stand beside {beside[0]}")
@@ -134,16 +176,12 @@ def _no_tls_alone(configuration: Configuration, settings: Settings) -> None:
 def _with_setting(configuration: Configuration, fault: str) -> str:
     """Put before what is wrong with a file how the file was named."""
     for option in OPTIONS:
-        if option.name.startswith("tls-") and fault.startswith(f"{configuration[option.key]}: "):
-            return f"{configuration.where(option.key)} {fault}"
+        if not option.name.startswith("tls-"):
+            continue
+        value = configuration[option.key]
+        for path in value if isinstance(value, tuple) else (value,):
+            if fault.startswith(f"{path}: ") or (
+                option.name == "tls-folder" and fault.startswith(f"{path}/")
+            ):
+                return f"{configuration.where(option.key)} {fault}"
     return fault
-
-
-def _passphrase(path: Path | None) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        with path.open("rb") as file:
-            return read_all(file).split(b"\n")[0].removesuffix(b"\r")
-    except OSError as error:
-        raise tls.IdentityError(f"{path}: {error.strerror}") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -13,11 +13,11 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from smtpcb.engine._settings import Settings
 from smtpcb.interfaces import IReadyMadeHandler
 from smtpcb.run._server import ServerService
-from smtpcb.run._start import Announcement, one_line
+from smtpcb.run._start import Announcement, Place, one_line
 from smtpcb.run._state import state_of
-from smtpcb.run.build._endpoints import endpoints_for
+from smtpcb.run.build._endpoints import endpoints_for, look_at_interfaces
 from smtpcb.run.build._handler import handler_of, wishes_of
-from smtpcb.run.build._identities import Identities, identities_of
+from smtpcb.run.build._identities import identities_of, no_tls_alone
 from smtpcb.run.build._kept import Kept
 from smtpcb.run.build._logins import authenticator_of
 from smtpcb.run.build._settings import settings_of
@@ -55,13 +55,16 @@ def make_service(
     wishes = wishes_of(handler)
     settings = settings_of(configuration, wishes)
     direct = is_supported() and not configuration["no_direct_writes"]
-    endpoints = endpoints_for(configuration, reactor, share, direct=direct)
-    number, handed = 0, None
+    if checking:
+        look_at_interfaces(configuration)
+    endpoints = endpoints_for(configuration, reactor, share, direct=direct, checking=checking)
+    number = 0
     if share is not None:
         settings = part_of(settings, share)
-        number, handed = share.number, share.identity
+        number = share.number
     authenticator = authenticator_of(configuration)
-    identities = identities_of(configuration, settings, state, handed)
+    identities = identities_of(configuration, settings, state, share)
+    several = _settings_of_doors(configuration, wishes, tls=identities.server is not None)
     recorded = transcripts_of(configuration, wanted=wishes.transcripts)
     transcripts = TranscriptFolder(recorded, reactor) if recorded is not None else None
     with _blamed_on_the_handler(configuration):
@@ -74,14 +77,14 @@ def make_service(
             transcripts=transcripts,
             worker=number,
         )
+        doors = _doors(configuration, several, factory, endpoints, direct=direct)
     kept = Kept(configuration, state, wishes, recorded, identities)
     kept.look_at(checking=checking, quiet=share is not None)
-    clear = len(configuration["listen"])
-    implicit = _with_tls(endpoints[clear:], identities, reactor)
-    invitation = _invitation(handler, settings)
-    announcement = Announcement(clear, identities.server is not None, invitation, kept.report)
+    announcement = Announcement(
+        _places(doors, configuration, handler), identities.server is not None, kept.report
+    )
     return ServerService(
-        SmtpService([*endpoints[:clear], *implicit], factory, direct=direct),
+        doors,
         handler,
         # Of several workers the supervisor says it, once.
         announcement if share is None else None,
@@ -90,6 +93,50 @@ def make_service(
         first=[kept.make],
         where=configuration.where("handler"),
     )
+
+
+def _settings_of_doors(
+    configuration: Configuration, wishes: Any, *, tls: bool
+) -> list[Settings | None]:
+    """Return how dialogues are led at each door; ``None``: as at all others."""
+    several: list[Settings | None] = []
+    for door in configuration.doors:
+        settings = settings_of(door, wishes) if door.listener else None
+        if settings is not None and not tls:
+            no_tls_alone(door, settings)
+        several.append(settings)
+    return several
+
+
+def _doors(
+    configuration: Configuration,
+    several: Sequence[Settings | None],
+    factory: SmtpServerFactory,
+    endpoints: Sequence[IStreamServerEndpoint],
+    *,
+    direct: bool,
+) -> list[SmtpService]:
+    """Return the ports, those together whose dialogues are led in the same way."""
+    rest, tls = iter(endpoints), factory.tls  # without it there are no ports of --smtps
+    doors = []
+    for door, settings in zip(configuration.doors, several, strict=True):
+        opened = [
+            wrapServerTLS(tls, endpoint, factory.reactor) if name == "smtps" and tls else endpoint
+            for (name, _), endpoint in zip(door.ports, rest, strict=False)
+        ]
+        doors.append(SmtpService(opened, factory, settings, direct=direct))
+    return doors
+
+
+def _places(
+    doors: Sequence[SmtpService], configuration: Configuration, handler: object
+) -> list[Place]:
+    """Return what to say of each port, in their order."""
+    return [
+        Place(implicit=name == "smtps", invitation=_invitation(handler, service.doorway.settings))
+        for service, door in zip(doors, configuration.doors, strict=True)
+        for name, _ in door.ports
+    ]
 
 
 def _invitation(handler: object, settings: Settings) -> str:
@@ -109,11 +156,3 @@ def _blamed_on_the_handler(configuration: Configuration) -> Iterator[None]:
         raise ConfigurationError(
             f"{configuration.where('handler')} {configuration['handler']}: {one_line(error)}"
         ) from None
-
-
-def _with_tls(
-    endpoints: list[IStreamServerEndpoint], identities: Identities, reactor: Any
-) -> list[IStreamServerEndpoint]:
-    """Return endpoints with implicit TLS; there are none where there is no TLS."""
-    server = identities.server
-    return [] if server is None else [wrapServerTLS(server, one, reactor) for one in endpoints]

@@ -53,5 +53,6 @@ def _with_hostname(configuration: Configuration, wishes: Any, hostname: str) -> 
         allow_insecure_auth=said("allow_insecure_auth", harmless),
         require_auth=configuration["require_auth"],
         require_tls=configuration["require_tls"],
+        require_client_certificate=configuration["require_client_certificate"],
         limits=configuration.limits,
     )

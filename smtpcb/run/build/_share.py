@@ -16,14 +16,14 @@ class Share:
     :ivar workers: how many there are.
     :ivar sockets: descriptor and address family of those that all listen on, in the order of
         ``--listen`` and ``--smtps``.
-    :ivar identity: key and chain in PEM and where they are from, for a worker that cannot read
-        them there: twistd is not root any more, or they are just being exchanged.
+    :ivar identities: of each key and chain in PEM and where they are from, for a worker that
+        cannot read them there: twistd is not root any more, or they are just being exchanged.
     """
 
     number: int
     workers: int
     sockets: tuple[tuple[int, int], ...]
-    identity: tuple[bytes, str] | None = field(default=None, repr=False)
+    identities: tuple[tuple[bytes, str], ...] = field(default=(), repr=False)
 
 
 def part_of(settings: Settings, share: Share) -> Settings:

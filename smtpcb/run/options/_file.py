@@ -3,74 +3,95 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from smtpcb._files import read_all
 from smtpcb.run._meant import OF_TWISTD, did_you_mean, option_meant, plain
+from smtpcb.run.options._listener import TABLE, is_of_a_listener
 from smtpcb.run.options._option import ConfigurationError, Option
+from smtpcb.run.options._reading import read_value
 from smtpcb.run.options._table import BY_NAME
 
 #: What has no place in a file of settings.
 ON_THE_COMMAND_LINE = frozenset(
-    {"config", "check", "help-handlers", "help-auth", "version", "help"}
+    {"config", "check", "print-config", "help-handlers", "help-auth", "version", "help"}
 )
-
-
-def read_value(option: Option, text: object, where: str) -> Any:
-    """
-    Make a value of what was given for an option.
-
-    :param where: how the user said it, for the error.
-    :raises ConfigurationError: it cannot be.
-    """
-    if option.kind is bool:
-        if not isinstance(text, bool):
-            raise ConfigurationError(f"{where}: true or false is wanted, not {text!r}")
-        return text
-    if isinstance(text, bool) or not isinstance(text, (str, int, float)):
-        raise ConfigurationError(f"{where}: not a value: {text!r}")
-    try:
-        return option.kind(str(text))
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{where}: {error}") from None
-    except ValueError as error:
-        raise ConfigurationError(f"{where}: {error} is wanted, not {text!r}") from None
 
 
 def read_file(path: Path) -> dict[str, Any]:
     """
     Read settings from a TOML file; its keys are the names of the options.
 
+    :return: values by `Option.key`; under ``listener``, if there are any, its tables by their
+        names, and in each of them values by `Option.key`.
     :raises ConfigurationError: it cannot be read, or says what we do not know.
     """
     try:
         with path.open("rb") as file:
-            table = tomllib.loads(read_all(file).decode("utf-8"))
+            said = tomllib.loads(read_all(file).decode("utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
+    listeners = said.pop(TABLE, {})
+    values = _read(said, f"{path}: ")
+    if listeners != {}:
+        values[TABLE] = _tables(path, listeners)
+    return values
+
+
+def _tables(path: Path, listeners: object) -> dict[str, dict[str, Any]]:
+    """Read the tables of listeners; what stands in one beside ports is that listener's."""
+    if not isinstance(listeners, dict):
+        raise ConfigurationError(f"{path}: listener is a table of tables: [{TABLE}.NAME]")
+    tables = {}
+    for name, said in listeners.items():
+        if not isinstance(said, dict):
+            raise ConfigurationError(
+                f"{path}: {TABLE}.{name} is no table: [{TABLE}.NAME] is wanted"
+            )
+        tables[name] = _read(said, f"{path}: [{TABLE}.{name}] ", within=_not_of_a_listener)
+    return tables
+
+
+def _not_of_a_listener(option: Option) -> str:
+    """Return why an option cannot stand in a listener's table, or nothing."""
+    return "" if is_of_a_listener(option) else "is the same for all listeners; say it above them"
+
+
+def _read(
+    said: Mapping[str, object], where: str, within: Callable[[Option], str] = lambda _: ""
+) -> dict[str, Any]:
+    """
+    Read what stands in one table.
+
+    :param where: what to put before a key in an error.
+    :param within: returns why an option cannot stand in it.
+    """
     values: dict[str, Any] = {}
-    for name, given in table.items():
+    for name, given in said.items():
         option = BY_NAME.get(name.replace("_", "-"))
         if option is None:
-            raise ConfigurationError(f"{path}: {_unknown(name, given)}")
-        where = f"{path}: {name}"
+            raise ConfigurationError(f"{where}{_unknown(name, given)}")
+        place = f"{where}{name}"
+        if fault := within(option):
+            raise ConfigurationError(f"{place} {fault}")
         if option.key in values:  # once with a dash, and once with an underscore
-            raise ConfigurationError(f"{where} is given twice")
+            raise ConfigurationError(f"{place} is given twice")
         if option.many:
             items = given if isinstance(given, list) else [given]
-            values[option.key] = tuple(read_value(option, item, where) for item in items)
+            values[option.key] = tuple(read_value(option, item, place) for item in items)
         else:
-            values[option.key] = read_value(option, given, where)
+            values[option.key] = read_value(option, given, place)
     return values
 
 
 def _unknown(name: str, given: object) -> str:
     """Return what to say of a key that is none."""
     if isinstance(given, dict):
-        return f"[{name}] is a table; settings stand in none"
+        return f"[{name}] is a table; settings stand in none, but for [{TABLE}.NAME]"
     if plain(name) in ON_THE_COMMAND_LINE:
         return f"{name} stands on the command line only"
     if plain(name) in OF_TWISTD:

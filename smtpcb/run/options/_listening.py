@@ -13,6 +13,7 @@ ROWS: tuple[Option, ...] = (
         "Twisted endpoint to take mail on, with STARTTLS; may be repeated.",
         "ENDPOINT",
         many=True,
+        commas=True,
     ),
     Option(
         "smtps",
@@ -21,5 +22,6 @@ ROWS: tuple[Option, ...] = (
         "The same with implicit TLS.  Ports named by either replace the default ones.",
         "ENDPOINT",
         many=True,
+        commas=True,
     ),
 )

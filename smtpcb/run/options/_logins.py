@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from smtpcb.run.options._masking import masked_login
 from smtpcb.run.options._option import Option
+from smtpcb.run.options._values import login_method
 
 ROWS: tuple[Option, ...] = (
     Option(
         "auth",
-        str,
+        login_method,
         (),
         "Who may log in, instead of whom the handler lets: file:FILE with lines NAME:PASSWORD, or "
         "what else --help-auth lists; may be repeated.",
         "METHOD",
         many=True,
+        shown=masked_login,
     ),
     Option("allow-insecure-auth", bool, False, "Take passwords outside TLS as well."),
     Option("require-auth", bool, False, "Take mail from clients only that have logged in."),

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from smtpcb.run.options._masking import masked
+
 
 class ConfigurationError(ValueError):
     """A setting is wrong; the text is one line that names it."""
@@ -23,6 +25,9 @@ class Option:
     :ivar metavar: what stands for the value in the help.
     :ivar many: it may be given several times.
     :ivar limit: the field of `Limits` it sets.
+    :ivar commas: several in one line of the environment may be separated by them, since no value
+        has one.
+    :ivar shown: makes what ``--print-config`` may show of a text.
     """
 
     name: str
@@ -32,11 +37,18 @@ class Option:
     metavar: str = ""
     many: bool = False
     limit: str = ""
+    commas: bool = False
+    shown: Callable[[str], str] = masked
 
     @property
     def key(self) -> str:
         """The name as a Python identifier."""
         return self.name.replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        """The name in the environment."""
+        return f"SMTPCB_{self.key.upper()}"
 
     @property
     def described(self) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from smtpcb.run.options._masking import FILES
 from smtpcb.run.options._option import ConfigurationError
 from smtpcb.server._proxied import refuse_proxied
 
@@ -33,12 +35,12 @@ def octets_or_times(text: str) -> int | str:
         raise ValueError(f"{error}, or of the longest messages such as 2x") from None
 
 
-def verb_and_count(text: str) -> tuple[str, int]:
-    """Read ``VRFY=10``."""
+def verb_and_count(text: str) -> str:
+    """Read ``VRFY=10``; what stands in front of the number is in capitals then."""
     verb, equals, number = text.strip().partition("=")
     if not (verb.isascii() and verb.isalnum() and equals and number.isascii() and number.isdigit()):
         raise ValueError("a command and a number such as VRFY=10")
-    return verb.upper(), int(number)
+    return f"{verb.upper()}={int(number)}"
 
 
 def count(text: str) -> int:
@@ -99,11 +101,54 @@ def one_of(*words: str) -> Callable[[str], str]:
     return read
 
 
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_CREDENTIALS = "CREDENTIALS_DIRECTORY"
+
+
+def expanded(text: str) -> str:
+    """
+    Put the folder in place of ``${CREDENTIALS_DIRECTORY}``, which systemd makes for secrets.
+
+    :raises ConfigurationError: there is none, or another variable is named.
+    """
+
+    def folder(found: re.Match[str]) -> str:
+        if found[1] != _CREDENTIALS:
+            raise ConfigurationError(f"{found[0]} is unknown; only ${{{_CREDENTIALS}}} is put in")
+        folder = os.environ.get(_CREDENTIALS)
+        if not folder:
+            raise ConfigurationError(
+                f"{found[0]} is not there: systemd sets it for LoadCredential="
+            )
+        return folder
+
+    return _VARIABLE.sub(folder, text)
+
+
 def path(text: str) -> Path:
     if not text:
         raise ValueError("a path")
     # Absolute now: twistd may change folder before the path is used.
-    return Path(text).expanduser().absolute()
+    return Path(expanded(text)).expanduser().absolute()
+
+
+def login_method(text: str) -> str:
+    """Read a method of ``--auth``; what may be a password is left as it is."""
+    return expanded(text) if text.partition(":")[0] in FILES else text
+
+
+_SWITCHES = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
+
+
+def switch(text: str) -> bool:
+    """Read a switch where there are only texts."""
+    value = _SWITCHES.get(text.strip().lower())
+    if value is None:
+        raise ValueError("true or false")
+    return value
 
 
 def endpoint(text: str) -> str:

@@ -48,7 +48,7 @@ class Supervisor(Service):
     :param configuration: what all of them do.
     :param endpoints: made with a `SocketReactor`.
     :param announcement: what to say once they are at work.
-    :param identity: for workers that cannot read it themselves.
+    :param identities: for workers that cannot read them themselves.
     :param as_root: what else is done while we may still be root.
     :param now: seconds that only ever go forward; the reactor's follow a clock that may be set.
     :ivar sockets: what is bound, in the order of the endpoints.
@@ -64,7 +64,7 @@ class Supervisor(Service):
         configuration: Configuration,
         endpoints: Sequence[IStreamServerEndpoint],
         announcement: Announcement,
-        identity: Identity | None = None,
+        identities: Sequence[Identity] = (),
         as_root: Callable[[], None] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -75,7 +75,7 @@ class Supervisor(Service):
         self._endpoints = endpoints
         self._announcement = announcement
         self.log_faults = True
-        self._identity = None if identity is None else (identity.pem, identity.source)
+        self._identities = tuple((one.pem, one.source) for one in identities)
         self.sockets: list[SharedSocket] = []
         self.workers: dict[int, Worker] = {}
         self._starting = False
@@ -231,7 +231,7 @@ class Supervisor(Service):
                 (descriptor, int(one.family))
                 for descriptor, one in enumerate(sockets, FIRST_DESCRIPTOR)
             ),
-            self._identity,
+            self._identities,
         )
         worker = Worker(number, task(self._configuration, share, self._reactor), self)
         self.workers[number] = worker
@@ -315,6 +315,6 @@ def make_supervisor(
         configuration,
         endpoints,
         service.announcement,
-        service.identity,
+        service.identities,
         service.prepare_as_root,
     )

@@ -22,17 +22,14 @@ def task(configuration: Configuration, share: Share, reactor: Any) -> bytes:
     It goes through a pipe, since everybody on the machine can see command lines, and settings
     may hold passwords.
     """
-    identity = None
-    if share.identity is not None:
-        pem, source = share.identity
-        identity = [pem.decode("ascii"), source]
+    identities = [(pem.decode("ascii"), source) for pem, source in share.identities]
     told = json.dumps(
         {
             "path": sys.path,
             "reactor": type(reactor).__module__,
             "configuration": configuration.as_json(),
             "seconds": configuration.limits.grace_seconds + STOP_SECONDS + _ORPHAN_SECONDS,
-            "share": [share.number, share.workers, share.sockets, identity],
+            "share": [share.number, share.workers, share.sockets, identities],
         }
     ).encode()
     return len(told).to_bytes(4, "big") + told
@@ -40,11 +37,11 @@ def task(configuration: Configuration, share: Share, reactor: Any) -> bytes:
 
 def understood(told: Mapping[str, Any]) -> tuple[Configuration, Share]:
     """Return what `task` was made of."""
-    number, workers, sockets, identity = told["share"]
+    number, workers, sockets, identities = told["share"]
     share = Share(
         number,
         workers,
         tuple((descriptor, family) for descriptor, family in sockets),
-        (identity[0].encode("ascii"), identity[1]) if identity is not None else None,
+        tuple((pem.encode("ascii"), source) for pem, source in identities),
     )
     return Configuration.from_json(told["configuration"]), share
