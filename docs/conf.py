@@ -223,6 +223,22 @@ class ReplyTable(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(list_table(rows, "   :widths: 36 64")))
 
 
+class RfcIndex(SphinxDirective):
+    """``.. rfc-index::`` says what is done about each RFC: a table for each."""
+
+    def run(self) -> list[nodes.Node]:
+        """Render the tables as reStructuredText and parse them."""
+        import rfcs  # it stands beside this file
+
+        lines: list[str] = []
+        for rfc in rfcs.rfcs():
+            heading = [["Section", "What", "Status", "Tests"]]
+            table = list_table([*heading, *rfcs.rows(rfc)], "   :widths: 12 38 10 40")
+            lines += [f".. rubric:: RFC {rfc.number}: {rfc.title}", "", f":rfc:`{rfc.number}`", ""]
+            lines += [*table, ""]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
 def setup(app: Sphinx) -> None:
     """Add the directives and roles above."""
     app.add_role("reply", ReplyRole())
@@ -230,6 +246,7 @@ def setup(app: Sphinx) -> None:
     app.add_directive("event-table", EventTable)
     app.add_directive("name-table", NameTable)
     app.add_directive("option-table", OptionTable)
+    app.add_directive("rfc-index", RfcIndex)
     app.add_directive("state-list", StateList)
     app.add_directive("state-table", StateTable)
     app.add_directive("step-table", StepTable)

@@ -39,7 +39,10 @@ if TYPE_CHECKING:
     from smtpcb.engine import received_header as received_header
     from smtpcb.handling import IAuthenticatedUser as IAuthenticatedUser
     from smtpcb.handling import SmtpEventHandler as SmtpEventHandler
+    from smtpcb.handling import all_of as all_of
+    from smtpcb.handling import around as around
     from smtpcb.handling import callbacks as callbacks
+    from smtpcb.handling import shadow as shadow
     from smtpcb.handling import threaded as threaded
     from smtpcb.interfaces import AuthenticationVerdict as AuthenticationVerdict
     from smtpcb.interfaces import Done as Done
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from smtpcb.interfaces import ISmtpHandlerFactory as ISmtpHandlerFactory
     from smtpcb.interfaces import ISmtpHandlerPlugin as ISmtpHandlerPlugin
     from smtpcb.interfaces import ISmtpHandlerSetting as ISmtpHandlerSetting
+    from smtpcb.interfaces import ISmtpPolicyPlugin as ISmtpPolicyPlugin
     from smtpcb.interfaces import Verdict as Verdict
     from smtpcb.server import SmtpServerFactory as SmtpServerFactory
     from smtpcb.server import SmtpService as SmtpService
@@ -96,6 +100,7 @@ _HOMES = {
     "ISmtpHandlerFactory": "smtpcb.interfaces",
     "ISmtpHandlerPlugin": "smtpcb.interfaces",
     "ISmtpHandlerSetting": "smtpcb.interfaces",
+    "ISmtpPolicyPlugin": "smtpcb.interfaces",
     "Introduction": "smtpcb.smtp",
     "Limits": "smtpcb.smtp",
     "MailParameters": "smtpcb.smtp",
@@ -121,9 +126,12 @@ _HOMES = {
     "TranscriptSettings": "smtpcb.transcript",
     "Verb": "smtpcb.smtp",
     "Verdict": "smtpcb.interfaces",
+    "all_of": "smtpcb.handling",
+    "around": "smtpcb.handling",
     "callbacks": "smtpcb.handling",
     "received_header": "smtpcb.engine",
     "serve": "smtpcb.server",
+    "shadow": "smtpcb.handling",
     "threaded": "smtpcb.handling",
 }
 

@@ -24,6 +24,7 @@ __all__ = [
     "ISmtpHandlerFactory",
     "ISmtpHandlerPlugin",
     "ISmtpHandlerSetting",
+    "ISmtpPolicyPlugin",
     "Verdict",
 ]
 
@@ -358,6 +359,31 @@ class ISmtpHandlerPlugin(Interface):
         It is called in every process, also for ``--check``, before the settings are known to be
         good, and perhaps as root.  So it changes nothing, neither on disk nor elsewhere: that is
         for ``startService``.
+
+        :param argument: what stands behind the colon, or ``""``.
+        :raises ValueError: the argument is wrong; the text says why, in one line.
+        """
+
+
+class ISmtpPolicyPlugin(Interface):
+    """
+    A named policy for ``--policy NAME[:ARGUMENT]``; see `smtpcb.around`.
+
+    It is found as `ISmtpHandlerPlugin` is.  Those that come with smtpcb stand in
+    `smtpcb.policies.POLICIES` and have nothing that yours cannot have.
+    """
+
+    name = Attribute("What stands before the colon, such as ``local-domains``.")
+    usage = Attribute("How to write it, for ``--help-policies``: ``rate:messages=N``.  Optional.")
+    help = Attribute("One line for ``--help-policies``.")
+
+    def make(argument: str, setting: ISmtpHandlerSetting) -> object:
+        """
+        Return a policy: what has some of the events of `ISmtpEventHandler`, or makes that.
+
+        As with `ISmtpHandlerPlugin.make` nothing is changed here.  If it provides
+        `twisted.application.service.IService`, it starts and stops with the server; `OSError` and
+        `ValueError` from ``startService`` end the start with one line.
 
         :param argument: what stands behind the colon, or ``""``.
         :raises ValueError: the argument is wrong; the text says why, in one line.

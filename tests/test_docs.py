@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import smtplib
@@ -31,7 +32,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.internet.threads import deferToThread
 
-from smtpcb import Limits, Settings, SmtpServerFactory, threaded
+from smtpcb import Limits, Settings, SmtpServerFactory, serve, threaded
 from smtpcb.engine._handler import EVENTS
 from smtpcb.handling import check
 from smtpcb.run.options import read_file
@@ -434,6 +435,39 @@ async def test_mail_and_web_in_one_process() -> None:
 
         await deferToThread(send)
         assert "<li>1 &lt; 2</li>" in await deferToThread(look)
+    finally:
+        await maybeDeferred(service.stopService)
+
+
+@ensureDeferred
+async def test_an_extension_of_ones_own() -> None:
+    """Its keyword changes, its parameter is read and refused, its command answers later."""
+    from twisted.internet import reactor
+
+    names = runpy.run_path(str(DOCS / "examples" / "own_extension.py"))
+    settings = Settings(extensions=(names["TICKETS"],))
+    service = serve(reactor, "tcp:0:interface=127.0.0.1", names["Desk"], settings)
+
+    def talk() -> None:
+        with smtplib.SMTP(*service_address, timeout=10) as client:
+            client.ehlo()
+            assert client.esmtp_features["xticket"] == "3 open"
+            rows = b"T1 Printer on fire\n2.0.0 T2 Cable too short\n2.0.0 T3 Mail does not come"
+            assert client.docmd("XTICKETS", "open") == (250, b"2.0.0 " + rows)
+            assert client.docmd("XTICKETS", "closed")[0] == 504
+            assert client.mail("a@example.org", ["XTICKET=T9"]) == (550, b"5.7.1 T9 is closed")
+            assert client.mail("a@example.org", ["XTICKET=x"])[0] == 501
+            client.mail("a@example.org", ["xticket=t2"])
+            client.rcpt("b@example.org")
+            assert client.data("Hello") == (250, b"2.0.0 Added to 'Cable too short'")
+            del names["OPEN"][names["Ticket"](3)]
+            client.ehlo()
+            assert client.esmtp_features["xticket"] == "2 open"
+
+    host = service.ports[0].getHost()
+    service_address = host.host, host.port
+    try:
+        await deferToThread(talk)
     finally:
         await maybeDeferred(service.stopService)
 

@@ -69,9 +69,10 @@ TABLE = {
     "handlers": row(
         "smtp engine interfaces transcript handling tls _folders _ending _steady _threads", ANY
     ),
+    "policies": row("smtp engine interfaces handling _files _ending _steady _threads", ANY),
     "testing": row("smtp engine interfaces transcript handling tls server handlers _threads", ANY),
     "run": row(
-        "smtp engine interfaces transcript handling tls server handlers testing"
+        "smtp engine interfaces transcript handling tls server handlers policies testing"
         " _files _folders _ending _steady _hangup",
         ANY,
     ),
@@ -170,6 +171,8 @@ def test_handlers_and_server_do_not_know_each_other() -> None:
     """A handler of ours is like one of the user's."""
     assert not below("server", TABLE["handlers"].ours)
     assert not below("handlers", TABLE["server"].ours)
+    assert not below("server", TABLE["policies"].ours)
+    assert not below("policies", TABLE["server"].ours | TABLE["handlers"].ours)
 
 
 def test_the_plug_in_imports_nothing_of_ours() -> None:

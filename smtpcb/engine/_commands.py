@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from smtpcb.engine import _questions as questions
 from smtpcb.engine import _replies as replies
-from smtpcb.engine._chunking import bdat, is_bdat, refuse_bdat, spoil
+from smtpcb.engine._chunking import bdat, discard, is_bdat, refuse_bdat, spoil
 from smtpcb.engine._envelope import Envelope, Recipient
+from smtpcb.engine._extensions import latest_release
 from smtpcb.engine._faults import fault, whose
 from smtpcb.engine._login import auth
 from smtpcb.engine._pipeline import room_for_recipients
@@ -25,11 +26,15 @@ from smtpcb.engine._verdict import reply_of_refusal
 from smtpcb.smtp._address import AnyPath, ForwardPath, Leniency, PathRead, ReversePath
 from smtpcb.smtp._argument import USUAL_MAIL, USUAL_RCPT, read_mail, read_rcpt
 from smtpcb.smtp._command import Introduction, Query, Verb, read_command, read_query
+from smtpcb.smtp._delivery import WhenLate
 from smtpcb.smtp._errors import PeerProtocolError, Refusal
 from smtpcb.smtp._extension import ExtensionFailed
+from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._parameter import (
     NO_MAIL_PARAMETERS,
     NO_RCPT_PARAMETERS,
+    PARAMETER_UNKNOWN,
+    BodyType,
     MailParameters,
     RcptParameters,
 )
@@ -42,6 +47,7 @@ if TYPE_CHECKING:
 
 Act = Callable[["ServerDialogue", bytes], Reply | None]
 
+_BINARY_MIME = BodyType.BINARY_MIME
 _AS_IT_SHOULD_BE: tuple[Leniency, ...] = ()
 
 
@@ -80,6 +86,8 @@ def helo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 
 def ehlo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """EHLO."""
+    if dialogue.offer.extensions.changes:
+        dialogue.offer = dialogue.offer.anew()
     faults = dialogue.offer.extensions.faults
     if faults:
         dialogue.offer.forget()  # the next client may be luckier
@@ -141,6 +149,10 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         size, most = parameters.size, limits.message_octets
         if size is not None and most is not None and size > most:
             return replies.MESSAGE_TOO_BIG
+        if parameters.by is not None or parameters.holdfor or parameters.holduntil is not None:
+            reply = _too_soon_or_late(parameters, limits)
+            if reply is not None:
+                return reply
     if wide and not parameters.smtputf8:
         return replies.SENDER_NEEDS_UTF8
     budget = dialogue.connection.budget
@@ -153,6 +165,19 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         dialogue.note(leniency.value)
     envelope = Envelope(dialogue.connection, path, parameters, budget.messages + 1)
     dialogue.ask(questions.MAIL, envelope, envelope)
+    return None
+
+
+def _too_soon_or_late(parameters: MailParameters, limits: Limits) -> Reply | None:
+    """Say that nobody can deliver a message so soon, or keep it for so long."""
+    by, until = parameters.by, parameters.holduntil
+    if by is not None and by.late is WhenLate.RETURN and by.seconds < limits.deliver_by_seconds:
+        return replies.DELIVERY_TOO_SOON
+    if (parameters.holdfor or 0) > limits.hold_seconds:
+        return replies.HELD_TOO_LONG
+    # A moment that has passed is taken: clocks differ, and the message goes on at once.
+    if until is not None and until > latest_release(limits.hold_seconds):
+        return replies.HELD_TOO_LONG
     return None
 
 
@@ -194,7 +219,11 @@ def data(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """DATA."""
     if argument.strip(b" \t"):
         return replies.NO_ARGUMENT
-    dialogue.ask(questions.DATA, dialogue.envelope, dialogue.envelope)
+    envelope = dialogue.envelope
+    assert envelope is not None
+    if envelope.parameters.body is _BINARY_MIME:
+        return replies.BINARY_BY_BDAT
+    dialogue.ask(questions.DATA, envelope, envelope)
     return None
 
 
@@ -225,6 +254,8 @@ def _about(dialogue: ServerDialogue, kind: questions.Kind, argument: bytes) -> R
     query = _query_of(argument)
     if kind is not questions.ETRN:
         query = read_query(query.text)
+        if query.smtputf8 and not dialogue.offer.extensions.utf8:
+            return PARAMETER_UNKNOWN
     if not query.text:
         return replies.SYNTAX_OF_VRFY
     dialogue.ask(kind, query, query.text, dialogue.connection)
@@ -253,8 +284,22 @@ def etrn(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 def help_(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """HELP."""
     query = _query_of(argument)
-    dialogue.ask(questions.HELP, query, query.text, dialogue.connection)
+    dialogue.ask(questions.HELP, query, query.text, dialogue.connection, accept=dialogue.offer.help)
     return None
+
+
+def _nothing_told(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """
+    Answer VRFY or EXPN where it is switched off: nobody is asked.
+
+    RFC 5321 §7.3 wants 252, and nothing that could be taken for a yes or a no.
+    """
+    return replies.CANNOT_VERIFY if _query_of(argument).text else replies.SYNTAX_OF_VRFY
+
+
+def _no_chunks(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """Refuse BDAT where CHUNKING is switched off; its octets are read to their end."""
+    return discard(dialogue, argument, replies.COMMAND_UNAVAILABLE)
 
 
 def starttls(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
@@ -359,6 +404,13 @@ COMMANDS: Mapping[bytes, Row] = {
     b"AUTH": Row(Verb.AUTH, auth),
     b"ETRN": Row(Verb.ETRN, etrn),
 }
+
+SWITCHED_OFF: tuple[tuple[str, bytes, Row], ...] = (
+    ("CHUNKING", b"BDAT", Row(Verb.BDAT, _no_chunks, idle=False, refuse=refuse_bdat)),
+    ("VRFY", b"VRFY", Row(Verb.VRFY, _nothing_told)),
+    ("EXPN", b"EXPN", Row(Verb.EXPN, _nothing_told)),
+)
+"""What takes the place of a command whose keyword is switched off; by keyword and verb."""
 
 
 def look_closer(dialogue: ServerDialogue, line: bytes) -> tuple[Row | None, bytes, bytes]:

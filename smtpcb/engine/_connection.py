@@ -74,8 +74,6 @@ class Connection:
         while nobody has authenticated.
     :ivar budget: what this connection has used and may still use.
     :ivar worker: number of the process that serves it, from 1; 0 where there is only one.
-    :ivar octets_in: received so far, inside TLS as outside.
-    :ivar octets_out: sent so far.
     """
 
     id: str
@@ -91,8 +89,6 @@ class Connection:
     identity: object | None = None
     budget: Budget = field(default_factory=Budget)
     worker: int = 0
-    octets_in: int = 0
-    octets_out: int = 0
     bearer: Bearer | None = field(default=None, init=False, repr=False)
 
     @property

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from smtpcb.smtp._command import VERBS
 from smtpcb.smtp._extension import Extension, Parameter
-from smtpcb.smtp._parameter import MailParameters, RcptParameters
+from smtpcb.smtp._moment import write_moment
+from smtpcb.smtp._parameter import BODY_OF_LINES, MailParameters, RcptParameters
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp.sasl import MECHANISMS
 
@@ -51,6 +51,38 @@ def _auth(situation: Situation) -> str | None:
     return " ".join(mechanisms(situation)) or None
 
 
+def _with(*others: str) -> Callable[[Situation], str | None]:
+    """Return what offers a keyword that builds on others: not where one of them is off."""
+    needed = frozenset(others)
+    return lambda situation: "" if needed.isdisjoint(situation.settings.without) else None
+
+
+def _limits(situation: Situation) -> str | None:
+    limits = situation.settings.limits
+    said = {"MAILMAX": limits.messages, "RCPTMAX": limits.recipients}
+    # RFC 9422 §4: 1 to 6 digits; a limit that is not said is not known, and that is right too.
+    return " ".join(f"{name}={most}" for name, most in said.items() if _sayable(most)) or None
+
+
+def _sayable(most: int | None) -> bool:
+    return most is not None and 0 < most <= 999_999
+
+
+def _deliver_by(situation: Situation) -> str:
+    return str(situation.settings.limits.deliver_by_seconds or "")
+
+
+def _future_release(situation: Situation) -> str:
+    seconds = situation.settings.limits.hold_seconds
+    latest = latest_release(seconds).replace(microsecond=0)
+    return f"{seconds} {write_moment(latest)}"  # RFC 4865 §3
+
+
+def latest_release(seconds: int) -> datetime:
+    """Return until when a message may be held, if that is said now."""
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
 def _rows(kind: Mapping[str, Parameter], *keywords: str) -> Mapping[str, Parameter]:
     return {keyword: kind[keyword] for keyword in keywords}
 
@@ -60,10 +92,19 @@ _MAIL, _RCPT = MailParameters.ROWS, RcptParameters.ROWS
 EXTENSIONS: tuple[Extension, ...] = (
     Extension("PIPELINING"),  # RFC 2920
     Extension("SIZE", _size, mail=_rows(_MAIL, "SIZE")),  # RFC 1870
-    Extension("8BITMIME", mail=_rows(_MAIL, "BODY")),  # RFC 6152
-    Extension("SMTPUTF8", mail=_rows(_MAIL, "SMTPUTF8")),  # RFC 6531
+    Extension("8BITMIME", mail={"BODY": BODY_OF_LINES}),  # RFC 6152
+    # It needs 8BITMIME: RFC 6531 §3.1.
+    Extension("SMTPUTF8", _with("8BITMIME"), mail=_rows(_MAIL, "SMTPUTF8")),
     Extension("ENHANCEDSTATUSCODES"),  # RFC 2034
     Extension("CHUNKING"),  # RFC 3030
+    # It needs CHUNKING: RFC 3030 §3.  Its BODY takes the place of the one above.
+    Extension(
+        "BINARYMIME",
+        _with("CHUNKING", "8BITMIME"),
+        mail=_rows(_MAIL, "BODY"),
+        handler_must_honour=True,
+    ),
+    Extension("LIMITS", _limits),  # RFC 9422
     Extension("STARTTLS", _starttls),  # RFC 3207
     # AUTH= on MAIL goes on being understood after a login, when AUTH is no longer offered.
     Extension(
@@ -75,6 +116,30 @@ EXTENSIONS: tuple[Extension, ...] = (
         rcpt=_rows(_RCPT, "NOTIFY", "ORCPT"),
         handler_must_honour=True,
     ),  # RFC 3461
+    Extension(
+        "DELIVERBY", _deliver_by, mail=_rows(_MAIL, "BY"), handler_must_honour=True
+    ),  # RFC 2852
+    Extension(
+        "FUTURERELEASE",
+        _future_release,
+        mail=_rows(_MAIL, "HOLDFOR", "HOLDUNTIL"),
+        handler_must_honour=True,
+        changes=True,
+    ),  # RFC 4865
+    Extension(
+        "MT-PRIORITY",
+        lambda situation: situation.settings.priority_profile,
+        mail=_rows(_MAIL, "MT-PRIORITY"),
+        handler_must_honour=True,
+    ),  # RFC 6710
+    # Inside TLS only: RFC 8689 §2.
+    Extension(
+        "REQUIRETLS",
+        lambda situation: "" if situation.secure else None,
+        mail=_rows(_MAIL, "REQUIRETLS"),
+        handler_must_honour=True,
+    ),
+    Extension("RRVS", rcpt=_rows(_RCPT, "RRVS"), handler_must_honour=True),  # RFC 7293
     Extension("ETRN", lambda situation: "" if situation.abilities.etrn else None),  # RFC 1985
     Extension("VRFY"),  # RFC 5321 §3.5.2
     Extension("EXPN", lambda situation: "" if situation.abilities.expand else None),
@@ -88,7 +153,7 @@ HANDLER_EXTENSIONS = frozenset(row.keyword for row in EXTENSIONS if row.handler_
 @dataclass(frozen=True, slots=True, eq=False)
 class Offered:
     """
-    What a situation offers, looked up once for all connections in it.
+    What a situation offers.
 
     :ivar reply: the standard reply to EHLO (RFC 5321 §4.1.1.1).
     :ivar keywords: those whose parameters are understood.
@@ -96,6 +161,7 @@ class Offered:
     :ivar rcpt: the parameters of RCPT that are understood.
     :ivar verbs: the commands of users' own extensions, by verb.
     :ivar utf8: SMTPUTF8 is among them.
+    :ivar changes: the next EHLO is to be asked about anew.
     :ivar faults: which functions of users' extensions have failed, and with what; what they were
         asked about is not offered.
     """
@@ -106,10 +172,10 @@ class Offered:
     rcpt: Mapping[str, Parameter]
     verbs: Mapping[bytes, Callable[..., object]]
     utf8: bool
+    changes: bool
     faults: tuple[tuple[str, BaseException], ...]
 
 
-@lru_cache(maxsize=256)
 def offered(situation: Situation, own: tuple[Extension, ...] = ()) -> Offered:
     """
     Return what is offered.
@@ -119,7 +185,10 @@ def offered(situation: Situation, own: tuple[Extension, ...] = ()) -> Offered:
     lines = [situation.settings.hostname]
     understood: list[Extension] = []
     faults: list[tuple[str, BaseException]] = []
+    without = situation.settings.without
     for row in EXTENSIONS + own:
+        if row.keyword in without:
+            continue
         if row.handler_must_honour and row.keyword not in situation.abilities.extensions:
             continue
         try:
@@ -142,30 +211,6 @@ def offered(situation: Situation, own: tuple[Extension, ...] = ()) -> Offered:
         {name: rule for row in understood for name, rule in row.rcpt.items()},
         {name.encode("ascii"): act for row in understood for name, act in row.verbs.items()},
         "SMTPUTF8" in keywords,
+        any(row.changes for row in understood),
         tuple(faults),
     )
-
-
-def check_own(own: tuple[Extension, ...]) -> None:
-    """
-    Check a user's extensions.
-
-    :raises ValueError: one takes a keyword, a parameter or a verb that is taken already.
-    """
-    taken: dict[str, set[str]] = {
-        "keyword": {row.keyword for row in EXTENSIONS},
-        "parameter of MAIL": set(_MAIL),
-        "parameter of RCPT": set(_RCPT),
-        "verb": {verb.decode("ascii") for verb in VERBS},
-    }
-    for row in own:
-        for what, names in (
-            ("keyword", (row.keyword,)),
-            ("parameter of MAIL", row.mail),
-            ("parameter of RCPT", row.rcpt),
-            ("verb", row.verbs),
-        ):
-            for name in names:
-                if name in taken[what]:
-                    raise ValueError(f"{name} is a {what} already")
-                taken[what].add(name)

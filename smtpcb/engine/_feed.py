@@ -56,7 +56,7 @@ class Feed:
                 yield HEADER, (name, value, envelope)
         if conversation.handler.keeps_content:
             conversation.keep(octets)
-        elif CHUNK.method in conversation.methods:
+        if CHUNK.method in conversation.methods:
             yield CHUNK, (octets, envelope)
 
     def _last(self, envelope: Envelope) -> Pieces:

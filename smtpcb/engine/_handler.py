@@ -68,6 +68,16 @@ def absent(method: _Function) -> _Function:
     return method
 
 
+def content_too(method: Method) -> Method:
+    """Return a ``chunk`` beside which content is kept: somebody else wants it in ``message``."""
+
+    def chunk(octets: bytes, envelope: object) -> object:
+        return method(octets, envelope)
+
+    chunk.__dict__["content_too"] = True
+    return chunk
+
+
 def methods_of(handler: object) -> dict[str, Method]:
     """
     Return the methods that a handler has.
@@ -159,9 +169,11 @@ def handler_with(
     methods: Mapping[str, Method], abilities: Abilities, name: str, given: object
 ) -> Handler:
     """Put together what was found out about a handler."""
-    keeps = "message" in methods and "chunk" not in methods
+    chunk = methods.get("chunk")
+    keeps = "message" in methods and (chunk is None or getattr(chunk, "content_too", False) is True)
     reads = "header" in methods
-    return Handler(methods, abilities, name, keeps, reads, keeps and not reads, given)
+    alone = keeps and chunk is None and not reads
+    return Handler(methods, abilities, name, keeps, reads, alone, given)
 
 
 def require_mail_taken(handler: object, methods: Mapping[str, Method]) -> None:

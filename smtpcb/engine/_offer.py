@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 
 from smtpcb.engine import _replies as replies
-from smtpcb.engine._commands import COMMANDS, Row, extension_verb
+from smtpcb.engine._commands import COMMANDS, SWITCHED_OFF, Row, extension_verb
 from smtpcb.engine._extensions import Situation, mechanisms, offered
 from smtpcb.engine._rationed import rationed
 from smtpcb.engine._settings import Abilities, Settings
@@ -29,17 +30,22 @@ class Offer:
         §6), or ``None``.
     :ivar extensions: those in force, with their parameters.
     :ivar mechanisms: those of AUTH that may be used.
+    :ivar situation: in which that is so.
+    :ivar help: what HELP says by itself.
+    :ivar bare: no reply has a status.
     :ivar most_octets: a line up to this length needs no second look.
     """
 
     __slots__ = (
         "abilities",
+        "bare",
         "commands",
         "extensions",
         "first",
         "greeting",
         "hello",
         "helo",
+        "help",
         "mask",
         "mechanisms",
         "most_commands",
@@ -48,17 +54,22 @@ class Offer:
         "most_octets_in",
         "rows",
         "settings",
+        "situation",
     )
 
     def __init__(
         self, settings: Settings, abilities: Abilities, *, secure: bool, authenticated: bool
     ) -> None:
-        situation = Situation(settings, abilities, secure, authenticated)
+        without = settings.without
+        abilities = _left_of(abilities, without)
+        situation = self.situation = Situation(settings, abilities, secure, authenticated)
         limits = settings.limits
         self.settings = settings
         self.abilities = abilities
         self.mask = abilities.command_mask
         self.extensions = offered(situation, settings.extensions)
+        self.bare = "ENHANCEDSTATUSCODES" in without
+        self.help = replies.help_on(without)
         self.mechanisms = frozenset(mechanisms(situation))
         greeting = f"{settings.hostname} {settings.banner}".rstrip()
         self.greeting = Reply(220, greeting, status=None)
@@ -69,12 +80,13 @@ class Offer:
         self.most_octets = min(limits.command_octets, limits.auth_octets) - 2  # without CRLF
         self.most_octets_in = _NEVER if limits.octets_in is None else limits.octets_in
         self.commands: Mapping[bytes, Row] = COMMANDS
-        if self.extensions.verbs:
+        if self.extensions.verbs or without:
+            off = {verb: row for word, verb, row in SWITCHED_OFF if word in without}
             own = {
                 verb: Row(Verb.UNKNOWN, extension_verb(verb.decode("ascii"), answer))
                 for verb, answer in self.extensions.verbs.items()
             }
-            self.commands = {**COMMANDS, **own}
+            self.commands = {**COMMANDS, **off, **own}
         self.commands = rationed(self.commands, limits)
         self.first: Reply | None = None
         if settings.require_tls and not secure:
@@ -85,16 +97,35 @@ class Offer:
             TRANSITIONS if self.first is None else RESTRICTED
         )
 
+    def anew(self) -> Offer:
+        """Return the same for one client: what is offered to it changes with time."""
+        now = self.situation
+        return Offer(
+            now.settings, now.abilities, secure=now.secure, authenticated=now.authenticated
+        )
+
     def forget(self) -> None:
         """Have it made anew for the next client: a function that is asked for it has failed."""
         offer_for.cache_clear()
-        offered.cache_clear()
 
     def why_not(self, state: State, verb: Verb) -> Reply:
         """Return what a command is told that is not legal."""
         if self.first is None or (state is State.CONNECTED and verb in WHY[state]):
             return WHY[state][verb]
         return self.first
+
+
+def _left_of(abilities: Abilities, without: frozenset[str]) -> Abilities:
+    """Return what is left of what could be done where keywords are switched off."""
+    if not without:
+        return abilities
+    return replace(
+        abilities,
+        tls=abilities.tls and "STARTTLS" not in without,
+        authentication=abilities.authentication and "AUTH" not in without,
+        expand=abilities.expand and "EXPN" not in without,
+        etrn=abilities.etrn and "ETRN" not in without,
+    )
 
 
 @lru_cache(maxsize=256)

@@ -25,14 +25,22 @@ CANNOT_VERIFY = Reply(
     252, "Cannot verify, but will take the message and try", status="2.5.0"
 )  # RFC 5321 §3.5.3
 QUEUING_STARTED = Reply(250, "Queuing started", status="2.0.0")  # RFC 1985 §5.3
-HELP = Reply(
-    214,
-    (
-        "Commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP",
-        "EHLO says which others there are",
-    ),
-    status="2.0.0",
-)
+_COMMANDS = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP"
+_COMMAND_OF = {"BDAT": "CHUNKING", "VRFY": "VRFY"}
+
+
+def help_on(without: frozenset[str]) -> Reply:
+    """
+    Return what HELP says by itself.
+
+    :param without: keywords that are switched off.
+    """
+    verbs = " ".join(verb for verb in _COMMANDS.split() if _COMMAND_OF.get(verb, "") not in without)
+    text = (f"Commands: {verbs}", "EHLO says which others there are")
+    return Reply(214, text, status="2.0.0")
+
+
+HELP = help_on(frozenset())
 
 # Refused by a handler: the standard answers when it says no.
 # Neither a greeting nor an answer to EHLO has a status (RFC 2034 §4).
@@ -73,6 +81,7 @@ MAIL_FIRST = Reply(503, "Send MAIL first", status="5.5.1")
 RECIPIENT_FIRST = Reply(503, "No valid recipient yet", status="5.5.1")
 MAIL_TWICE = Reply(503, "Sender already given", status="5.5.1")
 CHUNKS_BEGUN = Reply(503, "Go on with BDAT or send RSET", status="5.5.1")  # RFC 3030 §2
+BINARY_BY_BDAT = Reply(503, "BODY=BINARYMIME is sent by BDAT", status="5.5.1")  # RFC 3030 §3
 NOT_IN_TRANSACTION = Reply(503, "Not within a mail transaction", status="5.5.1")  # RFC 4954 §4
 
 # STARTTLS: RFC 3207.
@@ -93,6 +102,8 @@ AUTH_REFUSED = Reply(535, "Authentication credentials invalid", status="5.7.8")
 # Limits: RFC 5321 §4.5.3.1.9, §4.5.3.1.10, RFC 1870 §6.
 TOO_MANY_RECIPIENTS = Reply(452, "Too many recipients", status="4.5.3")
 MESSAGE_TOO_BIG = Reply(552, "Message too big", status="5.3.4")
+DELIVERY_TOO_SOON = Reply(555, "Cannot deliver so soon", status="5.5.4")  # RFC 2852 §4
+HELD_TOO_LONG = Reply(501, "Cannot hold it for so long", status="5.5.4")  # RFC 4865 §4
 BARE_NEWLINE = Reply(
     550, "Bare CR or LF in the message: lines end in CRLF", status="5.6.11"
 )  # RFC 5321 §2.3.8

@@ -367,7 +367,7 @@ class ServerDialogue:
         if self.finished is None:
             self.absolve()
             if self.state is not State.HANDSHAKE:
-                self.out.append(reply.wire)
+                self.out.append(self.offer.settings.said(reply).wire)
             self.end(reason)
 
     def end(self, reason: Reason = Reason.DISCONNECTED) -> None:
@@ -432,6 +432,8 @@ class ServerDialogue:
             return
         if reply.code >= 400 and not affords(self, reply, own=own):
             return
+        if self.offer.bare:
+            reply = reply.bare()
         wire = reply.encoded(utf8=True) if utf8 else reply.wire
         (self.out if self.late is None else self.late).append(wire)
         if reply.closes:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from smtpcb.engine._extensions import check_own
+from smtpcb.engine._keywords import check_own, switched_off
 from smtpcb.smtp import _grammar as grammar
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._extension import Extension
@@ -19,6 +19,8 @@ _SWITCHES = (
     *("require_tls", "require_client_certificate", "require_auth"),
 )
 
+# One word behind a keyword of EHLO.
+_PROFILE = re.compile("(?:[A-Za-z0-9][A-Za-z0-9_-]{0,19})?")
 _HOSTNAME = re.compile(f"{grammar.DOMAIN}|{grammar.ADDRESS_LITERAL}")
 
 
@@ -46,7 +48,14 @@ class Settings:
         shown no certificate which an authority of ours vouches for: anything but QUIT is 554 5.7.0
         (RFC 3207 §4.1).
     :ivar extensions: service extensions of your own.
+    :ivar without: keywords of EHLO that are switched off, in upper or lower case: not offered,
+        their parameters unknown, their commands not there.  What builds on one goes with it:
+        SMTPUTF8 and BINARYMIME with 8BITMIME, BINARYMIME with CHUNKING too.
+    :ivar priority_profile: which steps of MT-PRIORITY are told apart, such as ``"STANAG4406"``
+        (RFC 6710 §8); ``""``: as RFC 6710 has it by default.
     :ivar limits: how much one client may ask for.
+    :raises ValueError: one of them cannot be, or contradicts another.
+    :raises TypeError: one is of another type.
     """
 
     hostname: str = "localhost"
@@ -58,6 +67,8 @@ class Settings:
     require_client_certificate: bool = False
     require_auth: bool = False
     extensions: tuple[Extension, ...] = ()
+    without: frozenset[str] = frozenset()
+    priority_profile: str = ""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -78,6 +89,12 @@ class Settings:
         for extension in self.extensions:
             _require("an extension", extension, Extension, "an Extension")
         check_own(self.extensions)
+        object.__setattr__(self, "without", switched_off(self.without, self.extensions))
+        if self.require_auth and "AUTH" in self.without:
+            raise ValueError("require_auth needs AUTH, which without switches off")
+        _require("priority_profile", self.priority_profile, str, "a str")
+        if not _PROFILE.fullmatch(self.priority_profile):
+            raise ValueError(f"priority_profile is no name: {self.priority_profile!r:.80}")
         _require("limits", self.limits, Limits, "a Limits")
         known = {verb.name for verb in Verb if verb is not Verb.UNKNOWN}.union(
             *(extension.verbs for extension in self.extensions)
@@ -87,6 +104,10 @@ class Settings:
                 raise ValueError(f"commands_per_verb names {verb}, which is no command")
         if self.bare_newline not in ("refuse", "normalize"):
             raise ValueError("bare_newline is 'refuse' or 'normalize'")
+
+    def said(self, reply: Reply) -> Reply:
+        """Return a reply as it is said: without its status where clients are told of none."""
+        return reply.bare() if "ENHANCEDSTATUSCODES" in self.without else reply
 
 
 def _require(name: str, value: object, kind: type[Any], described: str) -> None:

@@ -79,9 +79,10 @@ def callbacks(
     :param command_mask: this and what follows are what the handler says of itself; see
         `ISmtpEventHandler`.
     :raises TypeError: there is no such event, a function cannot be called as it would be, or
-        neither ``message`` nor ``chunk`` is there.
+        there is none at all.
     """
     given = {name: value for name, value in locals().items() if value is not None}
     handler = Callbacks(given)
-    examine(handler)
+    # With events it may be a policy; whoever takes it for a handler looks again.
+    examine(handler, takes_mail=EVENTS.keys().isdisjoint(given))
     return handler

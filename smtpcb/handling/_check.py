@@ -12,6 +12,7 @@ from zope.interface.verify import verifyObject
 
 from smtpcb.engine._connection import Connection
 from smtpcb.engine._handler import Handler, name_of, understand
+from smtpcb.handling._compose import Compound
 from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import Factory, handler_factory
 from smtpcb.handling._threaded import threaded
@@ -37,7 +38,8 @@ def check(
     factory = handler_factory(given)
     blocking = isinstance(factory, threaded)
     warnings: list[str] = []
-    handler = _try(factory.inner if isinstance(factory, threaded) else factory, warnings)
+    inner = factory.inner if isinstance(factory, (threaded, Compound)) else factory
+    handler = _try(inner, warnings)
     if handler is None:
         return warnings
     examine(handler, blocking=blocking, own=own)

@@ -30,6 +30,7 @@ from smtpcb.handling._calls import (
     reads_content,
     signature_of,
 )
+from smtpcb.handling._composed import Composed
 from smtpcb.handling._names import SETTINGS, Likeness, Meant, declared, meant
 from smtpcb.handling._written import functions_of, is_used, names_of, sets
 from smtpcb.interfaces import IReadyMadeHandler
@@ -41,7 +42,11 @@ _BEFORE_THE_CONTENT = ("mail", "rcpt", "data", "header", "chunk")
 
 
 def examine(
-    handler: object, *, blocking: bool = False, own: AbstractSet[str] | None = None
+    handler: object,
+    *,
+    blocking: bool = False,
+    own: AbstractSet[str] | None = None,
+    takes_mail: bool = True,
 ) -> None:
     """
     Look at a handler, or at the class of some.
@@ -49,22 +54,40 @@ def examine(
     :param blocking: it is to be called in threads.
     :param own: keywords of the server's own extensions, which it may honour; ``None`` where that
         is not known.
+    :param takes_mail: it has to take the mail; somebody else does that for a policy.
     :raises TypeError: mail for it would be lost, a name was meant for an event and is none, a
         method cannot be called as it will be, or what it says of itself is of another type.
     :raises ValueError: ``extensions`` names one that cannot be left to a handler.
     """
+    if isinstance(handler, Composed):
+        for part in handler.parts:
+            blocks = blocking or part.blocking
+            examine(part.handler, blocking=blocks, own=own, takes_mail=part.takes_mail)
+        return
     methods = methods_of(handler)
     for name in functions_of(handler):
         _refuse_misspelt(handler, methods, name)
     for name in names_of(handler):
         _refuse_unread(handler, methods, name)
-    if not (_is_said_later(handler, "discards_content") or _is_made_later(handler)):
+    if not takes_mail:
+        _require_events(handler, methods)
+    elif not (_is_said_later(handler, "discards_content") or _is_made_later(handler)):
         require_mail_taken(handler, methods)
     for name, method in methods.items():
         _refuse_uncallable(handler, name, method)
         _refuse_unrunnable(handler, name, method, blocking=blocking)
     _refuse_content_that_is_not_there(handler, methods)
     _check_declarations(handler, own)
+
+
+def _require_events(handler: object, methods: dict[str, Method]) -> None:
+    """Refuse a policy that decides nothing, and would be thought to guard something."""
+    discards = getattr(handler, "discards_content", False) is True
+    if not (methods or discards or _is_made_later(handler)):
+        raise TypeError(
+            f"{name_of(handler)} has neither message(envelope) nor any other of the events: "
+            f"{', '.join(EVENTS)}"
+        )
 
 
 def _refuse_misspelt(handler: object, methods: dict[str, Method], name: str) -> None:

@@ -24,16 +24,17 @@ Factory = Callable[[Connection], object]
 class OneForAll:
     """An instance, shared by all connections."""
 
-    def __init__(self, handler: object) -> None:
-        self._handler = handler
+    def __init__(self, handler: object, *, takes_mail: bool = True) -> None:
+        self.handler = handler
+        self._takes_mail = takes_mail
         self.examine()
 
     def examine(self, *, blocking: bool = False) -> None:
         """Look at what will be called; see `examine`."""
-        examine(self._handler, blocking=blocking)
+        examine(self.handler, blocking=blocking, takes_mail=self._takes_mail)
 
     def __call__(self, connection: Connection) -> object:
-        return self._handler
+        return self.handler
 
 
 @implementer(ISmtpHandlerFactory)
@@ -44,15 +45,16 @@ class OnePerConnection:
     :raises TypeError: it cannot be called with a ``connection``, or with nothing.
     """
 
-    def __init__(self, make: Callable[..., object]) -> None:
+    def __init__(self, make: Callable[..., object], *, takes_mail: bool = True) -> None:
         self._make = make
+        self._takes_mail = takes_mail
         self._how = _how_to_call(make)
         self.examine()
 
     def examine(self, *, blocking: bool = False) -> None:
         """Look at what will be called, where that can be seen before it was made."""
         if isinstance(self._make, type) and not _adapts(self._make):
-            examine(self._make, blocking=blocking)
+            examine(self._make, blocking=blocking, takes_mail=self._takes_mail)
 
     def __call__(self, connection: Connection) -> object:
         if self._how is _Way.ALONE:
@@ -61,7 +63,7 @@ class OnePerConnection:
             made = self._make(connection)
         else:
             made = self._make(connection=connection)
-        if hasattr(made, "message") or hasattr(made, "chunk"):
+        if not self._takes_mail or hasattr(made, "message") or hasattr(made, "chunk"):
             return made
         adapted: object = ISmtpEventHandler(made, made)
         return adapted
@@ -106,7 +108,7 @@ def _name(make: object) -> str:
     return getattr(make, "__qualname__", "") or name_of(make)
 
 
-def handler_factory(given: object) -> Factory:
+def handler_factory(given: object, *, takes_mail: bool = True) -> Factory:
     """
     Make of whatever an application gives what makes the handler of each connection.
 
@@ -114,20 +116,21 @@ def handler_factory(given: object) -> Factory:
         `ISmtpEventHandler`, shared by all; what provides or is adaptable to either of
         `ISmtpHandlerFactory` and `ISmtpEventHandler`; or whatever else can be called.  What is
         called gets the connection in a parameter named ``connection``, if it has that.
+    :param takes_mail: it has to take the mail; somebody else does that for a policy.
     :raises TypeError: it is nothing of the kind, or something is wrong with it that can be seen
         without calling it; the text says what.  See `check` for the rest.
     """
     if isinstance(given, type):
         if ISmtpHandlerFactory.providedBy(given):
             return given
-        return OnePerConnection(given)
+        return OnePerConnection(given, takes_mail=takes_mail)
     factory: Any = ISmtpHandlerFactory(given, None)
     if factory is not None:
         return factory  # type: ignore[no-any-return]  # an interface says nothing to mypy here
     handler: object = ISmtpEventHandler(given, None)
     if handler is None and callable(given) and not _has_events(given):
-        return OnePerConnection(given)
-    return OneForAll(given if handler is None else handler)
+        return OnePerConnection(given, takes_mail=takes_mail)
+    return OneForAll(given if handler is None else handler, takes_mail=takes_mail)
 
 
 def _adapts(kind: type) -> bool:

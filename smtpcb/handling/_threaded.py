@@ -20,6 +20,7 @@ from smtpcb._ending import THREADS_SECONDS
 from smtpcb._threads import start_pool
 from smtpcb.engine._connection import Connection
 from smtpcb.engine._handler import DECLARATIONS, Method, methods_of, name_of
+from smtpcb.handling._composed import Composer
 from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import OneForAll, OnePerConnection, handler_factory
 from smtpcb.interfaces import ISmtpHandlerFactory
@@ -60,7 +61,11 @@ class threaded:  # noqa: N801 - used like a function: threaded(Inbox)
             raise TypeError(f"reactor is a reactor, not {type(reactor).__name__}")
         if isinstance(handler, threaded):
             raise TypeError("this handler runs in threads already")
-        self.inner = handler_factory(handler)
+        if isinstance(handler, Composer):
+            raise TypeError("threads are for what it is made of: around(threaded(Inbox), ...)")
+        self.__name__ = name_of(handler)  # what logs call it
+        # Whether it has to take mail is asked where it is used: it may be a policy.
+        self.inner = handler_factory(handler, takes_mail=False)
         if isinstance(self.inner, (OneForAll, OnePerConnection)):
             self.inner.examine(blocking=True)
         self._threads = threads
@@ -80,7 +85,7 @@ class threaded:  # noqa: N801 - used like a function: threaded(Inbox)
         """Return a handler that calls another one in threads."""
         handler = self.inner(connection)
         if type(handler) not in self._known:
-            examine(handler, blocking=True)
+            examine(handler, blocking=True, takes_mail=False)
             self._known.add(type(handler))
         pool = self._start()
         proxy = InThreads(name_of(handler))

@@ -142,7 +142,7 @@ class ServerService(Service):
             for door in self.doors:
                 door.startService()
         except (OSError, ValueError) as error:
-            if not self._is_ready_made:
+            if not self._is_ready_made or isinstance(error, ConfigurationError):
                 raise  # where in the user's code it happened is worth more than a line
             with explained(self._where):
                 if isinstance(error, OSError):

@@ -26,7 +26,7 @@ from smtpcb.run._shown import shown
 from smtpcb.run._signals import attend, remember_reload
 from smtpcb.run._switches import spelled_out
 from smtpcb.run._timers import follow_no_clock
-from smtpcb.run.build import handlers_known, make_service
+from smtpcb.run.build import handlers_known, make_service, policies_known
 from smtpcb.run.options import (
     FILE,
     OPTIONS,
@@ -49,6 +49,7 @@ _OTHERS = (
     ("--check", "Check the settings, and end."),
     ("--print-config", "Show the settings as a TOML file, each with where it was said, and end."),
     ("--help-handlers", "List the handlers there are, and end."),
+    ("--help-policies", "List the policies there are, and end."),
     ("--help-auth", "List the methods of --auth, and end."),
     ("--help-auth-type=METHOD", "Explain one of them, and end."),
     ("--version", "Say which version this is, and end."),
@@ -88,7 +89,14 @@ class Options(usage.Options, AuthOptionMixin):
 
     def opt_help_handlers(self) -> None:
         """List the handlers there are, and end."""
-        known = handlers_known()
+        self._list(handlers_known())
+
+    def opt_help_policies(self) -> None:
+        """List the policies there are, and end."""
+        self._list(policies_known())
+
+    @staticmethod
+    def _list(known: Mapping[str, str]) -> None:
         width = max(map(len, known))
         for name, text in known.items():
             print(f"  {name:{width}}  {text}")
@@ -205,7 +213,8 @@ def _refuses(word: str) -> Callable[[Options, str], None]:
     def refuse(self: Options, text: str) -> None:
         meant = WORDS[word]
         question = did_you_mean(f"--{meant.option} {meant.value}".rstrip())
-        raise usage.UsageError(f"option --{word} not recognized{question}")
+        dashes = "-" if len(word) == 1 else "--"
+        raise usage.UsageError(f"option {dashes}{word} not recognized{question}")
 
     return refuse
 

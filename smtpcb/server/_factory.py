@@ -194,10 +194,10 @@ class SmtpServerFactory(Doorway):
         """
         host = _normal(getattr(addr, "host", None) or "")
         if doorway.stopping:
-            return self._turned_away(replies.SHUTTING_DOWN, "stopping")
+            return self._turned_away(replies.SHUTTING_DOWN, doorway, "stopping")
         barred = self.settings.limits.auth_failures_per_address is not None
         if barred and not self.circumstances.may_log_in(host):
-            return self._turned_away(replies.TOO_MANY_FAILED_LOGINS, "failed logins")
+            return self._turned_away(replies.TOO_MANY_FAILED_LOGINS, doorway, "failed logins")
         ticket = self.admission.admit(host)
         # Nobody goes for one who would not be let in either.
         if isinstance(ticket, Reply) and not self.admission.has_its_share(host):
@@ -205,12 +205,12 @@ class SmtpServerFactory(Doorway):
             ticket = self.admission.admit(host)
         if isinstance(ticket, Reply):
             self.admission.turn_away(host, self.seconds())
-            return self._turned_away(ticket, "connections")
+            return self._turned_away(ticket, doorway, "connections")
         return self._admitted(host, getattr(addr, "port", 0) or 0, ticket, doorway)
 
-    def _turned_away(self, reply: Reply, why: str) -> Protocol:
+    def _turned_away(self, reply: Reply, doorway: Doorway, why: str) -> Protocol:
         self.tally.turned_away[why] += 1
-        return TurnedAway(reply, self.reactor)
+        return TurnedAway(doorway.settings.said(reply), self.reactor)
 
     @property
     def counters(self) -> Counters:

@@ -386,7 +386,7 @@ class SmtpServerProtocol(LineReceiver):
             self.flow.stop(self._factory.turns, self)
             self._concluded()
         else:
-            self.transport.write(BROKEN.wire)
+            self.transport.write(self.factory.settings.said(BROKEN).wire)
             self._hang_up()
             self.transport.loseConnection()
 

@@ -2,6 +2,7 @@
 
 from smtpcb.smtp._address import AddressError, ForwardPath, Leniency, Path, ReversePath
 from smtpcb.smtp._command import Command, Introduction, Verb
+from smtpcb.smtp._delivery import DeliverBy, WhenLate
 from smtpcb.smtp._dsn import Notify, OriginalRecipient, Ret
 from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError, Refusal, SMTPError
 from smtpcb.smtp._extension import Extension, Parameter
@@ -9,6 +10,7 @@ from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._parameter import BodyType, MailParameters, RcptParameters
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._text import printable
+from smtpcb.smtp._valid_since import ValidSince
 from smtpcb.smtp.sasl import Authenticated, Credentials
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "BodyType",
     "Command",
     "Credentials",
+    "DeliverBy",
     "Extension",
     "ForwardPath",
     "Introduction",
@@ -35,6 +38,8 @@ __all__ = [
     "Ret",
     "ReversePath",
     "SMTPError",
+    "ValidSince",
     "Verb",
+    "WhenLate",
     "printable",
 ]

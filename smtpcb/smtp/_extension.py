@@ -77,11 +77,13 @@ class Extension:
     :ivar mail: its parameters of MAIL, by keyword.
     :ivar rcpt: its parameters of RCPT, by keyword.
     :ivar verbs: its commands: called with the argument and the connection, a function returns a
-        verdict.
+        verdict, now or later.
     :ivar handler_must_honour: offered only if the handler says, in its ``extensions``, that it
         does what the parameters ask for.
     :ivar lasts: a function of the situation that says whether the parameters go on being
         understood where the keyword is not offered any more.
+    :ivar changes: ``offer`` is asked anew for each EHLO, since it says something else with time;
+        otherwise once, for all connections in that situation.
     :raises ValueError: a name or a text cannot be said in SMTP.
     :raises TypeError: something is of another type, or cannot be called as it will be.
     """
@@ -93,6 +95,7 @@ class Extension:
     verbs: Mapping[str, Callable[..., object]] = field(default_factory=lambda: NOTHING)
     handler_must_honour: bool = False
     lasts: Callable[[Any], bool] | None = None
+    changes: bool = False
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -104,8 +107,9 @@ class Extension:
             _callable(offer, ("situation",), f"offer of {self.keyword}")
         if lasts is not None:
             _callable(lasts, ("situation",), f"lasts of {self.keyword}")
-        if not isinstance(self.handler_must_honour, bool):
-            raise TypeError(f"handler_must_honour of {self.keyword} is True or False")
+        for switch in ("handler_must_honour", "changes"):
+            if not isinstance(getattr(self, switch), bool):
+                raise TypeError(f"{switch} of {self.keyword} is True or False")
         for attribute, pattern, what in (
             ("mail", grammar.KEYWORD, "a parameter"),
             ("rcpt", grammar.KEYWORD, "a parameter"),

@@ -7,12 +7,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+from smtpcb.smtp._delivery import MAXIMUM_SECONDS
+
 # The least that makes sense; what is not here may be 0.
 _LEAST: Mapping[str, int] = {
     "command_octets": 512,  # RFC 5321 §4.5.3.1.4
     "auth_octets": 512,
     "message_octets": 1,
     "recipients": 1,
+    "hold_seconds": 1,
+}
+# The most that can be said in SMTP.
+_MOST: Mapping[str, int] = {
+    "hold_seconds": MAXIMUM_SECONDS,
+    "deliver_by_seconds": MAXIMUM_SECONDS,
 }
 # Nobody could do anything within none of these.
 _POSITIVE = frozenset(
@@ -62,6 +70,9 @@ class Limits:
         neither log in nor come again for a while; loopback is exempt.
     :ivar auth_failure_seconds: how long that is, from the first of them on.
     :ivar header_octets: how much of a header section is parsed for ``header`` events.
+    :ivar hold_seconds: for how long FUTURERELEASE may ask a message to be held (RFC 4865).
+    :ivar deliver_by_seconds: the shortest time in which DELIVERBY may ask for a message to be
+        delivered or else returned (RFC 2852); 0: any.
     :ivar idle_seconds: how long a client may take for its next command (§4.5.3.2.7).
     :ivar session_seconds: how long one connection may last.
     :ivar greeting_seconds: how long the greeting is held back; who speaks before it is refused.
@@ -99,6 +110,8 @@ class Limits:
     auth_failures_per_address: int | None = None
     auth_failure_seconds: float = 600.0
     header_octets: int = 1_048_576
+    hold_seconds: int = 2_592_000
+    deliver_by_seconds: int = 0
     idle_seconds: float = 300.0
     session_seconds: float | None = 3600.0
     greeting_seconds: float = 0.0
@@ -160,5 +173,7 @@ def _check(name: str, kind: str, value: object) -> None:
     least = _LEAST.get(name, 0)
     if value < least:
         raise ValueError(f"{name} is at least {least}, not {value}")
+    if value > _MOST.get(name, value):
+        raise ValueError(f"{name} is at most {_MOST[name]}, not {value}")
     if name in _POSITIVE and not value:
         raise ValueError(f"{name} is more than 0")

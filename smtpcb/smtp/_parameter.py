@@ -6,17 +6,22 @@ import enum
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import CoroutineType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from smtpcb.smtp import _delivery as delivery
 from smtpcb.smtp import _dsn as dsn
 from smtpcb.smtp import _grammar as grammar
 from smtpcb.smtp._address import ReversePath, read_mailbox
+from smtpcb.smtp._delivery import DeliverBy
 from smtpcb.smtp._dsn import OriginalRecipient, Ret
 from smtpcb.smtp._errors import PeerProtocolError
 from smtpcb.smtp._extension import NOTHING, ExtensionFailed, Parameter
+from smtpcb.smtp._moment import read_moment, write_moment
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._text import upper
+from smtpcb.smtp._valid_since import ValidSince, read_valid_since, write_valid_since
 
 SYNTAX_OF_PATH = Reply(501, "A blank stands between path and parameters", status="5.5.4")
 SYNTAX_OF_PARAMETERS = Reply(501, "Syntax error in parameters", status="5.5.4")
@@ -31,6 +36,7 @@ class BodyType(enum.StrEnum):
 
     SEVEN_BIT = "7BIT"
     EIGHT_BIT_MIME = "8BITMIME"  # RFC 6152 §2
+    BINARY_MIME = "BINARYMIME"  # RFC 3030 §3
 
 
 class _Parameters(Mapping[str, Any]):
@@ -38,6 +44,8 @@ class _Parameters(Mapping[str, Any]):
 
     __slots__ = ()
     ROWS: ClassVar[Mapping[str, Parameter]]
+    FIELDS: ClassVar[Mapping[str, str]]
+    APART: ClassVar[tuple[frozenset[str], ...]] = ()
     others: Mapping[str, Any]
 
     @classmethod
@@ -87,6 +95,10 @@ class _Parameters(Mapping[str, Any]):
                 raise
             except BaseException as error:  # sys.exit() in one is its fault, no more
                 raise ExtensionFailed(f"read of {keyword}") from error
+        for words in cls.APART:
+            if words <= values.keys():
+                both = " and ".join(sorted(words))
+                raise PeerProtocolError(Reply(501, f"{both} exclude each other", status="5.5.4"))
         return cls.of(values)
 
     def write(self, rows: Mapping[str, Parameter] | None = None) -> str:
@@ -116,8 +128,9 @@ class _Parameters(Mapping[str, Any]):
         own: dict[str, Any] = {}
         others: dict[str, Any] = {}
         for keyword, value in values.items():
-            if keyword in cls.ROWS:
-                own[keyword.lower()] = value
+            name = cls.FIELDS.get(keyword)
+            if name is not None:
+                own[name] = value
             else:
                 others[keyword] = value
         return cls(others=MappingProxyType(others) if others else NOTHING, **own)
@@ -133,22 +146,28 @@ class _Parameters(Mapping[str, Any]):
         return hash(frozenset(self))
 
     def __getitem__(self, keyword: str) -> Any:
-        if keyword in self.ROWS:
-            value = getattr(self, keyword.lower())
-            if value is None or value is False:
-                raise KeyError(keyword)
-            return value
-        return self.others[keyword]
+        name = self.FIELDS.get(keyword)
+        if name is None:
+            return self.others[keyword]
+        value = getattr(self, name)
+        if value is None or value is False:
+            raise KeyError(keyword)
+        return value
 
     def __iter__(self) -> Iterator[str]:
-        for keyword in self.ROWS:
-            value = getattr(self, keyword.lower())
+        for keyword, name in self.FIELDS.items():
+            value = getattr(self, name)
             if value is not None and value is not False:
                 yield keyword
         yield from self.others
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def _fields(rows: Mapping[str, Parameter]) -> Mapping[str, str]:
+    """Return how the parameters are called as attributes."""
+    return {keyword: keyword.lower().replace("-", "_") for keyword in rows}
 
 
 def _octets(text: str | None) -> int:
@@ -160,6 +179,17 @@ def _octets(text: str | None) -> int:
 
 def _body_type(text: str | None) -> BodyType:
     return BodyType(upper(text or ""))
+
+
+def _text_body_type(text: str | None) -> BodyType:
+    body = _body_type(text)
+    if body is BodyType.BINARY_MIME:
+        raise ValueError("lines of text")
+    return body
+
+
+BODY_OF_LINES = Parameter(_text_body_type)
+"""BODY where BINARYMIME is not offered (RFC 6152 §2)."""
 
 
 def _no_value(text: str | None) -> bool:
@@ -194,6 +224,11 @@ class MailParameters(_Parameters):
         could be known, and ``None``: not given.
     :ivar ret: how much of it a report returns (RFC 3461).
     :ivar envid: the envelope's identifier, for reports (RFC 3461).
+    :ivar by: until when it is wanted (RFC 2852).
+    :ivar holdfor: for how many seconds it is to be held before it goes on (RFC 4865).
+    :ivar holduntil: until when, an aware datetime in UTC; never both (RFC 4865).
+    :ivar mt_priority: how urgent it is, from -9 to 9; 0 is usual (RFC 6710).
+    :ivar requiretls: it may go on inside TLS only (RFC 8689).
     :ivar others: those of your own extensions.
     """
 
@@ -204,7 +239,14 @@ class MailParameters(_Parameters):
         "AUTH": Parameter(_submitter, _write_submitter),  # RFC 4954 §5
         "RET": Parameter(dsn.read_ret),  # RFC 3461 §4.3
         "ENVID": Parameter(dsn.read_envid, dsn.write_xtext),  # RFC 3461 §4.4
+        "BY": Parameter(delivery.read_deliver_by, delivery.write_deliver_by),  # RFC 2852 §4
+        "HOLDFOR": Parameter(delivery.read_interval, delivery.write_interval),  # RFC 4865 §3
+        "HOLDUNTIL": Parameter(read_moment, write_moment),  # RFC 4865 §3
+        "MT-PRIORITY": Parameter(delivery.read_priority, delivery.write_priority),  # RFC 6710 §3
+        "REQUIRETLS": Parameter(_no_value),  # RFC 8689 §2
     }
+    FIELDS: ClassVar[Mapping[str, str]] = _fields(ROWS)
+    APART: ClassVar[tuple[frozenset[str], ...]] = (frozenset({"HOLDFOR", "HOLDUNTIL"}),)
 
     size: int | None = None
     body: BodyType | None = None
@@ -212,6 +254,11 @@ class MailParameters(_Parameters):
     auth: ReversePath | None = None
     ret: Ret | None = None
     envid: str | None = None
+    by: DeliverBy | None = None
+    holdfor: int | None = None
+    holduntil: datetime | None = None
+    mt_priority: int | None = None
+    requiretls: bool = False
     others: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 
     @classmethod
@@ -228,16 +275,20 @@ class RcptParameters(_Parameters):
 
     :ivar notify: when to report, `Notify` words (RFC 3461 §4.1); ``None``: not given.
     :ivar orcpt: whom the first client meant (RFC 3461 §4.2).
+    :ivar rrvs: since when the mailbox must have been the same person's (RFC 7293).
     :ivar others: those of your own extensions.
     """
 
     ROWS: ClassVar[Mapping[str, Parameter]] = {
         "NOTIFY": Parameter(dsn.read_notify, dsn.write_notify),  # RFC 3461 §4.1
         "ORCPT": Parameter(dsn.read_original_recipient, dsn.write_original_recipient),  # §4.2
+        "RRVS": Parameter(read_valid_since, write_valid_since),  # RFC 7293 §3
     }
+    FIELDS: ClassVar[Mapping[str, str]] = _fields(ROWS)
 
     notify: frozenset[str] | None = None
     orcpt: OriginalRecipient | None = None
+    rrvs: ValidSince | None = None
     others: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 
     @classmethod

@@ -153,6 +153,10 @@ class Reply:
         """Return the same reply, after which the connection is closed."""
         return self if self.closes else self._with(self.status, self.lines, closes=True)
 
+    def bare(self) -> Reply:
+        """Return the same reply without its status, where no client was told of such."""
+        return self if self.status is None else self._with(None, self.lines, self.closes)
+
     def fitted(self, refuse: Reply) -> Reply:
         """
         Return the same reply, with the status and text that fit an event where none were given.

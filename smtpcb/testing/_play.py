@@ -49,6 +49,7 @@ from smtpcb.engine._server import ServerDialogue
 from smtpcb.engine._settings import Settings
 from smtpcb.engine._verdict import Incidents
 from smtpcb.handling._check import require_login
+from smtpcb.handling._compose import Compound
 from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import Factory, handler_factory
 from smtpcb.handling._logins import authenticator as adapt_authenticator
@@ -170,7 +171,7 @@ def play(
     reactor = PlayReactor(clock, PlayLoop(clock) if asyncio else None)
     login = None if authenticator is None else adapt_authenticator(authenticator)
     with reactor.installed():
-        if isinstance(handler, threaded):
+        if isinstance(handler, (threaded, Compound)):
             handler = handler.on(reactor)
         factory = _factory(handler)
         played = []

@@ -39,6 +39,7 @@ ALWAYS = {
     "SMTPUTF8",
     "ENHANCEDSTATUSCODES",
     "CHUNKING",
+    "LIMITS RCPTMAX=1000",
     "VRFY",
     "HELP",
 }

@@ -94,7 +94,13 @@ def test_a_handler_that_takes_no_mail_does_not_start(methods: dict[str, Any]) ->
         ({"command_mask": 3}, TypeError, "command_mask is a Verb, not int"),
         ({"extensions": "DSN"}, TypeError, "extensions is a set of keywords"),
         ({"extensions": 5}, TypeError, "extensions is a set of keywords"),
-        ({"extensions": ["SIZE"]}, ValueError, "cannot offer SIZE; it can offer DSN"),
+        (
+            {"extensions": ["SIZE"]},
+            ValueError,
+            "a handler cannot honour SIZE; there are BINARYMIME, DELIVERBY, DSN, F",
+        ),
+        ({"extensions": ["dsn"]}, ValueError, r"honour dsn; did you mean DSN\?"),
+        ({"extensions": ["REQURETLS"]}, ValueError, r"did you mean REQUIRETLS\?"),
     ],
 )
 def test_what_is_no_handler_is_refused(

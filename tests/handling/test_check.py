@@ -445,7 +445,7 @@ def test_what_it_says_of_itself_is_of_its_type(members: Any, complaint: str) -> 
 
 def test_an_extension_that_is_not_the_handlers_to_offer() -> None:
     """ValueError names what may be offered; the server may have some of its own."""
-    with pytest.raises(ValueError, match=r"cannot offer STARTTLS; it can offer.*DSN"):
+    with pytest.raises(ValueError, match=r"cannot honour STARTTLS; there are.*DSN"):
         check(handler(extensions={"STARTTLS"}))
     assert check(handler(extensions={"DSN", "XMINE"}), own={"XMINE"}) == []
     assert check(handler(command_mask=Verb.MAIL, command=anything)) == []

@@ -29,6 +29,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "hostname": ("mx.example.org", "mx.example.org"),
     "banner": ("hello", "hello"),
     "handler": ("python:a.B", "python:a.B"),
+    "policy": ("rate:messages=5", "rate:messages=5"),
     "state": ("/x", Path("/x")),
     "transcripts": ("/x", Path("/x")),
     "transcript-content": ("head", "head"),

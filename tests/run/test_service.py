@@ -940,3 +940,48 @@ def test_replies_leave_at_once_unless_told_otherwise(start: Start) -> None:
     """The transport is a matter of speed, and can be turned off."""
     ports = [start().smtp.ports[0], start(no_direct_writes=True).smtp.ports[0]]
     assert [isinstance(port, DirectPort) for port in ports] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("Extension('SIZE')", "--extension: SIZE is a keyword already"),
+        ("Extension('XTAG', lambda now: 1 / 0)", "--extension: the offer of XTAG fails: Zero"),
+    ],
+)
+def test_an_extension_that_cannot_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, complaint: str
+) -> None:
+    """It is blamed on the option, and not on the handler."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_words.py").write_text(f"from smtpcb import Extension\nTAGS = {text}\n")
+    monkeypatch.delitem(sys.modules, "own_words", raising=False)
+    with pytest.raises(ConfigurationError, match=complaint):
+        made(tmp_path, extension=("python:own_words.TAGS",))
+
+
+def test_extensions_are_offered_and_switched_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the command line names is what the dialogues have; without needs no capitals."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_words.py").write_text("from smtpcb import Extension\nTAGS = Extension('XT')\n")
+    monkeypatch.delitem(sys.modules, "own_words", raising=False)
+    service = made(
+        tmp_path,
+        extension=("python:own_words.TAGS",),
+        without=("chunking", "VRFY"),
+        hold_seconds=60,
+        priority_profile="MIXER",
+    )
+    settings = service.smtp.factory.settings
+    assert [own.keyword for own in settings.extensions] == ["XT"]
+    assert settings.without == {"CHUNKING", "VRFY"}
+    assert settings.limits.hold_seconds == 60
+    assert settings.priority_profile == "MIXER"
+
+
+def test_ports_with_tls_may_do_without_starttls(tmp_path: Path) -> None:
+    """There is TLS from the beginning."""
+    service = made(tmp_path, listen=(), smtps=(ANY_PORT,), without=("STARTTLS",), require_tls=True)
+    assert service.smtp.factory.settings.require_tls

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from smtpcb.engine._extensions import Situation, check_own, offered
+from smtpcb.engine._extensions import Situation, offered
+from smtpcb.engine._keywords import check_own
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.smtp import Extension, MailParameters, Parameter, RcptParameters
 from smtpcb.smtp._dsn import read_xtext, write_xtext

@@ -2,6 +2,7 @@
 
 from smtpcb.run.build._endpoints import endpoints_of
 from smtpcb.run.build._handler import handler_of, handlers_known, wishes_of
+from smtpcb.run.build._policies import policies_known
 from smtpcb.run.build._service import make_service
 from smtpcb.run.build._settings import settings_of
 from smtpcb.run.build._share import Share
@@ -13,6 +14,7 @@ __all__ = [
     "handler_of",
     "handlers_known",
     "make_service",
+    "policies_known",
     "settings_of",
     "transcripts_of",
     "wishes_of",

@@ -20,6 +20,7 @@ from smtpcb.run.build._handler import handler_of, wishes_of
 from smtpcb.run.build._identities import identities_of, no_tls_alone
 from smtpcb.run.build._kept import Kept
 from smtpcb.run.build._logins import authenticator_of
+from smtpcb.run.build._policies import guarded
 from smtpcb.run.build._settings import settings_of
 from smtpcb.run.build._share import Share, part_of
 from smtpcb.run.build._transcripts import transcripts_of
@@ -53,6 +54,8 @@ def make_service(
     state = state_of(configuration, reactor, owner)
     handler = handler_of(configuration, state)
     wishes = wishes_of(handler)
+    with _blamed_on_the_handler(configuration):
+        asked = guarded(handler, configuration, state)
     settings = settings_of(configuration, wishes)
     direct = is_supported() and not configuration["no_direct_writes"]
     if checking:
@@ -69,7 +72,7 @@ def make_service(
     transcripts = TranscriptFolder(recorded, reactor) if recorded is not None else None
     with _blamed_on_the_handler(configuration):
         factory = SmtpServerFactory(
-            handler,
+            asked,
             settings,
             reactor=reactor,
             tls=identities.server,
@@ -152,6 +155,8 @@ def _invitation(handler: object, settings: Settings) -> str:
 def _blamed_on_the_handler(configuration: Configuration) -> Iterator[None]:
     try:
         yield
+    except ConfigurationError:  # which says already whose mistake it is
+        raise
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
             f"{configuration.where('handler')} {configuration['handler']}: {one_line(error)}"

@@ -7,7 +7,9 @@ from typing import Any
 
 from smtpcb.engine._settings import Settings
 from smtpcb.run.build._endpoints import is_of_this_machine
+from smtpcb.run.build._extensions import extensions_of
 from smtpcb.run.options import Configuration, ConfigurationError
+from smtpcb.smtp._extension import Extension
 from smtpcb.smtp._text import printable
 
 
@@ -16,16 +18,23 @@ def settings_of(configuration: Configuration, wishes: Any) -> Settings:
     Return the settings of the server's dialogues.
 
     :param wishes: of the handler: an `smtpcb.interfaces.IReadyMadeHandler`.
-    :raises ConfigurationError: the name or the banner cannot be said, or a limit is none.
+    :raises ConfigurationError: the name or the banner cannot be said, a limit is none, an
+        extension cannot be had, or nobody could use them so.
     """
+    settings = _settings_of(configuration, wishes, extensions_of(configuration))
+    _refuse_what_nobody_could_use(configuration, settings)
+    return settings
+
+
+def _settings_of(configuration: Configuration, wishes: Any, own: tuple[Extension, ...]) -> Settings:
     hostname = configuration["hostname"]
     try:
         if hostname is None:
             try:
-                return _with_hostname(configuration, wishes, socket.gethostname())
+                return _with_hostname(configuration, wishes, own, socket.gethostname())
             except ValueError:
                 hostname = "localhost"  # a machine whose name is no domain
-        return _with_hostname(configuration, wishes, hostname)
+        return _with_hostname(configuration, wishes, own, hostname)
     except ValueError as error:
         # The sentence begins with the name of what is wrong, which the option has as well.
         key = str(error).partition(" ")[0]
@@ -35,7 +44,9 @@ def settings_of(configuration: Configuration, wishes: Any) -> Settings:
         raise ConfigurationError(f"{where}: {error}") from None
 
 
-def _with_hostname(configuration: Configuration, wishes: Any, hostname: str) -> Settings:
+def _with_hostname(
+    configuration: Configuration, wishes: Any, own: tuple[Extension, ...], hostname: str
+) -> Settings:
     def said(key: str, otherwise: Any) -> Any:
         return configuration[key] if key in configuration.given else otherwise
 
@@ -54,5 +65,20 @@ def _with_hostname(configuration: Configuration, wishes: Any, hostname: str) -> 
         require_auth=configuration["require_auth"],
         require_tls=configuration["require_tls"],
         require_client_certificate=configuration["require_client_certificate"],
+        extensions=own,
+        without=configuration["without"],
+        priority_profile=configuration["priority_profile"] or "",
         limits=configuration.limits,
     )
+
+
+def _refuse_what_nobody_could_use(configuration: Configuration, settings: Settings) -> None:
+    """Refuse ports that want TLS, or a login inside it, and do not offer STARTTLS."""
+    if "STARTTLS" not in settings.without or not configuration["listen"]:
+        return
+    wants = "require_tls" if settings.require_tls else "require_auth"
+    if settings.require_tls or (settings.require_auth and not settings.allow_insecure_auth):
+        raise ConfigurationError(
+            f"{configuration.where(wants)} beside {configuration.where('without')} STARTTLS: "
+            f"nobody could send mail to {configuration['listen'][0]}; --smtps is a port with TLS"
+        )

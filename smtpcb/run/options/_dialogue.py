@@ -15,5 +15,28 @@ ROWS: tuple[Option, ...] = (
         "What to do with a message that has a CR or LF alone: refuse or normalize.",
         "HOW",
     ),
+    Option(
+        "extension",
+        str,
+        (),
+        "Service extension of your own, python:MODULE.NAME; may be repeated.",
+        "EXTENSION",
+        many=True,
+    ),
+    Option(
+        "without",
+        str,
+        (),
+        "Keyword of EHLO that is switched off, such as CHUNKING; may be repeated.",
+        "KEYWORD",
+        many=True,
+    ),
+    Option(
+        "priority-profile",
+        str,
+        None,
+        "Which priorities a handler that honours MT-PRIORITY tells apart, such as STANAG4406.",
+        "NAME",
+    ),
     Option("lenient-addresses", bool, False, "Take addresses without brackets or behind a blank."),
 )

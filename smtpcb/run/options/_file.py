@@ -16,7 +16,10 @@ from smtpcb.run.options._table import BY_NAME
 
 #: What has no place in a file of settings.
 ON_THE_COMMAND_LINE = frozenset(
-    {"config", "check", "print-config", "help-handlers", "help-auth", "version", "help"}
+    {
+        *("config", "check", "print-config", "help-handlers", "help-policies", "help-auth"),
+        *("version", "help"),
+    }
 )
 
 

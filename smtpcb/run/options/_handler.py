@@ -16,6 +16,15 @@ ROWS: tuple[Option, ...] = (
         "HANDLER",
     ),
     Option(
+        "policy",
+        str,
+        (),
+        "Asked before the handler; may be repeated, and is asked in that order: see "
+        "--help-policies.",
+        "NAME[:ARGUMENT]",
+        many=True,
+    ),
+    Option(
         "state",
         path,
         Path("smtpcb-state"),

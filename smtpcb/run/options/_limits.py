@@ -102,6 +102,18 @@ ROWS: tuple[Option, ...] = (
     _limit("command_octets", at_least(512, octets), "OCTETS", "Longest command."),
     _limit("auth_octets", at_least(512, octets), "OCTETS", "Longest AUTH response."),
     _limit("header_octets", octets, "OCTETS", "How much of a header is parsed."),
+    _limit(
+        "hold_seconds",
+        at_least(1, count),
+        "SECONDS",
+        "How long FUTURERELEASE may have a message held, where the handler honours it.",
+    ),
+    _limit(
+        "deliver_by_seconds",
+        count,
+        "SECONDS",
+        "Shortest time that DELIVERBY may ask for, where the handler honours it; 0: any.",
+    ),
     _limit("idle_seconds", positive, "SECONDS", "How long to wait for a command."),
     _limit(
         "session_seconds",
