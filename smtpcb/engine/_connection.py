@@ -89,6 +89,8 @@ class Connection:
     identity: object | None = None
     budget: Budget = field(default_factory=Budget)
     worker: int = 0
+    octets_in: int = 0
+    octets_out: int = 0
     bearer: Bearer | None = field(default=None, init=False, repr=False)
 
     @property
