@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from smtpcb.interfaces import ISmtpHandlerPlugin as ISmtpHandlerPlugin
     from smtpcb.interfaces import ISmtpHandlerSetting as ISmtpHandlerSetting
     from smtpcb.interfaces import ISmtpPolicyPlugin as ISmtpPolicyPlugin
+    from smtpcb.interfaces import MessageVerdict as MessageVerdict
     from smtpcb.interfaces import Verdict as Verdict
     from smtpcb.server import Counters as Counters
     from smtpcb.server import SmtpServerFactory as SmtpServerFactory
@@ -105,6 +106,7 @@ _HOMES = {
     "Introduction": "smtpcb.smtp",
     "Limits": "smtpcb.smtp",
     "MailParameters": "smtpcb.smtp",
+    "MessageVerdict": "smtpcb.interfaces",
     "Notify": "smtpcb.smtp",
     "Observer": "smtpcb.engine",
     "OriginalRecipient": "smtpcb.smtp",

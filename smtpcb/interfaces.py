@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Any
 
 from zope.interface import Attribute, Interface
 
@@ -25,6 +26,8 @@ __all__ = [
     "ISmtpHandlerPlugin",
     "ISmtpHandlerSetting",
     "ISmtpPolicyPlugin",
+    "MessageAnswer",
+    "MessageVerdict",
     "Verdict",
 ]
 
@@ -41,6 +44,15 @@ positive code has to fit the command.
 
 Verdict = Answer | Awaitable[Answer]
 """An `Answer`, now or later: from ``def``, ``async def``, or as a Deferred."""
+
+MessageAnswer = Answer | Mapping[str, Any] | Mapping[Recipient, Any]
+"""
+An `Answer` for all recipients, or a mapping with one for each: from the `Recipient`, or from its
+address, to an `Answer` or to what was raised for it.
+"""
+
+MessageVerdict = MessageAnswer | Awaitable[MessageAnswer]
+"""A `MessageAnswer`, now or later."""
 
 Done = None | Awaitable[None]
 """Nothing; from ``async def`` or as a Deferred it makes the client wait."""
@@ -156,7 +168,7 @@ class ISmtpEventHandler(Interface):
 
     def hello(introduction: Introduction, connection: Connection) -> Verdict:
         """
-        HELO or EHLO (RFC 5321 §4.1.1.1); a yes ends an open transaction.
+        HELO or EHLO (RFC 5321 §4.1.1.1), in LMTP LHLO; a yes ends an open transaction.
 
         :param introduction: ``verb``, and ``name``: what the client calls itself, which nobody
             has checked, and which is no reason to refuse mail (§4.1.4).
@@ -240,7 +252,7 @@ class ISmtpEventHandler(Interface):
             that a slow disk never fills the memory.
         """
 
-    def message(envelope: Envelope) -> Verdict:
+    def message(envelope: Envelope) -> MessageVerdict:
         """
         The content is complete (RFC 5321 §4.1.1.4).
 
@@ -249,7 +261,9 @@ class ISmtpEventHandler(Interface):
             ``.mime()``, ``await .parsed()``.  ``id`` names the transaction, and no other ever has
             the same.
         :return: the final answer, for all recipients.  With a yes the message is yours (§6.1):
-            the client forgets it.  A client gives up after 10 minutes (§4.5.3.2.6).
+            the client forgets it.  A client gives up after 10 minutes (§4.5.3.2.6).  Or a mapping,
+            with an answer for each recipient, by itself or by its address: LMTP says each (RFC
+            2033 §4.2).  SMTP cannot: where some are a yes and some are not, it says 451.
         """
 
     def verify(text: str, connection: Connection) -> Verdict:

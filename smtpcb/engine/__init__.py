@@ -7,6 +7,7 @@ from smtpcb.engine._conversation import Conversation, Host
 from smtpcb.engine._envelope import Content, Envelope, Recipient
 from smtpcb.engine._handler import Handler, understand
 from smtpcb.engine._keeping import MailData
+from smtpcb.engine._lmtp import ReplyToEach
 from smtpcb.engine._observer import Observer
 from smtpcb.engine._pending import Pending, Platform
 from smtpcb.engine._plain import Driver, PlainPlatform
@@ -43,6 +44,7 @@ __all__ = [
     "Question",
     "Reason",
     "Recipient",
+    "ReplyToEach",
     "ServerDialogue",
     "Settings",
     "State",

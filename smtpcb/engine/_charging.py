@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from smtpcb.engine import _replies as replies
+from smtpcb.engine._lmtp import as_often
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._table import State
 from smtpcb.smtp._reply import Reply
@@ -26,7 +27,7 @@ def affords(dialogue: ServerDialogue, reply: Reply, *, own: bool) -> bool:
     exhausted = budget.exhausted
     if exhausted is None or reply.closes:
         return True
-    dialogue.close(replies.exhausted(exhausted), Reason.LIMIT)
+    dialogue.close(as_often(reply, replies.exhausted(exhausted)), Reason.LIMIT)
     return False
 
 

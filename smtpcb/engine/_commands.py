@@ -74,7 +74,7 @@ def _query_of(argument: bytes) -> Query:
 def _hello(dialogue: ServerDialogue, argument: bytes, verb: Verb) -> Reply | None:
     introduction = Introduction.read(verb, argument)
     offer = dialogue.offer
-    accept = offer.hello if verb is Verb.EHLO else offer.helo
+    accept = offer.helo if verb is Verb.HELO else offer.hello
     dialogue.ask(questions.HELLO, introduction, introduction, dialogue.connection, accept=accept)
     return None
 
@@ -86,6 +86,11 @@ def helo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 
 def ehlo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """EHLO."""
+    return extended_hello(dialogue, argument, Verb.EHLO)
+
+
+def extended_hello(dialogue: ServerDialogue, argument: bytes, verb: Verb) -> Reply | None:
+    """EHLO, or what stands in its place."""
     if dialogue.offer.extensions.changes:
         dialogue.offer = dialogue.offer.anew()
     faults = dialogue.offer.extensions.faults
@@ -93,7 +98,12 @@ def ehlo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
         dialogue.offer.forget()  # the next client may be luckier
         for what, error in faults:
             dialogue.ask(fault(what, error, _say_nothing), None)
-    return _hello(dialogue, argument, Verb.EHLO)
+    return _hello(dialogue, argument, verb)
+
+
+def _lhlo(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
+    """Refuse LHLO: where it is spoken, other commands are in force."""
+    return replies.THIS_IS_SMTP
 
 
 def _say_nothing(dialogue: ServerDialogue, subject: None, reply: Reply) -> None:
@@ -284,7 +294,8 @@ def etrn(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 def help_(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """HELP."""
     query = _query_of(argument)
-    dialogue.ask(questions.HELP, query, query.text, dialogue.connection, accept=dialogue.offer.help)
+    accept = dialogue.offer.help
+    dialogue.ask(questions.HELP, query, query.text, dialogue.connection, accept=accept)
     return None
 
 
@@ -390,6 +401,7 @@ class Row:
 COMMANDS: Mapping[bytes, Row] = {
     b"HELO": Row(Verb.HELO, helo),
     b"EHLO": Row(Verb.EHLO, ehlo),
+    b"LHLO": Row(Verb.LHLO, _lhlo),
     b"MAIL": Row(Verb.MAIL, mail),
     b"RCPT": Row(Verb.RCPT, rcpt, idle=False),
     b"DATA": Row(Verb.DATA, data, idle=False),

@@ -67,9 +67,10 @@ class Connection:
     :ivar hostname: the name by which the client knows us, of greeting and EHLO.
     :ivar started: when the client was accepted, in UTC.
     :ivar tls: set once the connection is secured.
-    :ivar hello: the argument of the last accepted HELO or EHLO; ``None`` before it, and
+    :ivar lmtp: whether LMTP is spoken: ``message`` is answered for each recipient (RFC 2033).
+    :ivar hello: the argument of the last accepted HELO, EHLO or LHLO; ``None`` before it, and
         again after STARTTLS (RFC 3207 §4.2).
-    :ivar extended: whether that was EHLO.
+    :ivar extended: whether that was EHLO or LHLO.
     :ivar identity: what the authenticator vouched for, by default the user's name; ``None``
         while nobody has authenticated.
     :ivar budget: what this connection has used and may still use.
@@ -84,6 +85,7 @@ class Connection:
     hostname: str = "localhost"
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     tls: TlsInformation | None = None
+    lmtp: bool = False
     hello: str | None = None
     extended: bool = False
     identity: object | None = None

@@ -19,7 +19,9 @@ from smtpcb.engine._calls import (
     look,
     wait,
 )
+from smtpcb.engine._each import judge_message
 from smtpcb.engine._feed import Feed
+from smtpcb.engine._lmtp import ReplyToEach
 from smtpcb.engine._parting import Parting
 from smtpcb.engine._pending import ANSWERS, Call, Pending, Platform
 from smtpcb.engine._questions import (
@@ -49,6 +51,9 @@ if TYPE_CHECKING:
     from smtpcb.engine._handler import Handler
     from smtpcb.engine._observer import Observer
     from smtpcb.engine._settings import Settings
+
+# What is no mapping of verdicts, without a look at what a mapping is.
+_VERDICTS = ANSWERS | {type(None)}
 
 # A handler that keeps everybody waiting for so long is named in the log.
 SLOW_SECONDS = 0.5
@@ -260,7 +265,10 @@ class Conversation:
             raise LocalProtocolError("the dialogue is over, and its handler has heard so")
         if dialogue.intake is not None or dialogue.state is State.CHUNKS:
             raise LocalProtocolError("mail data are coming in: exchange the handler after them")
-        adapted = self.host.adapt(handler)
+        # Of a handler behind policies only that one is exchanged: what they guard stays guarded.
+        given = self.handler.given
+        behind = getattr(type(given), "behind_policies", None)
+        adapted = self.host.adapt(handler if behind is None else behind(given, handler))
         self.handler, self.methods = adapted, adapted.methods
         dialogue.look_round(adapted.abilities)
 
@@ -363,7 +371,7 @@ class Conversation:
 
             wait(self, kind.method, answer, came, limit, question)
             return
-        question.reply = reply = self._reply_of(question, answer)
+        question.reply = reply = self.judge(question, answer)
         if self.observer is not None:
             self.observer.decided(kind.method, question.subject, reply, seconds)
         if kind is COMMAND and self.dialogue.open is not None:
@@ -374,14 +382,19 @@ class Conversation:
     def _decided(self, question: Question, outcome: object, seconds: float) -> None:
         """Take a method's late answer."""
         dialogue = self.dialogue
-        reply = self._reply_of(question, outcome)
+        reply = self.judge(question, outcome)
         if self.observer is not None:
             self.observer.decided(question.kind.method, question.subject, reply, seconds)
         dialogue.answer(question, reply)
 
-    def _reply_of(self, question: Question, answer: object) -> Reply:
+    def judge(self, question: Question, answer: object) -> Reply:
         """Turn an answer into the reply; one that cannot be is an incident."""
         kind = question.kind
+        if kind is MESSAGE and (
+            type(question.accept) is ReplyToEach
+            or (type(answer) not in _VERDICTS and isinstance(answer, Mapping))
+        ):
+            return judge_message(self, question, answer)
         if kind is COMMAND:
             self._expect_nothing(kind.method, answer)
             return kind.accept

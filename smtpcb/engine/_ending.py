@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._intake import NEWLINES_REPAIRED
+from smtpcb.engine._lmtp import for_each
 from smtpcb.engine._questions import MESSAGE
 from smtpcb.engine._table import State, Step
 from smtpcb.smtp._content import NewlineRepair
@@ -32,10 +33,12 @@ def finish(dialogue: ServerDialogue, intake: Intake) -> None:
         if dialogue.owner.busy:
             return
         refusal = intake.refusal
+    reply = replies.CHUNK_OK if refusal is None else dialogue.last_word(refusal)
     dialogue.intake = None
     if intake.last and refusal is None:
         envelope, dialogue.envelope = dialogue.envelope, None
-        dialogue.ask(MESSAGE, envelope, envelope)
+        accept = None if dialogue.addressees is None else for_each(dialogue, MESSAGE.accept)
+        dialogue.ask(MESSAGE, envelope, envelope, accept=accept)
         return
     if intake.stray:
         if intake.last and dialogue.state is State.CHUNKS_FAILED:
@@ -50,4 +53,4 @@ def finish(dialogue: ServerDialogue, intake: Intake) -> None:
     else:
         dialogue.move(Step.CHUNK_TAKEN)
     dialogue.look_ahead()
-    dialogue.send(replies.CHUNK_OK if refusal is None else refusal, own=intake.ours)
+    dialogue.send(reply, own=intake.ours)

@@ -46,6 +46,8 @@ class Observer:
 
         :param method: of the handler, whether or not it has it.
         :param subject: what was asked about: an `Envelope`, a `Recipient`, …
+        :param reply: the answer.  To a message in LMTP it is a `ReplyToEach`: one reply for each
+            recipient, in its ``each``.
         :param seconds: how long the answer took.
         """
 

@@ -10,6 +10,7 @@ from itertools import product
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._commands import COMMANDS, SWITCHED_OFF, Row, extension_verb
 from smtpcb.engine._extensions import Situation, mechanisms, offered
+from smtpcb.engine._lmtp import LMTP_COMMANDS, LMTP_WHY
 from smtpcb.engine._rationed import rationed
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.engine._table import RESTRICTED, TRANSITIONS, WHY, State, Step
@@ -26,6 +27,7 @@ class Offer:
     :ivar mask: the commands that somebody wants to see; ``None``: nobody does.
     :ivar commands: what is done about each, by verb.
     :ivar rows: what is legal.
+    :ivar why: what the others are told.
     :ivar first: what must be done before all others: the reply that says so (RFC 3207 §4, RFC 4954
         §6), or ``None``.
     :ivar extensions: those in force, with their parameters.
@@ -55,6 +57,7 @@ class Offer:
         "rows",
         "settings",
         "situation",
+        "why",
     )
 
     def __init__(
@@ -69,9 +72,11 @@ class Offer:
         self.mask = abilities.command_mask
         self.extensions = offered(situation, settings.extensions)
         self.bare = "ENHANCEDSTATUSCODES" in without
-        self.help = replies.help_on(without)
+        self.help = replies.help_on(without, lmtp=settings.lmtp)
         self.mechanisms = frozenset(mechanisms(situation))
-        greeting = f"{settings.hostname} {settings.banner}".rstrip()
+        lmtp = settings.lmtp
+        banner = "LMTP" if lmtp and settings.banner == "ESMTP" else settings.banner
+        greeting = f"{settings.hostname} {banner}".rstrip()
         self.greeting = Reply(220, greeting, status=None)
         self.helo = Reply(250, settings.hostname, status=None)
         self.hello = self.extensions.reply
@@ -79,14 +84,15 @@ class Offer:
         self.most_errors = _NEVER if limits.errors is None else limits.errors
         self.most_octets = min(limits.command_octets, limits.auth_octets) - 2  # without CRLF
         self.most_octets_in = _NEVER if limits.octets_in is None else limits.octets_in
-        self.commands: Mapping[bytes, Row] = COMMANDS
+        self.commands: Mapping[bytes, Row] = LMTP_COMMANDS if lmtp else COMMANDS
+        self.why = LMTP_WHY if lmtp else WHY
         if self.extensions.verbs or without:
             off = {verb: row for word, verb, row in SWITCHED_OFF if word in without}
             own = {
                 verb: Row(Verb.UNKNOWN, extension_verb(verb.decode("ascii"), answer))
                 for verb, answer in self.extensions.verbs.items()
             }
-            self.commands = {**COMMANDS, **off, **own}
+            self.commands = {**self.commands, **off, **own}
         self.commands = rationed(self.commands, limits)
         self.first: Reply | None = None
         if settings.require_tls and not secure:
@@ -110,8 +116,8 @@ class Offer:
 
     def why_not(self, state: State, verb: Verb) -> Reply:
         """Return what a command is told that is not legal."""
-        if self.first is None or (state is State.CONNECTED and verb in WHY[state]):
-            return WHY[state][verb]
+        if self.first is None or (state is State.CONNECTED and verb in self.why[state]):
+            return self.why[state][verb]
         return self.first
 
 

@@ -31,7 +31,7 @@ _MAIL = Verb.MAIL
 _RCPT = Verb.RCPT
 _DATA = Verb.DATA
 _BDAT = Verb.BDAT
-_EHLO = Verb.EHLO
+_HELO = Verb.HELO
 _MESSAGE_ENDED = Step.MESSAGE_ENDED
 _GREETED = Step.GREETED
 
@@ -132,7 +132,7 @@ def _settle_hello(dialogue: ServerDialogue, introduction: Introduction, reply: R
         dialogue.send(reply)
         return
     connection = dialogue.connection
-    extended = introduction.verb is _EHLO
+    extended = introduction.verb is not _HELO
     dialogue.abort(Reason.HELLO)
     dialogue.move(introduction.verb)
     dialogue.look_ahead()  # somebody may be being told of the end of a transaction
@@ -165,6 +165,8 @@ def _settle_mail(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> 
         dialogue.move(_MAIL)
         dialogue.connection.budget.messages += 1
         dialogue.envelope = envelope
+        if dialogue.addressees is not None:
+            dialogue.addressees = []
     dialogue.send(reply, utf8=envelope.parameters.smtputf8)
 
 
@@ -174,6 +176,8 @@ def _settle_rcpt(dialogue: ServerDialogue, recipient: Recipient, reply: Reply) -
     if reply.code < 400:
         dialogue.move(_RCPT)
         envelope.recipients.append(recipient)
+        if dialogue.addressees is not None:
+            dialogue.addressees.append(recipient)
     else:
         dialogue.connection.budget.recipients_refused += 1
     dialogue.send(reply, utf8=envelope.parameters.smtputf8)
@@ -188,6 +192,7 @@ def _settle_data(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> 
 
 def _settle_bdat(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> None:
     if reply.closes and not reply.positive:
+        reply = dialogue.last_word(reply)
         dialogue.intake = None
         dialogue.send(reply)
         return

@@ -9,7 +9,7 @@ class Reason(enum.Enum):
     """Why a transaction ended without a message, or a connection ended."""
 
     RESET = "RSET"
-    HELLO = "a new HELO or EHLO"
+    HELLO = "a new HELO, EHLO or LHLO"
     QUIT = "the client has quit"
     TOO_BIG = "message too big"
     BARE_NEWLINE = "bare CR or LF in the message"

@@ -25,18 +25,19 @@ CANNOT_VERIFY = Reply(
     252, "Cannot verify, but will take the message and try", status="2.5.0"
 )  # RFC 5321 §3.5.3
 QUEUING_STARTED = Reply(250, "Queuing started", status="2.0.0")  # RFC 1985 §5.3
-_COMMANDS = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP"
+_COMMANDS = "MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP"
 _COMMAND_OF = {"BDAT": "CHUNKING", "VRFY": "VRFY"}
 
 
-def help_on(without: frozenset[str]) -> Reply:
+def help_on(without: frozenset[str], *, lmtp: bool = False) -> Reply:
     """
     Return what HELP says by itself.
 
     :param without: keywords that are switched off.
     """
     verbs = " ".join(verb for verb in _COMMANDS.split() if _COMMAND_OF.get(verb, "") not in without)
-    text = (f"Commands: {verbs}", "EHLO says which others there are")
+    hello, which = ("LHLO", "LHLO") if lmtp else ("EHLO HELO", "EHLO")
+    text = (f"Commands: {hello} {verbs}", f"{which} says which others there are")
     return Reply(214, text, status="2.0.0")
 
 
@@ -69,6 +70,9 @@ SYNTAX_OF_VRFY = Reply(501, "An argument is needed", status="5.5.4")
 # RFC 6531 §3.5: one code for the sender, another for a recipient.
 SENDER_NEEDS_UTF8 = Reply(550, "Address needs SMTPUTF8", status="5.6.7")
 RECIPIENT_NEEDS_UTF8 = Reply(553, "Address needs SMTPUTF8", status="5.6.7")
+# RFC 2033 §4.1: neither of the two protocols says yes to the other one's greeting.
+THIS_IS_LMTP = Reply(500, "This is LMTP: send LHLO", status="5.5.1")
+THIS_IS_SMTP = Reply(500, "LHLO is for LMTP, this is SMTP: send EHLO", status="5.5.1")
 NOT_SMTP = Reply(554, "This is SMTP, not HTTP", status="5.5.1", closes=True)  # RFC 5321 §7.8
 
 # What a policy wants first: RFC 3207 §4, RFC 4954 §6.
@@ -77,6 +81,7 @@ AUTH_FIRST = Reply(530, "Authentication required", status="5.7.0")
 
 # Sequence: RFC 5321 §4.1.4.
 HELLO_FIRST = Reply(503, "Send EHLO first", status="5.5.1")
+LHLO_FIRST = Reply(503, "Send LHLO first", status="5.5.1")
 MAIL_FIRST = Reply(503, "Send MAIL first", status="5.5.1")
 RECIPIENT_FIRST = Reply(503, "No valid recipient yet", status="5.5.1")
 MAIL_TWICE = Reply(503, "Sender already given", status="5.5.1")

@@ -10,8 +10,9 @@ from smtpcb.engine._chunking import is_bdat
 from smtpcb.engine._commands import look_closer, show
 from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._ending import finish
-from smtpcb.engine._envelope import Envelope
+from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.engine._intake import SLACK_OCTETS, Intake, refuse_content
+from smtpcb.engine._lmtp import to_what_is_open
 from smtpcb.engine._login import Login, give_up, respond
 from smtpcb.engine._offer import Offer, offer_for
 from smtpcb.engine._parting import SHUTDOWN, Parting, may_part
@@ -107,6 +108,8 @@ class ServerDialogue:
     :ivar wants: what it can take next.
     :ivar offer: what is the same for all in this situation.
     :ivar envelope: the transaction under way.
+    :ivar addressees: in LMTP, its recipients: what its message is answered with is counted by them,
+        whatever a handler does to the envelope and when that is gone.  ``None`` in SMTP.
     :ivar open: what is being decided.
     :ivar intake: the octets that are coming in.
     :ivar login: the AUTH exchange under way.
@@ -118,6 +121,7 @@ class ServerDialogue:
     """
 
     __slots__ = (
+        "addressees",
         "ask",
         "connection",
         "envelope",
@@ -148,6 +152,8 @@ class ServerDialogue:
         self.state = State.ARRIVED
         self.wants = WANTS[self.state]
         self.envelope: Envelope | None = None
+        connection.lmtp = settings.lmtp
+        self.addressees: list[Recipient] | None = [] if settings.lmtp else None
         self.open: Question | Pipeline | None = None
         self.intake: Intake | None = None
         self.login: Login | None = None
@@ -367,7 +373,7 @@ class ServerDialogue:
         if self.finished is None:
             self.absolve()
             if self.state is not State.HANDSHAKE:
-                self.out.append(self.offer.settings.said(reply).wire)
+                self.out.append(self.offer.settings.said(self.last_word(reply)).wire)
             self.end(reason)
 
     def end(self, reason: Reason = Reason.DISCONNECTED) -> None:
@@ -419,6 +425,14 @@ class ServerDialogue:
             self.send(reply, own=True)
         else:
             wait_behind(self, reply)
+
+    def last_word(self, reply: Reply) -> Reply:
+        """
+        Return what is said of the message under way: in LMTP, once for each recipient.
+
+        Behind what is no message, or no end of one yet, its client waits for one reply.
+        """
+        return reply if self.addressees is None else to_what_is_open(self, reply)
 
     def refuse(self, line: bytes, reply: Reply | None) -> None:
         """Refuse a command without asking anybody, now or behind octets that it announces."""

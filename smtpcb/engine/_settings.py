@@ -15,7 +15,7 @@ from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import Reply
 
 _SWITCHES = (
-    *("lenient_addresses", "allow_insecure_auth"),
+    *("lmtp", "lenient_addresses", "allow_insecure_auth"),
     *("require_tls", "require_client_certificate", "require_auth"),
 )
 
@@ -34,7 +34,9 @@ class Settings:
     How a dialogue is led.
 
     :ivar hostname: our name in the greeting and the reply to EHLO (RFC 5321 §4.2).
-    :ivar banner: what follows it in the greeting.
+    :ivar banner: what follows it in the greeting; where LMTP is spoken, that in place of ESMTP.
+    :ivar lmtp: speak LMTP and not SMTP (RFC 2033): a client begins with LHLO, and is told of each
+        recipient what became of the message.
     :ivar bare_newline: what a CR or LF alone does to a message: ``"refuse"`` it once it has been
         read, or ``"normalize"`` it to CRLF.
     :ivar lenient_addresses: take what real clients get wrong: ``MAIL FROM:a@b`` (no brackets),
@@ -60,6 +62,7 @@ class Settings:
 
     hostname: str = "localhost"
     banner: str = "ESMTP"
+    lmtp: bool = False
     bare_newline: Literal["refuse", "normalize"] = "refuse"
     lenient_addresses: bool = False
     allow_insecure_auth: bool = False

@@ -98,7 +98,8 @@ def _row(state: State, moves: Moves) -> Moves:
     return {**always, **moves}
 
 
-_AGAIN: Moves = {Verb.EHLO: State.READY, Verb.HELO: State.READY, Verb.RSET: State.READY}
+# EHLO and HELO where SMTP is spoken, LHLO where it is LMTP (RFC 2033 §4.1).
+_AGAIN: Moves = dict.fromkeys((Verb.EHLO, Verb.HELO, Verb.LHLO, Verb.RSET), State.READY)
 
 TRANSITIONS: Mapping[State, Moves] = {
     State.ARRIVED: {Step.GREETED: State.CONNECTED, Step.ENDED: State.OVER},
@@ -159,7 +160,10 @@ TRANSITIONS: Mapping[State, Moves] = {
 
 # Where a policy wants TLS or a login first: what is taken until then (RFC 3207 §4, RFC 4954 §6).
 _UNRESTRICTED = frozenset(
-    {Verb.EHLO, Verb.HELO, Verb.NOOP, Verb.RSET, Verb.QUIT, Verb.STARTTLS, Verb.AUTH}
+    {
+        *(Verb.EHLO, Verb.HELO, Verb.LHLO, Verb.NOOP, Verb.RSET, Verb.QUIT),
+        *(Verb.STARTTLS, Verb.AUTH),
+    }
 )
 RESTRICTED: Mapping[State, frozenset[Verb | Step]] = {
     state: _UNRESTRICTED.intersection(moves) for state, moves in TRANSITIONS.items()

@@ -10,7 +10,13 @@ from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.engine._handler import absent
 from smtpcb.engine._reason import Reason
-from smtpcb.interfaces import AuthenticationVerdict, Done, ISmtpEventHandler, Verdict
+from smtpcb.interfaces import (
+    AuthenticationVerdict,
+    Done,
+    ISmtpEventHandler,
+    MessageVerdict,
+    Verdict,
+)
 from smtpcb.smtp._command import Command, Introduction, Verb
 from smtpcb.smtp.sasl import Credentials
 
@@ -78,7 +84,7 @@ class SmtpEventHandler:
     @absent
     def hello(self, introduction: Introduction, connection: Connection) -> Verdict:
         """
-        HELO or EHLO (RFC 5321 §4.1.1.1); a yes ends an open transaction.
+        HELO or EHLO (RFC 5321 §4.1.1.1), in LMTP LHLO; a yes ends an open transaction.
 
         :param introduction: ``verb``, and ``name``: what the client calls itself, which nobody
             has checked, and which is no reason to refuse mail (§4.1.4).
@@ -178,7 +184,7 @@ class SmtpEventHandler:
         return None
 
     @absent
-    def message(self, envelope: Envelope) -> Verdict:
+    def message(self, envelope: Envelope) -> MessageVerdict:
         """
         The content is complete (RFC 5321 §4.1.1.4).
 
@@ -187,7 +193,9 @@ class SmtpEventHandler:
             ``.mime()``, ``await .parsed()``.  ``id`` names the transaction, and no other ever has
             the same.
         :return: the final answer, for all recipients.  With a yes the message is yours (§6.1):
-            the client forgets it.  A client gives up after 10 minutes (§4.5.3.2.6).
+            the client forgets it.  A client gives up after 10 minutes (§4.5.3.2.6).  Or a mapping,
+            with an answer for each recipient, by itself or by its address: LMTP says each (RFC
+            2033 §4.2).  SMTP cannot: where some are a yes and some are not, it says 451.
         """
         return None
 

@@ -40,6 +40,7 @@ _ROWS = (
         Meant("smtps", "tcp:PORT"),
         "implicit-tls secure smtps-port ssl ssl-port tls-port tls-wrappermode wrappermode",
     ),
+    (Meant("lmtp", "unix:PATH"), "lmtp-address lmtp-listen lmtp-port lmtp-socket lmtp-unix"),
     (
         Meant("tls-certificate"),
         "cert certificate chain smtpscert ssl-cert tls-cert tls-chain tlscert",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IListeningPort
 
@@ -25,6 +27,7 @@ class ServerService(Service):
     :param handler: what is wrong when a ready-made one starts is one line.
     :param announcement: what to say once the ports are open; ``None``: say nothing at all.
     :param identities: what they were at first, where only root may be able to read them.
+    :param owner: user and group to whom root gives the sockets that are files.
     :param as_root: what is done while we may still be root.
     :param first: what is done on disk when we are not any more, before anything else.
     :param where: how the handler was named.
@@ -39,6 +42,7 @@ class ServerService(Service):
         handler: object,
         announcement: Announcement | None,
         identities: Sequence[tls.Identity] = (),
+        owner: tuple[int, int] | None = None,
         *,
         as_root: Sequence[Callable[[], None]] = (),
         first: Sequence[Callable[[], None]] = (),
@@ -49,6 +53,7 @@ class ServerService(Service):
         self.announcement = announcement
         self.log_faults = True
         self.identities = identities
+        self._owner = owner
         self._as_root = as_root
         self._first = first
         self._where = where
@@ -63,6 +68,10 @@ class ServerService(Service):
         super().privilegedStartService()
         self.prepare_as_root()
         self._bind()
+        if self._owner is not None:
+            for address in [port.getHost() for port in self.ports]:
+                if isinstance(address, UNIXAddress) and address.name:
+                    os.chown(address.name, *self._owner, follow_symlinks=False)
 
     def prepare_as_root(self) -> None:
         """

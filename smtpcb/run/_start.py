@@ -26,11 +26,13 @@ class Place:
     What is said of a port.
 
     :ivar implicit: whether TLS comes first there.
+    :ivar lmtp: whether LMTP is spoken there.
     :ivar invitation: what stands before the command that sends a first message; empty: a message
         needs more than such a command sends.
     """
 
     implicit: bool = False
+    lmtp: bool = False
     invitation: str = ""
 
 
@@ -67,7 +69,7 @@ class Announcement:
             else:
                 where = str(address)
             tls = "implicit TLS" if place.implicit else "STARTTLS" if self.starttls else "no TLS"
-            said.append(f"{where} ({tls})")
+            said.append(f"{where} ({'LMTP, ' if place.lmtp else ''}{tls})")
         lines = [f"mail is taken on {', '.join(said)}{by}"]
         if invitation:
             lines.append(invitation)

@@ -231,6 +231,7 @@ class SmtpServerFactory(Doorway):
             hostname=doorway.settings.hostname,
             budget=Budget(doorway.settings.limits, circumstances=self.circumstances),
             worker=self._worker,
+            lmtp=doorway.settings.lmtp,
         )
         protocol = SmtpServerProtocol(self, doorway, connection)
         self.everybody[protocol] = ticket

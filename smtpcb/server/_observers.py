@@ -12,6 +12,7 @@ from smtpcb.engine import Connection, Envelope, Observer, Reason, Recipient, rep
 from smtpcb.engine._guarded import Guarded
 from smtpcb.engine._handler import name_of
 from smtpcb.engine._intake import NEWLINES_REPAIRED
+from smtpcb.engine._lmtp import ReplyToEach
 from smtpcb.engine._pending import Platform
 from smtpcb.handling._calls import accepts, function_of
 from smtpcb.smtp import Leniency, Reply, printable
@@ -323,6 +324,10 @@ class Logged(Observer):
                 self._refusals = 0
             accepted = reply is replies.MESSAGE_OK
             self._message(subject, _ACCEPTED if accepted else _said(reply), seconds)
+            if isinstance(reply, ReplyToEach):
+                for recipient, said in reply.refused:
+                    path = printable(str(recipient), 256)
+                    self._lines.write(f"{subject.id}: recipient <{path}> not taken: {_said(said)}")
         elif method == "authenticate":
             credentials = getattr(subject, "credentials", None)
             if isinstance(credentials, Credentials):

@@ -19,10 +19,14 @@ from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._families import for_ipv6_alone, ports_of_both_families
 from smtpcb.server._proxied import refuse_proxied
 from smtpcb.server._tls_layer import close_halves
+from smtpcb.server._unix import tidy
 
 _log = Logger(namespace="smtpcb.server")
 
 Endpoint = IStreamServerEndpoint | str
+
+SMTP_PORT = 25
+NEVER_THERE = "LMTP is never spoken on port 25 (RFC 2033 §5)"
 
 
 class SmtpService(Service):
@@ -33,14 +37,16 @@ class SmtpService(Service):
     and certificates, which are read again on SIGHUP, when their files change, and once a day.
 
     Ports are bound in `privilegedStartService`, where twistd still has the rights for port 25, or
-    in `startService`.  One that cannot be bound raises there, and none is left bound.
+    in `startService`.  One that cannot be bound raises there, and none is left bound; nor is port
+    25 where LMTP is spoken (RFC 2033 §5: never).
 
     :param endpoints: one or several, or their descriptions, such as ``"tcp:25"``; of a port that
         is described for both families, ``tcp:`` and ``tcp6:``, each takes its own clients;
         `twisted.internet.endpoints.wrapServerTLS` makes implicit TLS of one.
     :param factory: of all connections, over all endpoints.  Several services may share it.
     :param settings: how dialogues on these ports are led, where that is not as the factory says:
-        a login required on port 587 and not on 25.  See `SmtpServerFactory.doorway`.
+        a login required on port 587 and not on 25, LMTP spoken at a socket.  See
+        `SmtpServerFactory.doorway`.
     :param direct: send each reply at once, where the endpoint is one of TCP.
     :raises TypeError: something is no endpoint, or no factory.
     :raises ValueError: a description means nothing, or there is no endpoint at all.
@@ -153,6 +159,9 @@ class SmtpService(Service):
         return [maybeDeferred(port.stopListening) for port in ports]
 
     def _opened(self, port: IListeningPort) -> None:
+        if self.doorway.settings.lmtp and getattr(port.getHost(), "port", 0) == SMTP_PORT:
+            port.stopListening()
+            raise ValueError(NEVER_THERE)
         close_halves(port)
         self.ports.append(port)
 
@@ -171,9 +180,8 @@ def _endpoint(one: Any, reactor: Any, both: set[int], *, direct: bool) -> IStrea
             alone: IStreamServerEndpoint = serverFromString(opening, one)
             return alone
     if direct:
-        return at_once(one, reactor)
-    if isinstance(one, str):
-        described: IStreamServerEndpoint = serverFromString(reactor, one)
-        return described
+        return tidy(at_once(one, reactor))
     endpoint: IStreamServerEndpoint = one
-    return endpoint
+    if isinstance(one, str):
+        endpoint = serverFromString(reactor, one)
+    return tidy(endpoint)

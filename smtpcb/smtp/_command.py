@@ -21,6 +21,7 @@ class Verb(enum.Flag):
 
     HELO = enum.auto()
     EHLO = enum.auto()
+    LHLO = enum.auto()
     MAIL = enum.auto()
     RCPT = enum.auto()
     DATA = enum.auto()
@@ -108,7 +109,7 @@ class Introduction:
     """
     Who the client says it is (RFC 5321 §4.1.1.1).
 
-    :ivar verb: `Verb.HELO` or `Verb.EHLO`.
+    :ivar verb: `Verb.HELO`, `Verb.EHLO`, or in LMTP `Verb.LHLO` (RFC 2033 §4.1).
     :ivar name: whatever it says; it should be a domain or an address literal, and nobody has
         checked it.  It has no control characters; octets that are no UTF-8 stand as ``\\xNN``.
     """
@@ -119,7 +120,7 @@ class Introduction:
     @classmethod
     def read(cls, verb: Verb, argument: bytes) -> Introduction:
         """
-        Read the argument of EHLO or HELO.
+        Read the argument of EHLO, HELO or LHLO.
 
         A server must not refuse mail for the name (RFC 5321 §4.1.4), and honest clients say
         ``(none)``, ``my laptop`` or something in Latin-1.

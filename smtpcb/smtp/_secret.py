@@ -24,7 +24,7 @@ _USUAL = re.compile(
     rb"(?i:MAIL FROM|RCPT TO):<[!-;=?-~]*+>"
     rb"(?: (?i:SIZE=[0-9]++|BODY=[78]BIT(?:MIME)?+|SMTPUTF8))*+\Z"
     rb"|(?i:DATA|RSET|QUIT|NOOP|STARTTLS)\Z"
-    rb"|(?i:EHLO|HELO) [A-Za-z0-9-]{1,63}+(?:\.[A-Za-z0-9-]{1,63}+)++\Z"
+    rb"|(?i:EHLO|HELO|LHLO) [A-Za-z0-9-]{1,63}+(?:\.[A-Za-z0-9-]{1,63}+)++\Z"
 )
 
 #: Tells whether a line is one of those that nearly all are: `shown` is the line itself.
@@ -33,7 +33,7 @@ is_usual: Callable[[bytes], object] = _USUAL.match
 # What people and programs try here that is no command of ours: to see it is worth something.  The
 # argument of the first kind is treated like that of a command, that of the second is a login.
 _FOREIGN = frozenset(
-    b"ATRN BURL CAPA CAPABILITY CONNECT DELETE GET HEAD LHLO LIST LOGOUT OPTIONS POST PROXY PUT "
+    b"ATRN BURL CAPA CAPABILITY CONNECT DELETE GET HEAD LIST LOGOUT OPTIONS POST PROXY PUT "
     b"SAML SEND SOML STAT STLS TRACE TURN VERB XADR XCLIENT XEXCH50 XFORWARD XSTA".split()
 )
 _LOGINS = frozenset(b"APOP AUTHENTICATE AUTHINFO LOGIN PASS USER".split())

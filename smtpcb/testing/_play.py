@@ -179,7 +179,12 @@ def play(
             for cut in (False, True):
                 # As of two clients, unless it is given: handlers name files by it.
                 ours = connection or Connection(_IDS.at(datetime.now(UTC)))
-                copied = replace(ours, budget=Budget(settings.limits), hostname=settings.hostname)
+                copied = replace(
+                    ours,
+                    budget=Budget(settings.limits),
+                    hostname=settings.hostname,
+                    lmtp=settings.lmtp,
+                )
                 try:
                     made = factory(copied)
                 except Refusal as refusal:
@@ -187,7 +192,7 @@ def play(
                 understood = _understood(made, settings, tls=tls, login=login)
 
                 def adapt(other: object, connection: Connection = copied) -> Handler:
-                    if isinstance(other, threaded):
+                    if isinstance(other, (threaded, Compound)):
                         other = other.on(reactor)
                     return _understood(
                         handler_factory(other)(connection), settings, tls=tls, login=login

@@ -29,6 +29,8 @@ WEAK = TlsInformation("TLSv1.2", "any", 56)
 
 # What a step of a dialogue is, beside octets.
 GREET, SECURE, SECURE_WEAKLY, WAIT = "greet", "secure", "secure weakly", "wait for too long"
+# Ahead of all steps, where it is LMTP that is spoken.
+LMTP = "LMTP"
 Dialogue = tuple[bytes | str, ...]
 
 TO_READY: Dialogue = (GREET, b"EHLO me\r\n")
@@ -51,6 +53,7 @@ LEADS_TO: Mapping[State, Dialogue] = {
 SAID: Mapping[Verb, bytes] = {
     Verb.HELO: b"HELO me\r\n",
     Verb.EHLO: b"EHLO me\r\n",
+    Verb.LHLO: b"LHLO me\r\n",
     Verb.MAIL: b"MAIL FROM:<>\r\n",
     Verb.RCPT: b"RCPT TO:<a@b>\r\n",
     Verb.DATA: b"DATA\r\n",
@@ -83,6 +86,8 @@ LEADS_ELSEWHERE: Mapping[tuple[State, Step], Dialogue] = {
     (State.MAIL_DATA, Step.CHUNK_TAKEN): LEADS_TO[State.CHUNKS],
     (State.MAIL_DATA, Step.CHUNK_REFUSED): LEADS_TO[State.CHUNKS_FAILED],
 }
+# Each protocol's own words for hello; it takes no other's.
+HELLOS = {False: {Verb.EHLO, Verb.HELO}, True: {Verb.LHLO}}
 PROBES: tuple[bytes | str, ...] = (*SAID.values(), b"*\r\n", b"BDAT 0 LAST\r\n", WAIT)
 
 Entry = tuple[State, Verb | Step]
@@ -98,11 +103,18 @@ def name_of(value: Any) -> str | None:
 def dialogue_of(entry: Entry) -> Dialogue:
     """Return what makes a move."""
     state, key = entry
+    if key is Verb.LHLO:
+        return (LMTP, *in_lmtp(LEADS_TO[state]), SAID[key])
     if isinstance(key, Verb):
         return (*LEADS_TO[state], SAID[key])
     if key is Step.ENDED:
         return (*LEADS_TO[state], WAIT)
     return LEADS_ELSEWHERE.get((state, key)) or (*LEADS_TO[state], HAPPENS[state, key])
+
+
+def in_lmtp(dialogue: Dialogue) -> Dialogue:
+    """Return the same dialogue as it is held in LMTP."""
+    return tuple(SAID[Verb.LHLO] if step == SAID[Verb.EHLO] else step for step in dialogue)
 
 
 class Everybody:
@@ -135,10 +147,13 @@ def settings(**changes: Any) -> Settings:
 
 
 SETTINGS = settings()
+LMTP_SETTINGS = settings(lmtp=True)
 
 
 def hold(dialogue: Dialogue, settings: Settings = SETTINGS) -> list[object]:
     """Hold a dialogue; return all there is to see of it, a fault of ours included."""
+    if dialogue[:1] == (LMTP,):
+        settings, dialogue = LMTP_SETTINGS, dialogue[1:]
     handler, observer = Everybody(), Noting()
     driver = Driver(handler, settings, Connection("x"), tls=True, observer=observer)
     seen: list[object] = []
@@ -248,10 +263,10 @@ def test_what_is_legal_before_tls_or_a_login_is_what_the_table_says(
     assert hold(dialogue, policy) != before
 
 
-def server_in(state: State, handler: Everybody) -> Server:
+def server_in(state: State, handler: Everybody, *, lmtp: bool) -> Server:
     """Lead a new dialogue into a state."""
-    server = Server(handler, SETTINGS, greet=False)
-    for step in LEADS_TO[state]:
+    server = Server(handler, LMTP_SETTINGS if lmtp else SETTINGS, greet=False)
+    for step in in_lmtp(LEADS_TO[state]) if lmtp else LEADS_TO[state]:
         take(server.driver, step)
     assert server.dialogue.state is state
     return server
@@ -260,14 +275,18 @@ def server_in(state: State, handler: Everybody) -> Server:
 SPEAKING = [state for state in State if WANTS[state] is Wants.LINE and state is not State.RESPONSE]
 
 
+@pytest.mark.parametrize("lmtp", [False, True], ids=["SMTP", "LMTP"])
 @pytest.mark.parametrize("verb", SAID, ids=name_of)
 @pytest.mark.parametrize("state", SPEAKING, ids=name_of)
-def test_every_command_in_every_state(state: State, verb: Verb) -> None:
+def test_every_command_in_every_state(state: State, verb: Verb, lmtp: bool) -> None:
     """A verb missing from a row is refused; a positive reply leads where the row says (§4.1.4)."""
-    server = server_in(state, Everybody())
+    server = server_in(state, Everybody(), lmtp=lmtp)
     (code,) = server.send(SAID[verb])
     allowed = verb in TRANSITIONS[state]
-    if allowed:
+    if allowed and verb in HELLOS[not lmtp]:
+        allowed = False
+        assert code == "500"
+    elif allowed:
         assert code[0] in "23"
     else:
         # Why it was too weak, or why the first chunk failed, is said again.
@@ -282,12 +301,13 @@ def test_every_command_in_every_state(state: State, verb: Verb) -> None:
     assert server.driver.finished is (verb is Verb.QUIT)
 
 
+@pytest.mark.parametrize("lmtp", [False, True], ids=["SMTP", "LMTP"])
 @pytest.mark.parametrize("verb", SAID, ids=name_of)
 @pytest.mark.parametrize("state", SPEAKING, ids=name_of)
-def test_a_refusal_never_moves_the_state(state: State, verb: Verb) -> None:
+def test_a_refusal_never_moves_the_state(state: State, verb: Verb, lmtp: bool) -> None:
     """Whatever a handler refuses has not happened (§4.1.4)."""
     handler = Everybody()
-    server = server_in(state, handler)
+    server = server_in(state, handler, lmtp=lmtp)
     handler.answer = False
     dialogue = server.dialogue
     envelope = dialogue.envelope

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import time
 
 from twisted.internet import reactor
@@ -71,6 +72,24 @@ class Threaded(Counted):
         note(envelope)
 
 
+class Delivers(Counted):
+    """Answers for each recipient; mailboxes may be full until a file is there."""
+
+    def rcpt(self, recipient: Recipient, envelope: Envelope) -> object:
+        return (550, "No such user") if recipient.local_part == "unknown" else None
+
+    def message(self, envelope: Envelope) -> object:
+        note(envelope)
+        return {recipient: self.deliver(recipient) for recipient in envelope.recipients}
+
+    def deliver(self, recipient: Recipient) -> object:
+        if recipient.local_part == "spam":
+            return 554, "5.7.1", "Not for me"
+        if recipient.local_part == "full" and not os.path.exists("emptied"):
+            return 452, "4.2.2", "Mailbox full"
+        return None
+
+
 def note(envelope: Envelope) -> None:
     """Leave a line for the test."""
     content = envelope.content.bytes()
@@ -81,6 +100,7 @@ def note(envelope: Envelope) -> None:
         "body": hashlib.sha256(content.partition(b"\r\n\r\n")[2]).hexdigest(),
         "content": content[:4096].decode("utf-8", "surrogateescape"),
         "tls": envelope.connection.tls is not None,
+        "lmtp": envelope.connection.lmtp,
     }
     add(NOTES, json.dumps(line))
 

@@ -3,7 +3,7 @@ A private Postfix that relays to one port on loopback.
 
 Only configuration, queue and data are its own; the programs are Debian's, whose own instance is
 neither started nor asked.  The domain of a recipient says how it goes on: ``secured.example`` over
-STARTTLS, anything else in the clear.
+STARTTLS, ``delivered.example`` by LMTP to a UNIX socket, anything else in the clear.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ smtpd_relay_restrictions = permit_mynetworks, reject
 smtp_host_lookup = native
 smtputf8_enable = yes
 relayhost = [127.0.0.1]:{port}
-transport_maps = inline:{{ {{ secured.example = secured:[127.0.0.1]:{port} }} }}
+transport_maps = inline:{{
+    {{ secured.example = secured:[127.0.0.1]:{port} }}
+    {{ delivered.example = lmtp:unix:{folder}/lmtp }} }}
 message_size_limit = 52428800
 # No pause before the first attempt, and none of its own between two of them.
 in_flow_delay = 0
@@ -67,6 +69,7 @@ verify unix - - n - 1 verify
 flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp -o smtp_tls_security_level=none
+lmtp unix - - n - - lmtp
 secured unix - - n - - smtp -o smtp_tls_security_level=encrypt
 showq unix n - n - - showq
 error unix - - n - - error

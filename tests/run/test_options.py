@@ -26,6 +26,7 @@ LIMITS = [option for option in OPTIONS if option.limit]
 SAMPLES: dict[str, tuple[str, Any]] = {
     "listen": ("tcp:0", "tcp:0"),
     "smtps": ("tcp:0", "tcp:0"),
+    "lmtp": ("unix:lmtp:mode=660", "unix:lmtp:mode=660"),
     "hostname": ("mx.example.org", "mx.example.org"),
     "banner": ("hello", "hello"),
     "handler": ("python:a.B", "python:a.B"),
@@ -204,6 +205,7 @@ class TestTable:
         [
             ({"listen": ("tcp:1",)}, ("tcp:1",)),
             ({"smtps": ("tcp:2",)}, ()),
+            ({"lmtp": ("unix:x",)}, ()),
             ({"listen": ("tcp:1",), "smtps": ("tcp:2",)}, ("tcp:1",)),
         ],
     )

@@ -153,9 +153,12 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--hostname", "a\r\nb"), "--hostname a\\x0d\\x0ab: hostname is no domain or address literal"),
     (("--banner", "a\r\nb"), "--banner: banner is no line of a reply: 'a"),
     (("--recipients", "0"), "--recipients: recipients is at least 1, not 0"),
-    (("--handler", "nope"), "--handler nope: no such handler; there are capture, python"),
-    (("--handler", "inbox.Inbox"), "capture, python; did you mean python:inbox.Inbox?"),
-    (("--handler", "inbox:Inbox"), "capture, python; did you mean python:inbox.Inbox?"),
+    (
+        ("--handler", "nope"),
+        "--handler nope: no such handler; there are capture, discard, mail",
+    ),
+    (("--handler", "inbox.Inbox"), "print, python; did you mean python:inbox.Inbox?"),
+    (("--handler", "inbox:Inbox"), "print, python; did you mean python:inbox.Inbox?"),
     (
         ("--content-octets-per-second", "0"),
         "--content-octets-per-second: content_octets_per_second is",
@@ -165,9 +168,17 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--listen", "[::1]:25"), r"'['; did you mean tcp:25:interface=\:\:1?"),
     (("--listen", "0.0.0.0:25"), "'0.0.0.0'; did you mean tcp:25?"),
     (("--listen", "tpc:25"), "'tpc'; did you mean tcp:25?"),
-    (("--handler", "captur:x"), "capture, python; did you mean capture:x?"),
-    (("--handler", "maildir:x"), "capture, python; did you mean capture:x?"),
-    (("--handler", "pyton:inbox.Inbox"), "capture, python; did you mean python:inbox.Inbox?"),
+    (("--handler", "captur:x"), "print, python; did you mean capture:x?"),
+    (("--handler", "maildri:x"), "print, python; did you mean maildir:x?"),
+    (("--handler", "maildir"), "maildir: a folder is wanted, as in maildir:/var/mail/inbox"),
+    (
+        ("--handler", "maildir:x:per=user"),
+        "per: message, recipient or mailbox is wanted, not ",
+    ),
+    (("--handler", "maildir:garbage"), "garbage: a file is in the way"),
+    (("--handler", "discard:x"), "discard:x: nothing stands behind discard: it keeps no message"),
+    (("--handler", "print:x"), "print:x: nothing stands behind print: it prints every message"),
+    (("--handler", "pyton:inbox.Inbox"), "print, python; did you mean python:inbox.Inbox?"),
     (("--handler", "python:handler_good.Inbx"), "no Inbx; did you mean python:handler_good.Inbox?"),
     (("--handler", "python:hander_good.Inbox"), "did you mean python:handler_good.Inbox?"),
     (("--handler", "python:twisted.mial.Inbox"), "did you mean python:twisted.mail.Inbox?"),
@@ -179,6 +190,14 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     ),
     (("--listen", "unix:"), "--listen unix:: no endpoint: a path is wanted, as in unix:/run/smt"),
     (("--listen", "unix::mode=600"), "no endpoint: a path is wanted, as in unix:/run/smtpcb"),
+    (("--lmtp", "tcp:25"), "--lmtp tcp:25: LMTP is never spoken on port 25 (RFC 2033 §5)"),
+    (("--lmtp", "tcp:port=025"), "LMTP is never spoken on port 25"),
+    (("--lmtp", "unix:"), "--lmtp unix:: no endpoint: a path is wanted, as in unix:/run/smtpcb"),
+    (("--lmtp-socket", "x"), "did you mean --lmtp unix:PATH?"),
+    (
+        ("--workers", "2", "--lmtp", "unix:/run/x"),
+        "--lmtp unix:/run/x: --workers can serve tcp: and tcp6: only",
+    ),
     (("--auth", "memory:"), "--auth memory: it names nobody; NAME:PASSWORD is wanted behind it"),
     (("--auth", "memory"), "--auth memory: it names nobody; NAME:PASSWORD is wanted behind it"),
     (("--auth", "passphrase"), "--help-auth lists them; did you mean file:passphrase?"),
@@ -374,8 +393,9 @@ class TestMistakes:
         process = run_twistd(folder, "--listen", f"unix:{folder}/socket", errors=subprocess.PIPE)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 1
-        told = f"smtpcb: cannot listen on {folder}/socket: Address already in use (stop what "
-        assert errors.decode().startswith(told)
+        told = f"smtpcb: cannot listen on {folder}/socket: what lies there is no socket\n"
+        assert errors.decode() == told
+        assert [path.name for path in folder.glob("socket*")] == ["socket"]
 
     def test_a_folder_that_cannot_be_made(self, folder: Path) -> None:
         """Some only show when they are made: it is one line all the same."""

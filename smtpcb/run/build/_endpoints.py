@@ -15,10 +15,12 @@ from smtpcb.run._meant import did_you_mean, nearest
 from smtpcb.run._sockets import for_ipv6_alone
 from smtpcb.run._start import one_line
 from smtpcb.run.build._share import Share
-from smtpcb.run.build._systemd import of_systemd
+from smtpcb.run.build._systemd import of_systemd, warn_of_unused
 from smtpcb.run.options import Configuration, ConfigurationError
 from smtpcb.server._direct import SharingReactor, is_supported
 from smtpcb.server._families import ports_of_both_families
+from smtpcb.server._service import NEVER_THERE, SMTP_PORT
+from smtpcb.server._unix import tidy
 
 _PORT = re.compile(r"tcp6?:(?:port=)?([0-9]{1,5})(?::|\Z)")
 # As most other servers have it.
@@ -58,11 +60,12 @@ def endpoints_of(
     :raises ConfigurationError: one of them is none.
     """
     made = []
-    both = ports_of_both_families([one for door in configuration.doors for _, one in door.ports])
+    everywhere = [one for door in configuration.doors for _, one in door.ports]
+    both = ports_of_both_families(everywhere)
     for door in configuration.doors:
         for name, description in door.ports:
             where = f"{door.where(name)} {description}"
-            fault = _fault(description, workers=configuration["workers"] is not None)
+            fault = _fault(name, description, workers=configuration["workers"] is not None)
             if fault:
                 raise ConfigurationError(f"{where}: {fault}")
             if description.startswith("systemd:"):
@@ -74,22 +77,25 @@ def endpoints_of(
             # Under TLS what we write is not what goes to the socket: nothing could be sent at once.
             opening = for_ipv6_alone(full, both, reactor, direct=direct and name != "smtps")
             try:
-                made.append(serverFromString(opening, full))
+                made.append(tidy(serverFromString(opening, full)))
             except Exception as error:  # a parser of a plug-in may raise anything
                 meant = did_you_mean(_meant(description))
                 raise ConfigurationError(
                     f"{where}: no endpoint: {one_line(error)}{meant}"
                 ) from None
+    warn_of_unused(everywhere)
     return made
 
 
-def _fault(description: str, *, workers: bool) -> str:
+def _fault(name: str, description: str, *, workers: bool) -> str:
     """Return what is wrong with an endpoint, where Twisted would not say it, or not so well."""
     kind, _, rest = description.partition(":")
     if kind in ("tcp", "tcp6"):
         number = _PORT.match(description)
         if number is None or int(number[1]) > 65535:
             return f"no endpoint: a port number is wanted, as in {kind}:10025"
+        if name == "lmtp" and int(number[1]) == SMTP_PORT:
+            return NEVER_THERE
     elif workers:
         return "--workers can serve tcp: and tcp6: only"
     elif kind == "unix" and not rest.partition(":")[0].strip():
@@ -118,8 +124,8 @@ def look_at_interfaces(configuration: Configuration) -> None:
 
     :raises ConfigurationError: one is not.
     """
-    for name in ("listen", "smtps"):
-        for description in configuration[name]:
+    for door in configuration.doors:
+        for name, description in door.ports:
             host = _interface(description)
             if host is None:
                 continue
@@ -128,7 +134,7 @@ def look_at_interfaces(configuration: Configuration) -> None:
                     opened.bind((host, 0))  # any port: the one that is meant may be in use
             except OSError as error:
                 raise ConfigurationError(
-                    f"{configuration.where(name)} {description}: cannot listen on {host}: "
+                    f"{door.where(name)} {description}: cannot listen on {host}: "
                     f"{error.strerror} (interface= names an address of this machine)"
                 ) from None
 

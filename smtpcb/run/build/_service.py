@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -80,18 +81,18 @@ def make_service(
             transcripts=transcripts,
             worker=number,
         )
-        doors = _doors(configuration, several, factory, endpoints, direct=direct)
+        opened = _doors(configuration, several, factory, endpoints, direct=direct)
     kept = Kept(configuration, state, wishes, recorded, identities)
     kept.look_at(checking=checking, quiet=share is not None)
-    announcement = Announcement(
-        _places(doors, configuration, handler), identities.server is not None, kept.report
-    )
+    places = [_place(name, door, asked) for door, names in opened for name in names]
+    announcement = Announcement(places, identities.server is not None, kept.report)
     return ServerService(
-        doors,
+        [door for door, _ in opened],
         handler,
         # Of several workers the supervisor says it, once.
         announcement if share is None else None,
         identities.first,
+        owner,
         as_root=() if owner is None else [partial(kept.hand_over, owner)],
         first=[kept.make],
         where=configuration.where("handler"),
@@ -118,33 +119,38 @@ def _doors(
     endpoints: Sequence[IStreamServerEndpoint],
     *,
     direct: bool,
-) -> list[SmtpService]:
-    """Return the ports, those together whose dialogues are led in the same way."""
+) -> list[tuple[SmtpService, list[str]]]:
+    """
+    Return the ports, those together whose dialogues are led in the same way, with the options that
+    have named them.
+    """
     rest, tls = iter(endpoints), factory.tls  # without it there are no ports of --smtps
     doors = []
     for door, settings in zip(configuration.doors, several, strict=True):
-        opened = [
-            wrapServerTLS(tls, endpoint, factory.reactor) if name == "smtps" and tls else endpoint
-            for (name, _), endpoint in zip(door.ports, rest, strict=False)
+        named = [
+            (name, wrapServerTLS(tls, one, factory.reactor) if name == "smtps" and tls else one)
+            for (name, _), one in zip(door.ports, rest, strict=False)
         ]
-        doors.append(SmtpService(opened, factory, settings, direct=direct))
+        lmtp = replace(factory.settings if settings is None else settings, lmtp=True)
+        for led, ports in (
+            (settings, [each for each in named if each[0] != "lmtp"]),
+            (lmtp, [each for each in named if each[0] == "lmtp"]),
+        ):
+            if ports:
+                service = SmtpService([one for _, one in ports], factory, led, direct=direct)
+                doors.append((service, [name for name, _ in ports]))
     return doors
 
 
-def _places(
-    doors: Sequence[SmtpService], configuration: Configuration, handler: object
-) -> list[Place]:
-    """Return what to say of each port, in their order."""
-    return [
-        Place(implicit=name == "smtps", invitation=_invitation(handler, service.doorway.settings))
-        for service, door in zip(doors, configuration.doors, strict=True)
-        for name, _ in door.ports
-    ]
+def _place(name: str, door: SmtpService, handler: object) -> Place:
+    """Return what to say of a port that this option has named."""
+    invitation = _invitation(handler, door.doorway.settings)
+    return Place(implicit=name == "smtps", lmtp=name == "lmtp", invitation=invitation)
 
 
 def _invitation(handler: object, settings: Settings) -> str:
     """Return what stands before the command that sends a first message, if one could get in."""
-    if settings.require_auth or settings.require_tls:
+    if settings.require_auth or settings.require_tls or settings.lmtp:
         return ""
     if IReadyMadeHandler.providedBy(handler):
         return "a first message"

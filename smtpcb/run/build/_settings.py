@@ -54,7 +54,7 @@ def _with_hostname(
     harmless = (
         wishes.takes_any_login
         and not configuration["auth"]
-        and is_of_this_machine(configuration["listen"])
+        and is_of_this_machine((*configuration["listen"], *configuration["lmtp"]))
     )
     return Settings(
         hostname=hostname,

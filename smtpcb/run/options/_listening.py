@@ -19,7 +19,17 @@ ROWS: tuple[Option, ...] = (
         "smtps",
         endpoint,
         (),
-        "The same with implicit TLS.  Ports named by either replace the default ones.",
+        "The same with implicit TLS.",
+        "ENDPOINT",
+        many=True,
+        commas=True,
+    ),
+    Option(
+        "lmtp",
+        endpoint,
+        (),
+        "The same where LMTP is spoken (RFC 2033), such as unix:/run/smtpcb/lmtp:mode=660.  Ports "
+        "named by any of the three replace the default ones.",
         "ENDPOINT",
         many=True,
         commas=True,
