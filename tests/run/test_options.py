@@ -328,7 +328,7 @@ class TestFile:
             ("Grace_Second = 1", "unknown setting 'Grace_Second'; did you mean grace-seconds"),
             (
                 'listen = ["tcp:25", "haproxy:tcp:26"]',
-                "listen: the PROXY protocol is not there yet",
+                "listen: not haproxy: but --proxy-from NETWORK",
             ),
             ("nothing-like-it = 1", "unknown setting 'nothing-like-it'"),
             ("config = 'x'", "config stands on the command line only"),
