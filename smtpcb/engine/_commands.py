@@ -298,8 +298,7 @@ def etrn(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 def help_(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """HELP."""
     query = _query_of(argument)
-    accept = dialogue.offer.help
-    dialogue.ask(questions.HELP, query, query.text, dialogue.connection, accept=accept)
+    dialogue.ask(questions.HELP, query, query.text, dialogue.connection, accept=dialogue.offer.help)
     return None
 
 

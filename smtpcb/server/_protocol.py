@@ -358,8 +358,9 @@ class SmtpServerProtocol(LineReceiver):
     def _dismiss(self, reply: Reply) -> None:
         """Close before the greeting."""
         del self.dataReceived
-        self.connection.octets_out += len(reply.wire)
-        self.transport.write(reply.wire)
+        wire = self.factory.settings.said(reply).wire
+        self.connection.octets_out += len(wire)
+        self.transport.write(wire)
         self._hang_up()
         self.flow.read(self.transport, wanted=True)
         close_gently(self.transport, unread=True, tls=self.connection.tls is not None)
