@@ -90,6 +90,12 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     ((*PEM, *PEM), "/cert.pem is given twice"),
     ((*PEM, "--tls-pkcs12", "a", "--tls-pkcs12", "b"), "--tls-pkcs12 is given twice"),
     (("--config", "unknown.toml", "-c", "unknown.toml"), "--config is given twice"),
+    (
+        ("--proxy-from", "10.0.0.1/8"),
+        "--proxy-from: '10.0.0.1/8' is an address in a network; did you mean 10.0.0.0/8?",
+    ),
+    (("--xclient-from", "localhost"), "--xclient-from: 'localhost' is no network such as 192.0.2"),
+    (("--xforward-from", ""), "--xforward-from: '' is no network such as 192.0.2.0/24"),
     (("--listen", "haproxy:tcp:25"), "--listen: not haproxy: but --proxy-from NETWORK (proxy"),
     (("--smtps", "HAProxy:tcp:25"), "--smtps: not haproxy: but --proxy-from NETWORK (proxy"),
     (
