@@ -294,7 +294,8 @@ def etrn(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 def help_(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """HELP."""
     query = _query_of(argument)
-    dialogue.ask(questions.HELP, query, query.text, dialogue.connection, accept=dialogue.offer.help)
+    accept = dialogue.offer.help
+    dialogue.ask(questions.HELP, query, query.text, dialogue.connection, accept=accept)
     return None
 
 

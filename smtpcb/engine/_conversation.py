@@ -265,7 +265,10 @@ class Conversation:
             raise LocalProtocolError("the dialogue is over, and its handler has heard so")
         if dialogue.intake is not None or dialogue.state is State.CHUNKS:
             raise LocalProtocolError("mail data are coming in: exchange the handler after them")
-        adapted = self.host.adapt(handler)
+        # Of a handler behind policies only that one is exchanged: what they guard stays guarded.
+        given = self.handler.given
+        behind = getattr(type(given), "behind_policies", None)
+        adapted = self.host.adapt(handler if behind is None else behind(given, handler))
         self.handler, self.methods = adapted, adapted.methods
         dialogue.look_round(adapted.abilities)
 

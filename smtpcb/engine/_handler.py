@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from smtpcb.engine._extensions import HANDLER_EXTENSIONS
+from smtpcb.engine._keywords import meant
 from smtpcb.engine._settings import Abilities
 from smtpcb.smtp._command import Verb
+from smtpcb.smtp._text import printable
 
 Method = Callable[..., Any]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -122,9 +124,8 @@ def abilities_of(
     taken = frozenset(extensions)
     possible = HANDLER_EXTENSIONS | own
     if not taken <= possible:
-        unknown = ", ".join(sorted(map(str, taken - possible)))
-        known = ", ".join(sorted(possible))
-        raise ValueError(f"a handler cannot offer {unknown}; it can offer {known}")
+        word = min(map(str, taken - possible))
+        raise ValueError(f"a handler cannot honour {printable(word, 64)}; {meant(word, possible)}")
     return Abilities(
         tls=tls,
         authentication="authenticate" in methods,

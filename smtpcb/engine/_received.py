@@ -83,5 +83,6 @@ def _protocol(envelope: Envelope) -> str:
         return "SMTP"
     secure = "S" if connection.tls is not None else ""
     authenticated = "A" if connection.identity is not None else ""
-    name = "UTF8SMTP" if envelope.parameters.smtputf8 else "ESMTP"
-    return name + secure + authenticated
+    utf8 = "UTF8" if envelope.parameters.smtputf8 else ""
+    name = "LMTP" if connection.lmtp else "SMTP" if utf8 else "ESMTP"
+    return utf8 + name + secure + authenticated

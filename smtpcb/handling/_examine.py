@@ -96,8 +96,8 @@ def _refuse_misspelt(handler: object, methods: dict[str, Method], name: str) -> 
         return
     if not found.events:
         raise TypeError(
-            f"{name_of(handler)}.{name} would never be called: a handler that fails is answered "
-            "451 and logged by itself; a leading underscore says that it is yours"
+            f"{name_of(handler)}.{name} would never be called: {found.elsewhere}; a leading "
+            "underscore says that it is yours"
         )
     right = " or ".join(_call(event) for event in found.events)
     raise TypeError(

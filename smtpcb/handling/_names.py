@@ -16,11 +16,11 @@ def _words(text: str) -> frozenset[str]:
 
 # What begins the name of a hook in aiosmtpd, smtpd, Twisted, Haraka, qpsmtpd, smtp-server, milters…
 _PREFIXES = _words(
-    "accept after allow before check cmd do env ext filter got handle handler hook on process "
-    "receive received smtp state validate verify"
+    "accept after allow before cb check client cmd do env ext filter got handle handler hook on "
+    "process receive received smtp state validate verify"
 )
 # What may follow there and says nothing more.
-_SUFFIXES = _words("addr address command event handler hook post pre received")
+_SUFFIXES = _words("addr address command domain event handler hook line post pre received")
 # Words of SMTP and of other libraries, with the events they stand for, the likeliest first.
 _WORDS: Mapping[str, tuple[str, ...]] = {
     **{name: (name,) for name in EVENTS},
@@ -46,7 +46,6 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "envrcpt": ("rcpt",),
     "eoh": ("header",),
     "eom": ("message",),
-    "exception": (),
     "expn": ("expand",),
     "from": ("mail",),
     "headers": ("header",),
@@ -68,17 +67,28 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "rset": ("aborted",),
     "secure": ("secured",),
     "sender": ("mail",),
+    "start tls": ("secured",),
     "starttls": ("secured",),
     "tls": ("secured",),
     "to": ("rcpt",),
     "turn": ("etrn",),
     "vrfy": ("verify",),
+    "welcome": ("connected",),
+}
+_FAILURES = "a handler that fails is answered 451 and logged by itself"
+# What other libraries ask their handlers, and what stands in its place here.
+_ELSEWHERE: Mapping[str, str] = {
+    "handle exception": _FAILURES,
+    "on exception": _FAILURES,
+    "get server domain": "our name is said to the server, Settings(hostname=...)",
+    "max size": "the limit is said to the server, Settings(limits=Limits(message_octets=...))",
+    "received header": "smtpcb.received_header(envelope) makes the trace field",
 }
 # Those that nobody uses for anything else, so that they need nothing in front of them.
 _TELLING = _words(
     "auth authentication bdat closed connection disconnect ehlo envfrom envrcpt eoh eom expn "
-    "headers helo lhlo login mailfrom rcptto recipient rset turn vrfy"
-) | {"auth plain", "connection made", "connection lost", "mail from", "rcpt to"}
+    "headers helo lhlo login logout mailfrom rcptto recipient rset turn vrfy"
+) | {"auth plain", "connection made", "connection lost", "mail from", "rcpt to", "start tls"}
 
 # Names that are near to an event's and are words of their own.
 _OTHERS = _words(
@@ -133,11 +143,13 @@ class Meant(NamedTuple):
     """
     What a name was meant for.
 
-    :ivar events: the likeliest first; none for what other libraries have and this one has not.
+    :ivar events: the likeliest first; none for what no handler is asked here.
+    :ivar elsewhere: what stands in its place then.
     """
 
     events: tuple[str, ...]
     likeness: Likeness
+    elsewhere: str = ""
 
 
 def meant(name: str) -> Meant | None:
@@ -145,13 +157,17 @@ def meant(name: str) -> Meant | None:
     if name in EVENTS:
         return None
     words = [word.lower() for word in _WORD.findall(name)]
+    if " ".join(words) in _ELSEWHERE:
+        return Meant((), Likeness.FOREIGN, _ELSEWHERE[" ".join(words)])
     hooked = len(words) > 1 and words[0] in _PREFIXES
     rest = words[1:] if hooked else words
     while len(rest) > 1 and rest[-1] in _SUFFIXES:
         rest, hooked = rest[:-1], True
     word = " ".join(rest)
     if word in _WORDS:
-        if name != name.lower() and (hooked or word in EVENTS or word in _TELLING):
+        if name != name.lower() and (
+            hooked or word in EVENTS or word in _TELLING or name[0].isupper()
+        ):
             return Meant(_WORDS[word], Likeness.FOREIGN)
         if hooked:
             return Meant(_WORDS[word], Likeness.HOOK)

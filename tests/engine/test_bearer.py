@@ -225,7 +225,7 @@ def test_a_handler_that_would_not_start_takes_over_nothing() -> None:
     def refused(connection: Connection) -> None:
         with pytest.raises(TypeError, match="recpt"):
             connection.handler = Misspelt()
-        with pytest.raises(ValueError, match="cannot offer NONSENSE"):
+        with pytest.raises(ValueError, match="cannot honour NONSENSE"):
             connection.handler = Does(extensions={"NONSENSE"})
         connection.handler = Does(extensions={"OWN"})
 

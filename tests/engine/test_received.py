@@ -53,6 +53,8 @@ def test_it_says_from_whom_by_whom_how_and_when() -> None:
         ({"identity": "anne"}, "ESMTPA"),
         ({"tls": TLS, "identity": "anne"}, "ESMTPSA"),
         ({"smtputf8": True}, "UTF8SMTP"),
+        ({"lmtp": True, "tls": TLS}, "LMTPS"),
+        ({"lmtp": True, "smtputf8": True}, "UTF8LMTP"),
         ({"smtputf8": True, "tls": TLS, "identity": "anne"}, "UTF8SMTPSA"),
     ],
 )

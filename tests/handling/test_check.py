@@ -88,12 +88,15 @@ def test_either_takes_the_message(name: str) -> None:
         *(("handle_RCPT", "rcpt"), ("handle_DATA", "message"), ("handle_EHLO", "hello")),
         *(("on_data", "data"), ("onRcptTo", "rcpt"), ("onData", "data"), ("onMailFrom", "mail")),
         *(("rcpt_to", "rcpt"), ("mail_from", "mail"), ("smtp_RCPT", "rcpt"), ("do_MAIL", "mail")),
-        *(("validateTo", "rcpt"), ("validateFrom", "mail"), ("receivedHeader", "header")),
+        *(("validateTo", "rcpt"), ("validateFrom", "mail")),
         *(("eomReceived", "message"), ("Mail", "mail"), ("Rcpt", "rcpt"), ("Data", "message")),
         *(("hook_rcpt", "rcpt"), ("on_DATA_received", "data"), ("hook_data_post", "data")),
         *(("turn", "etrn"), ("login", "authenticate"), ("auth", "authenticate")),
         *(("closed", "disconnected"), ("on_disconnect", "disconnected"), ("RCPT", "rcpt")),
         *(("connectionLost", "disconnected"), ("onAuth", "authenticate"), ("ehlo", "hello")),
+        *(("client_connection", "connected"), ("receive_ehlo_domain", "hello")),
+        *(("start_tls", "secured"), ("cb_mailfrom", "mail"), ("cb_rcptto", "rcpt")),
+        *(("Reset", "aborted"), ("Logout", "disconnected")),
     ],
 )
 def test_a_name_that_was_meant_for_an_event_stops_the_start(name: str, right: str) -> None:
@@ -110,10 +113,19 @@ def test_the_one_that_takes_the_message_is_named_too() -> None:
             check(type("Inbox", (), {name: anything}))
 
 
-def test_there_is_no_hook_for_exceptions() -> None:
-    """The text says what happens instead."""
-    with pytest.raises(TypeError, match="a handler that fails is answered 451"):
-        check(handler(handle_exception=anything))
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("handle_exception", "a handler that fails is answered 451"),
+        ("max_size", r"Limits\(message_octets="),
+        ("get_server_domain", r"Settings\(hostname="),
+        ("receivedHeader", r"smtpcb\.received_header\(envelope\)"),
+    ],
+)
+def test_what_no_handler_is_asked_has_its_place_named(name: str, instead: str) -> None:
+    """What other libraries ask of it, and ours is told or does otherwise."""
+    with pytest.raises(TypeError, match=f"{name} would never be called: .*{instead}"):
+        check(handler(**{name: anything}))
 
 
 def test_data_is_no_misspelt_method() -> None:

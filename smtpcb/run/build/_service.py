@@ -84,7 +84,7 @@ def make_service(
         opened = _doors(configuration, several, factory, endpoints, direct=direct)
     kept = Kept(configuration, state, wishes, recorded, identities)
     kept.look_at(checking=checking, quiet=share is not None)
-    places = [_place(name, door, handler) for door, names in opened for name in names]
+    places = [_place(name, door, asked) for door, names in opened for name in names]
     announcement = Announcement(places, identities.server is not None, kept.report)
     return ServerService(
         [door for door, _ in opened],
