@@ -298,28 +298,7 @@ def etrn(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 def help_(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """HELP."""
     query = _query_of(argument)
-<<<<<<< HEAD
-    accept = dialogue.offer.help
-    dialogue.ask(questions.HELP, query, query.text, dialogue.connection, accept=accept)
-||||||| merged common ancestors
-<<<<<<<<< Temporary merge branch 1
     dialogue.ask(questions.HELP, query, query.text, dialogue.connection, accept=dialogue.offer.help)
-||||||||| merged common ancestors
-<<<<<<<<<<< Temporary merge branch 1
-    accept = dialogue.offer.help
-    dialogue.ask(questions.HELP, query, query.text, dialogue.connection, accept=accept)
-||||||||||| 178147f
-    dialogue.ask(questions.HELP, query, query.text, dialogue.connection)
-===========
-    dialogue.ask(questions.HELP, query, query.text, dialogue.connection, accept=dialogue.offer.help)
->>>>>>>>>>> Temporary merge branch 2
-=========
-    accept = dialogue.offer.help
-    dialogue.ask(questions.HELP, query, query.text, dialogue.connection, accept=accept)
->>>>>>>>> Temporary merge branch 2
-=======
-    dialogue.ask(questions.HELP, query, query.text, dialogue.connection, accept=dialogue.offer.help)
->>>>>>> main
     return None
 
 

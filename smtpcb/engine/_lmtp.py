@@ -70,30 +70,10 @@ class ReplyToEach(Reply):
         """Return the same replies, after which the connection is closed."""
         return ReplyToEach((recipient, reply.closing()) for recipient, reply in self.each)
 
-<<<<<<< HEAD
-    def bare(self) -> ReplyToEach:
-        """Return the same replies without their statuses."""
-        return ReplyToEach((recipient, reply.bare()) for recipient, reply in self.each)
-
-||||||| merged common ancestors
-<<<<<<<<< Temporary merge branch 1
     def bare(self) -> ReplyToEach:
         """Return the same replies without their status."""
         return ReplyToEach((recipient, reply.bare()) for recipient, reply in self.each)
 
-||||||||| merged common ancestors
-=========
-    def bare(self) -> ReplyToEach:
-        """Return the same replies without their statuses."""
-        return ReplyToEach((recipient, reply.bare()) for recipient, reply in self.each)
-
->>>>>>>>> Temporary merge branch 2
-=======
-    def bare(self) -> ReplyToEach:
-        """Return the same replies without their status."""
-        return ReplyToEach((recipient, reply.bare()) for recipient, reply in self.each)
-
->>>>>>> main
     def fitted(self, refuse: Reply) -> Reply:
         """
         Refuse to be a verdict: it would be said as often as it has recipients.
