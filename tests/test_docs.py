@@ -134,7 +134,12 @@ async def hold(script: str, handler: object, reactor: Any, **settings: Any) -> N
     limits = Limits(decision_seconds=0.1, message_seconds=0.1)
     factory = SmtpServerFactory(
         handler,
-        Settings(hostname="mx.example.org", limits=limits, allow_insecure_auth=True),
+        Settings(
+            hostname="mx.example.org",
+            limits=limits,
+            allow_insecure_auth=True,
+            lmtp="C: LHLO" in script,
+        ),
         reactor=reactor,
         **settings,
     )
