@@ -30,6 +30,7 @@ ROWS: tuple[Option, ...] = (
         "Keyword of EHLO that is switched off, such as CHUNKING; may be repeated.",
         "KEYWORD",
         many=True,
+        commas=True,
     ),
     Option(
         "priority-profile",
