@@ -153,7 +153,6 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--listen", "tcp:smtp"), "--listen tcp:smtp: no endpoint: a port number is wanted"),
     (("--listen", "tcp:65536"), "--listen tcp:65536: no endpoint: a port number is wanted"),
     (("--smtps", "tcp6:x"), "--smtps tcp6:x: no endpoint: a port number is wanted, as in tcp6:10"),
-    (("--listen", "systemd:domain=INET:index=0"), "no endpoint: "),
     (("--listen", ""), "--listen : no endpoint: "),
     (("--hostname", "a..b"), "--hostname a..b: hostname is no domain or address literal: 'a..b'"),
     (("--hostname", "a\r\nb"), "--hostname a\\x0d\\x0ab: hostname is no domain or address literal"),
