@@ -4,8 +4,6 @@ A recipient map from a database: who there is stands in a table, and is asked at
 Start it with: twistd smtpcb --policy python:recipients_from_sql.recipients
 """
 
-from __future__ import annotations
-
 from twisted.enterprise import adbapi
 
 from smtpcb.policies.recipients import Recipients
@@ -16,7 +14,7 @@ database = adbapi.ConnectionPool(
 )
 
 
-async def knows(address: str) -> bool:
+async def knows(address):
     """Whether there is such a mailbox; what the database raises is answered 451."""
     rows = await database.runQuery("SELECT 1 FROM mailboxes WHERE address = ?", (address,))
     return bool(rows)

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from smtpcb.engine._handler import Handler
     from smtpcb.engine._observer import Observer
     from smtpcb.engine._settings import Settings
+    from smtpcb.smtp._xclient import XClient
 
 # What is no mapping of verdicts, without a look at what a mapping is.
 _VERDICTS = ANSWERS | {type(None)}
@@ -67,6 +68,9 @@ class Host(Protocol):
 
     def start_tls(self) -> Reply:
         """Answer STARTTLS; see `Owner`."""
+
+    def start_over(self, client: XClient) -> Reply | None:
+        """Answer XCLIENT; see `Owner`."""
 
     def adapt(self, handler: object) -> Handler:
         """Return what a dialogue wants to know of another handler; see `Connection.handler`."""
@@ -251,6 +255,10 @@ class Conversation:
         """Ask who has the connection."""
         return self.host.start_tls()
 
+    def start_over(self, client: XClient) -> Reply | None:
+        """Ask who has the connection."""
+        return self.host.start_over(client)
+
     # What the connection wants, for the handler or anybody else.
 
     @property
@@ -265,7 +273,10 @@ class Conversation:
             raise LocalProtocolError("the dialogue is over, and its handler has heard so")
         if dialogue.intake is not None or dialogue.state is State.CHUNKS:
             raise LocalProtocolError("mail data are coming in: exchange the handler after them")
-        adapted = self.host.adapt(handler)
+        # Of a handler behind policies only that one is exchanged: what they guard stays guarded.
+        given = self.handler.given
+        behind = getattr(type(given), "behind_policies", None)
+        adapted = self.host.adapt(handler if behind is None else behind(given, handler))
         self.handler, self.methods = adapted, adapted.methods
         dialogue.look_round(adapted.abilities)
 

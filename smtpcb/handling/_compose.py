@@ -80,7 +80,7 @@ class Compound(Service, Composer):
         self.start_part: Callable[[Any], None] = _start
         self._shared = None
         if alike and all(part.shared for part in parts):
-            self._shared = self._of_all()
+            self._shared = self._joined([part.shared for part in self._parts if part.shared])
 
     def __repr__(self) -> str:
         parts = [_name_of(part.given) for part in self._parts]
@@ -88,15 +88,17 @@ class Compound(Service, Composer):
             parts = [parts[-1], *parts[:-1]]
         return f"{self._name}({', '.join(parts)})"
 
-    def _of_all(self) -> Composed:
-        """Return the handler of all connections: none of its parts differs with them."""
-        return self._join(repr(self), [part.shared for part in self._parts if part.shared])
+    def _joined(self, parts: Sequence[Part]) -> Composed:
+        composed = self._join(repr(self), parts)
+        if self._join is policies_first:
+            composed.renew = _renewed
+        return composed
 
     def __call__(self, connection: Connection) -> Composed:
         """Make the handler of a connection."""
         if self._shared is not None:
             return self._shared
-        return self._join(repr(self), [part.part(connection) for part in self._parts])
+        return self._joined([part.part(connection) for part in self._parts])
 
     @property
     def inner(self) -> Compound:
@@ -136,6 +138,16 @@ class Compound(Service, Composer):
 
     def _services(self) -> list[Any]:
         return [part.given for part in self._parts if IService.providedBy(part.given)]
+
+
+def _renewed(policies: Sequence[Part], handler: object) -> Compound:
+    """Put another handler behind policies that have begun to look at a connection."""
+    begun = [_Made(part.handler, _never, takes_mail=False, shared=part) for part in policies]
+    return Compound("around", policies_first, [*begun, _made(handler)])
+
+
+def _never(connection: Connection) -> object:
+    raise AssertionError("a part that is there is not made")
 
 
 def _start(service: Any) -> None:

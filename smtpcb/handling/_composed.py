@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,14 +53,26 @@ class Composed:
     A handler whose methods are those of its parts, joined.
 
     :ivar parts: the handlers, in the order in which they are asked.
+    :ivar renew: makes what takes its place, if the last part is exchanged for another handler.
     """
 
     def __init__(self, name: str, parts: Sequence[Part]) -> None:
         self.__name__ = name  # what logs call it
         self.parts = tuple(parts)
+        self.renew: Callable[[Sequence[Part], object], object] | None = None
 
     def __repr__(self) -> str:
         return self.__name__
+
+    def behind_policies(self, handler: object) -> object:
+        """
+        Return what takes its place when somebody puts another handler into that of the last part.
+
+        :param handler: what a server takes; or what stood there before, with the same policies.
+        """
+        policies = self.parts[:-1]
+        same = isinstance(handler, Composed) and handler.parts[:-1] == policies
+        return handler if self.renew is None or same else self.renew(policies, handler)
 
     def take(self, methods: Mapping[str, Method]) -> None:
         """Have these methods, and keep the content if one of the parts reads it."""

@@ -128,6 +128,9 @@ def worst(methods: Sequence[Method], aborted: Mapping[int, Method] | None = None
                 answer = _Raised(error)
             outcomes.append(answer)
         found = max(outcomes, key=_badness)
+        each = [one for one in outcomes if isinstance(one, Mapping)]
+        if _badness(found) == 0 and each:
+            return _worst_for_each(each)
         if _badness(found) == 0:  # the words of the first that has some
             return next((one for one in outcomes if one is not None and one is not True), found)
         if aborted:
@@ -157,6 +160,17 @@ def told(methods: Sequence[Method]) -> Method:
             raise fault
 
     return tell
+
+
+def _worst_for_each(said: Sequence[Mapping[Any, object]]) -> Mapping[Any, object]:
+    """
+    Return the worst answer for each recipient, of handlers that answer for each (LMTP).
+
+    :raises TypeError: they do not name the same ones, or not in the same way.
+    """
+    if any(one.keys() != said[0].keys() for one in said):
+        raise TypeError("handlers of all_of answer for other recipients, or name them otherwise")
+    return {key: max((one[key] for one in said), key=_badness) for key in said[0]}
 
 
 class _Raised:
@@ -236,6 +250,8 @@ def _badness(outcome: object) -> int:
     if isinstance(outcome, _Raised):
         error = outcome.error
         outcome = error.answer if isinstance(error, Refusal) else 451
+    if isinstance(outcome, Mapping):
+        return 0  # a no for one recipient is none for all
     code = code_of(outcome)
     if 200 <= code < 400:
         return 0

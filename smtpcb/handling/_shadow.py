@@ -19,7 +19,7 @@ from smtpcb.engine._handler import EVENTS, Method, name_of
 from smtpcb.engine._questions import KINDS, Kind
 from smtpcb.engine._verdict import reply_of, reply_of_refusal
 from smtpcb.handling._composed import TOLD, Composed, Part, commands
-from smtpcb.handling._joined import apart, needs_time, outcome_of
+from smtpcb.handling._joined import apart, code_of, needs_time, outcome_of
 from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp.sasl import Authenticated
 
@@ -177,6 +177,8 @@ def _said(event: str, outcome: object) -> str:
         return f"451 ({type(outcome).__name__})"
     if kind is None or event in _SILENT:
         return "nothing"
+    if isinstance(outcome, Mapping):  # LMTP: an answer for each recipient
+        return " ".join(str(code_of(one)) for one in outcome.values())
     try:
         if isinstance(outcome, Refusal):
             return reply_of_refusal(kind, outcome).text

@@ -30,8 +30,8 @@ class HelloChecks(ClientPolicy):
     literal of another address.  Clients that have logged in, and those of this machine, are not
     judged: programs that submit mail seldom know their name.
 
-    :param own: our names, which no stranger has: ``mx.example.org``; ``.example.org`` is all below
-        it as well.
+    :param own: names of ours beside that of the greeting, which no stranger has:
+        ``mx.example.org``; ``.example.org`` is all below it as well.
     :param bad: names of others that are known to be wrong, such as ``localhost.localdomain``.
     :param full_names: whether a name has to have a dot, or be an address literal.
     :param at: ``rcpt`` or ``hello``.
@@ -65,7 +65,7 @@ class HelloChecks(ClientPolicy):
         name = said.lower().removesuffix(".")
         if name.startswith("["):
             return None if _is_literal_of(name, connection) else _no("it is not your address")
-        if name in self._own:
+        if name in self._own or name == connection.hostname.lower():
             return _no("it is ours")
         if name in self._bad:
             return _no("it is nobody's")

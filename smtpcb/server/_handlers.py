@@ -17,6 +17,7 @@ from smtpcb.engine._handler import name_of
 from smtpcb.engine._questions import CONNECTED
 from smtpcb.engine._verdict import reply_of_refusal, reply_to_incident
 from smtpcb.handling import check, handler_factory
+from smtpcb.handling._composed import Composed
 from smtpcb.handling._examine import examine
 from smtpcb.handling._known import Known
 from smtpcb.handling._logins import authenticator as adapt_authenticator
@@ -73,8 +74,9 @@ class Handlers:
         """
         factory = handler_factory(given)
         handler = factory(connection)
-        # Once a class: it may be exchanged on every connection.
-        if not isinstance(factory, threaded) and not known.has_seen(type(handler)):
+        # Once a class: it may be exchanged on every connection.  What is composed has parts.
+        seen = known.has_seen(type(handler)) and not isinstance(handler, Composed)
+        if not isinstance(factory, threaded) and not seen:
             examine(handler, own=known.own)
         return known.handler(handler, tls=tls)
 

@@ -192,7 +192,7 @@ def play(
                 understood = _understood(made, settings, tls=tls, login=login)
 
                 def adapt(other: object, connection: Connection = copied) -> Handler:
-                    if isinstance(other, threaded):
+                    if isinstance(other, (threaded, Compound)):
                         other = other.on(reactor)
                     return _understood(
                         handler_factory(other)(connection), settings, tls=tls, login=login

@@ -11,7 +11,18 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock, deferLater
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
-from smtpcb import Connection, Reason, Refusal, Reply, Verb, all_of, around, callbacks, shadow
+from smtpcb import (
+    Connection,
+    Reason,
+    Refusal,
+    Reply,
+    Settings,
+    Verb,
+    all_of,
+    around,
+    callbacks,
+    shadow,
+)
 from smtpcb import threaded as in_threads
 from smtpcb.engine._handler import understand
 from smtpcb.handling import check
@@ -457,6 +468,47 @@ def test_composed_handlers_can_be_composed() -> None:
     assert seen[:4] == ["outer mail", "inner mail", "one mail", "two mail"]
 
 
+def test_policies_stay_when_the_handler_is_exchanged() -> None:
+    """What they guard stays guarded, and they are not asked twice when it is put back."""
+    seen: list[str] = []
+
+    class Second(Inbox):
+        def rcpt(self, recipient: Any, envelope: Any) -> Any:
+            return 250, "Second"
+
+    class First:
+        def rcpt(self, recipient: Any, envelope: Any) -> Any:
+            envelope.connection.handler = Second()
+            return 250, "First"
+
+        def message(self, envelope: Any) -> None: ...
+
+    policy = callbacks(rcpt=lambda recipient, envelope: seen.append(str(recipient)) or None)
+    denied = callbacks(
+        rcpt=lambda recipient, envelope: None if recipient.domain == "example.org" else 550
+    )
+    play(
+        """
+        C: HELO client.example.org
+        S: 250
+        C: MAIL FROM:<a@example.com>
+        S: 250
+        C: RCPT TO:<anne@example.org>
+        S: 250 2.1.5 First
+        C: RCPT TO:<bob@example.org>
+        S: 250 2.1.5 Second
+        C: RCPT TO:<bob@example.com>
+        S: 550
+        """,
+        around(First, policy, denied),
+    )
+    assert seen.count("bob@example.org") == 2  # once in each of the two ways it is played
+
+    first: Any = around(Inbox, policy)(HERE)
+    assert first.behind_policies(first) is first
+    assert first.behind_policies(Second)(HERE).parts[0] is first.parts[0]
+
+
 # all_of
 
 
@@ -509,6 +561,48 @@ def test_mail_that_one_refuses_has_an_end_for_the_others() -> None:
         all_of(Inbox("yes", seen), Inbox("no", seen, mail=550)),
     )
     assert seen[:3] == ["yes mail", "no mail", "yes aborted REFUSED"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "replies"),
+    [
+        (({"a": None, "b": 550}, None), ["250", "550"]),
+        (({"a": None, "b": 550}, {"a": 451, "b": None}), ["451", "550"]),
+        (({"a": None, "b": None}, 451), ["451", "451"]),
+        (({"a": None, "b": None}, {"a": None}), ["451 4.3.0", "451 4.3.0"]),
+    ],
+)
+def test_each_recipient_hears_the_worst_that_is_said_of_it(
+    answers: tuple[Any, Any], replies: list[str]
+) -> None:
+    """With LMTP, where handlers may answer for each recipient (RFC 2033 §4.2)."""
+
+    def whole(answer: Any) -> Any:
+        if isinstance(answer, dict):
+            return {f"{name}@example.org": verdict for name, verdict in answer.items()}
+        return answer
+
+    parts = [callbacks(message=lambda envelope, one=one: whole(one)) for one in answers]
+    play(
+        f"""
+        C: LHLO client.example.org
+        S: 250 ...
+        C: MAIL FROM:<a@example.com>
+        S: 250
+        C: RCPT TO:<a@example.org>
+        C: RCPT TO:<b@example.org>
+        S: 250
+        S: 250
+        C: DATA
+        S: 354
+        C: Hi
+        C: .
+        S: {replies[0]}
+        S: {replies[1]}
+        """,
+        all_of(*parts),
+        settings=Settings(lmtp=True),
+    )
 
 
 def test_only_what_all_honour_is_offered() -> None:
@@ -641,3 +735,144 @@ def test_what_was_started_is_stopped_when_another_cannot_start() -> None:
     with pytest.raises(OSError, match="No space"):
         compound.startService()
     assert seen == ["list starts", "list stops"]
+
+
+# What is rare
+
+
+def test_a_yes_with_words_does_not_end_a_transactions_questions() -> None:
+    """Neither at MAIL nor for the message, where others hear of a no."""
+    seen: list[str] = []
+    words = Inbox("policy", seen, mail=(250, "Known"), message=(250, "Clean"))
+    script = ONE_MESSAGE.replace("S: 250 2.1.0", "S: 250 2.1.0 Known")
+    play(script.replace("S: 250 2.0.0", "S: 250 2.0.0 Clean"), around(Inbox("inbox", seen), words))
+    assert "inbox message" in seen
+
+
+def test_what_fails_at_aborted_changes_no_answer(clean_reactor: list[LogEvent]) -> None:
+    """It is logged, and the client hears the refusal."""
+
+    class Failing(Inbox):
+        def aborted(self, reason: Reason, envelope: Any) -> None:
+            raise RuntimeError("told")
+
+    failing = Failing()
+    virus = callbacks(message=lambda envelope: (550, "5.7.1", "Virus"))
+    play(ONE_MESSAGE.replace("S: 250 2.0.0", "S: 550 5.7.1 Virus"), around(failing, virus))
+    assert all("aborted failed" in event["log_format"] for event in clean_reactor)
+    assert len(clean_reactor) == 2
+    clean_reactor.clear()
+
+
+def test_an_answer_for_each_recipient_is_none_for_those_behind() -> None:
+    """A policy cannot accept a message for handlers that have not been asked."""
+    each = callbacks(message=lambda envelope: {"anne@example.org": 250})
+    inbox = Inbox("inbox")
+    play(ONE_MESSAGE.replace("S: 250 2.0.0", "S: 451 4.3.0"), around(inbox, each))
+    assert "inbox message" not in inbox.seen
+
+
+def test_a_login_that_nobody_answers_is_a_fault() -> None:
+    """As with one handler: a forgotten return opens no door."""
+    parts = [callbacks(message=lambda e: None, authenticate=lambda c, k: None) for _ in "ab"]
+    play(
+        """
+        C: EHLO client.example.org
+        S: 250 ...
+        C: STARTTLS
+        S: 220
+        C: EHLO client.example.org
+        S: 250 ...
+        C: AUTH PLAIN AGFubmUAeA==
+        S: 451 4.3.0
+        """,
+        around(*parts),
+    )
+
+
+def test_who_is_told_answers_nothing() -> None:
+    """What one of several answers to it is a fault of its own, and an incident in the log."""
+    from smtpcb.handling._joined import told
+
+    heard: list[str] = []
+    tell = told([lambda reason: 250, lambda reason: heard.append("second")])
+    with pytest.raises(TypeError, match="nothing is answered"):
+        tell("reason").send(None)
+    assert heard == ["second"]
+
+
+def test_nobody_else_is_asked_when_nobody_waits_any_more() -> None:
+    """The client has gone while the first of several was being asked."""
+    seen: list[str] = []
+    both = all_of(Inbox("one", seen, rcpt=Deferred), Inbox("two", seen))
+    play(
+        """
+        C: HELO client.example.org
+        S: 250
+        C: MAIL FROM:<a@example.com>
+        S: 250
+        C: RCPT TO:<anne@example.org>
+        *: the client has gone
+        """,
+        both,
+    )
+    assert "two rcpt" not in seen
+
+
+def test_a_handler_that_fails_fails_beside_a_candidate_too(logged: list[LogEvent]) -> None:
+    """At once and later; what it raised is in the log beside what the candidate would say."""
+
+    async def later() -> Any:
+        raise Refusal(550, "5.7.1", "Later")
+
+    for answer, reply in (
+        (Refusal(550, "5.7.1", "No"), "550 5.7.1 No"),
+        (RuntimeError("down"), "451 4.3.0"),
+        (later, "550 5.7.1 Later"),
+    ):
+        logged.clear()
+        rcpt(shadow(Inbox(rcpt=answer), Inbox()), reply)
+        (one, *_) = [one for one in logged if one["event"] == "rcpt"]
+        assert (one["real"][:3], one["candidate"][:3]) == (reply[:3], "250")
+
+
+def test_a_candidate_hears_commands_and_logins_that_the_handler_hears() -> None:
+    """Each its own commands; what it is lent for a login is given back."""
+    seen: list[str] = []
+
+    class Login:
+        command_mask = Verb.AUTH
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def command(self, command: Any, connection: Any) -> None:
+            seen.append(f"{self.name} {command.verb.name}")
+
+        def authenticate(self, credentials: Any, connection: Any) -> Any:
+            return Authenticated(self.name, lambda: seen.append(f"{self.name} released"))
+
+        def message(self, envelope: Any) -> None: ...
+
+    class Candidate(Login):
+        command_mask = Verb.MAIL
+
+    played = play(
+        """
+        C: EHLO client.example.org
+        S: 250 ...
+        C: STARTTLS
+        S: 220
+        C: EHLO client.example.org
+        S: 250 ...
+        C: AUTH PLAIN AGFubmUAeA==
+        S: 235
+        C: MAIL FROM:<a@example.com>
+        S: 250
+        C: QUIT
+        S: 221
+        """,
+        shadow(Login("real"), Candidate("candidate")),
+    )
+    assert played.dialogue.connection.identity == "real"
+    assert seen[:4] == ["real AUTH", "candidate released", "candidate MAIL", "real released"]
