@@ -30,8 +30,8 @@ class HelloChecks(ClientPolicy):
     literal of another address.  Clients that have logged in, and those of this machine, are not
     judged: programs that submit mail seldom know their name.
 
-    :param own: names of ours beside that of the greeting, which no stranger has: ``mx.example.org``;
-        ``.example.org`` is all below it as well.
+    :param own: names of ours beside that of the greeting, which no stranger has:
+        ``mx.example.org``; ``.example.org`` is all below it as well.
     :param bad: names of others that are known to be wrong, such as ``localhost.localdomain``.
     :param full_names: whether a name has to have a dot, or be an address literal.
     :param at: ``rcpt`` or ``hello``.
