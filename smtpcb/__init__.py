@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from smtpcb.engine import Content as Content
     from smtpcb.engine import Envelope as Envelope
     from smtpcb.engine import Observer as Observer
+    from smtpcb.engine import ProxyInformation as ProxyInformation
+    from smtpcb.engine import ProxyTls as ProxyTls
     from smtpcb.engine import Reason as Reason
     from smtpcb.engine import Recipient as Recipient
     from smtpcb.engine import Settings as Settings
@@ -77,6 +79,8 @@ if TYPE_CHECKING:
     from smtpcb.smtp import ReversePath as ReversePath
     from smtpcb.smtp import SMTPError as SMTPError
     from smtpcb.smtp import Verb as Verb
+    from smtpcb.smtp import XClient as XClient
+    from smtpcb.smtp import XForward as XForward
     from smtpcb.tls import ServerTls as ServerTls
     from smtpcb.transcript import TranscriptFolder as TranscriptFolder
     from smtpcb.transcript import TranscriptSettings as TranscriptSettings
@@ -110,6 +114,8 @@ _HOMES = {
     "Observer": "smtpcb.engine",
     "OriginalRecipient": "smtpcb.smtp",
     "Parameter": "smtpcb.smtp",
+    "ProxyInformation": "smtpcb.engine",
+    "ProxyTls": "smtpcb.engine",
     "RcptParameters": "smtpcb.smtp",
     "Reason": "smtpcb.engine",
     "Recipient": "smtpcb.engine",
@@ -128,6 +134,8 @@ _HOMES = {
     "TranscriptSettings": "smtpcb.transcript",
     "Verb": "smtpcb.smtp",
     "Verdict": "smtpcb.interfaces",
+    "XClient": "smtpcb.smtp",
+    "XForward": "smtpcb.smtp",
     "all_of": "smtpcb.handling",
     "around": "smtpcb.handling",
     "callbacks": "smtpcb.handling",

@@ -42,7 +42,11 @@ from smtpcb.transcript import TranscriptFolder, TranscriptSettings, load, read
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.rst"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(DOCS.glob("*.rst")),
+    *sorted((DOCS / "coming-from").glob("*.rst")),
+]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._budget import Budget, Circumstances
-from smtpcb.engine._connection import Connection, TlsInformation
+from smtpcb.engine._connection import Connection, ProxyInformation, ProxyTls, TlsInformation
 from smtpcb.engine._conversation import Conversation, Host
 from smtpcb.engine._envelope import Content, Envelope, Recipient
 from smtpcb.engine._handler import Handler, understand
@@ -41,6 +41,8 @@ __all__ = [
     "Pending",
     "PlainPlatform",
     "Platform",
+    "ProxyInformation",
+    "ProxyTls",
     "Question",
     "Reason",
     "Recipient",

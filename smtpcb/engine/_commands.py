@@ -23,6 +23,7 @@ from smtpcb.engine._pipeline import room_for_recipients
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._table import State
 from smtpcb.engine._verdict import reply_of_refusal
+from smtpcb.engine._xclient import NOBODY, xclient, xforward
 from smtpcb.smtp._address import AnyPath, ForwardPath, Leniency, PathRead, ReversePath
 from smtpcb.smtp._argument import USUAL_MAIL, USUAL_RCPT, read_mail, read_rcpt
 from smtpcb.smtp._command import Introduction, Query, Verb, read_command, read_query
@@ -73,6 +74,8 @@ def _query_of(argument: bytes) -> Query:
 
 def _hello(dialogue: ServerDialogue, argument: bytes, verb: Verb) -> Reply | None:
     introduction = Introduction.read(verb, argument)
+    if dialogue.connection.xclient is not None:
+        dialogue.look_round(trusted=NOBODY)  # from here on it is the client who speaks
     offer = dialogue.offer
     accept = offer.helo if verb is Verb.HELO else offer.hello
     dialogue.ask(questions.HELLO, introduction, introduction, dialogue.connection, accept=accept)
@@ -174,6 +177,7 @@ def mail(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     for leniency in leniencies:
         dialogue.note(leniency.value)
     envelope = Envelope(dialogue.connection, path, parameters, budget.messages + 1)
+    envelope.forwarded = dialogue.forwarded
     dialogue.ask(questions.MAIL, envelope, envelope)
     return None
 
@@ -294,8 +298,7 @@ def etrn(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
 def help_(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     """HELP."""
     query = _query_of(argument)
-    accept = dialogue.offer.help
-    dialogue.ask(questions.HELP, query, query.text, dialogue.connection, accept=accept)
+    dialogue.ask(questions.HELP, query, query.text, dialogue.connection, accept=dialogue.offer.help)
     return None
 
 
@@ -415,6 +418,8 @@ COMMANDS: Mapping[bytes, Row] = {
     b"STARTTLS": Row(Verb.STARTTLS, starttls),
     b"AUTH": Row(Verb.AUTH, auth),
     b"ETRN": Row(Verb.ETRN, etrn),
+    b"XCLIENT": Row(Verb.XCLIENT, xclient),
+    b"XFORWARD": Row(Verb.XFORWARD, xforward),
 }
 
 SWITCHED_OFF: tuple[tuple[str, bytes, Row], ...] = (

@@ -9,6 +9,7 @@ from typing import Protocol
 from smtpcb.engine._budget import Budget
 from smtpcb.smtp._errors import LocalProtocolError
 from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._xclient import XClient
 
 CLOSING = Reply(421, "Closing the connection")
 
@@ -37,6 +38,49 @@ class TlsInformation:
     client_names: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ProxyTls:
+    """
+    What a balancer says of the TLS that its client speaks to it (PROXY protocol v2).
+
+    :ivar version: such as ``"TLSv1.3"``, ``""`` if it does not say so.
+    :ivar cipher: OpenSSL's name of the cipher suite, ``""`` if it does not say so.
+    :ivar common_name: that of the client's certificate, or ``None``: there was none.
+    :ivar verified: whether the balancer has verified that certificate.
+    """
+
+    version: str = ""
+    cipher: str = ""
+    common_name: str | None = None
+    verified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyInformation:
+    """
+    What a trusted balancer says of a connection by its PROXY header; it has connected to us.
+
+    :ivar address: the balancer's IP address as text, or ``""`` (a UNIX socket).
+    :ivar port: the balancer's port, or 0.
+    :ivar version: of the header: 1 or 2.
+    :ivar client_known: whether it names a client; if not (``LOCAL`` is the balancer's own health
+        check, ``UNKNOWN`` a client without an address), ``peer_address`` is the balancer's.
+    :ivar server_name: the name the client asked for (RFC 6066 §3), or ``None``.
+    :ivar unique_id: the balancer's name of the connection, or nothing.
+    :ivar tls: of its client's TLS; ``None``: it says nothing of that, or there is none.
+    :ivar values: type and value of all that version 2 can say, in order, those above included.
+    """
+
+    address: str
+    port: int = 0
+    version: int = 2
+    client_known: bool = True
+    server_name: str | None = None
+    unique_id: bytes = b""
+    tls: ProxyTls | None = None
+    values: tuple[tuple[int, bytes], ...] = ()
+
+
 class Bearer(Protocol):
     """Who leads the dialogue of a connection, while it lasts."""
 
@@ -60,9 +104,11 @@ class Connection:
 
     :ivar id: unique name of the connection, also that of its transcript; made of time,
         process, counter and random digits, never of anything the client said.
-    :ivar peer_address: the client's IP address as text, or ``""`` (a UNIX socket).
+    :ivar peer_address: the client's IP address as text, or ``""`` (a UNIX socket, or a client
+        behind a proxy that does not know it).
     :ivar peer_port: the client's port, or 0.
-    :ivar host_address: our own end's IP address or socket path.
+    :ivar host_address: our own end's IP address or socket path; behind a proxy, what the client
+        has connected to.
     :ivar host_port: our own port, or 0.
     :ivar hostname: the name by which the client knows us, of greeting and EHLO.
     :ivar started: when the client was accepted, in UTC.
@@ -77,6 +123,9 @@ class Connection:
     :ivar octets_in: what the client has sent, as far as it has been read; TLS is not counted.
     :ivar octets_out: what it has been told.
     :ivar worker: number of the process that serves it, from 1; 0 where there is only one.
+    :ivar proxy: what the balancer before us says of the client by its PROXY header; ``None``: none
+        is expected.
+    :ivar xclient: what a trusted proxy says of the client by XCLIENT, or ``None``.
     """
 
     id: str
@@ -95,6 +144,8 @@ class Connection:
     octets_in: int = 0
     octets_out: int = 0
     worker: int = 0
+    proxy: ProxyInformation | None = None
+    xclient: XClient | None = None
     bearer: Bearer | None = field(default=None, init=False, repr=False)
 
     @property

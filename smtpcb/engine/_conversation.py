@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from smtpcb.engine._handler import Handler
     from smtpcb.engine._observer import Observer
     from smtpcb.engine._settings import Settings
+    from smtpcb.smtp._xclient import XClient
 
 # What is no mapping of verdicts, without a look at what a mapping is.
 _VERDICTS = ANSWERS | {type(None)}
@@ -67,6 +68,9 @@ class Host(Protocol):
 
     def start_tls(self) -> Reply:
         """Answer STARTTLS; see `Owner`."""
+
+    def start_over(self, client: XClient) -> Reply | None:
+        """Answer XCLIENT; see `Owner`."""
 
     def adapt(self, handler: object) -> Handler:
         """Return what a dialogue wants to know of another handler; see `Connection.handler`."""
@@ -250,6 +254,10 @@ class Conversation:
     def start_tls(self) -> Reply:
         """Ask who has the connection."""
         return self.host.start_tls()
+
+    def start_over(self, client: XClient) -> Reply | None:
+        """Ask who has the connection."""
+        return self.host.start_over(client)
 
     # What the connection wants, for the handler or anybody else.
 

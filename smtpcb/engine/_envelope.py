@@ -16,6 +16,7 @@ from smtpcb.smtp._parameter import (
     MailParameters,
     RcptParameters,
 )
+from smtpcb.smtp._xclient import XForward
 
 # Within `Content`, `bytes` is a method.
 _Octets = bytes
@@ -121,12 +122,15 @@ class Envelope:
     :ivar parameters: those of MAIL, checked and typed: ``envelope.parameters.size``.
     :ivar number: of the transaction on its connection, from 1.
     :ivar recipients: in the order of the commands; only those that were accepted.
+    :ivar forwarded: what a trusted server has said by XFORWARD of the client from whom it has the
+        message, or ``None``.
     :ivar size_octets: octets of mail data so far, unstuffed, CRLF counted as two.
     """
 
     __slots__ = (
         "__weakref__",
         "connection",
+        "forwarded",
         "kept",
         "number",
         "parameters",
@@ -147,6 +151,7 @@ class Envelope:
         self.parameters = parameters
         self.number = number
         self.recipients: list[Recipient] = []
+        self.forwarded: XForward | None = None
         self.size_octets = 0
         self.kept: Content | None = None
 

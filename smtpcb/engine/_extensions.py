@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from smtpcb.smtp._extension import Extension, Parameter
 from smtpcb.smtp._moment import write_moment
 from smtpcb.smtp._parameter import BODY_OF_LINES, MailParameters, RcptParameters
 from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._xclient import XCLIENT, XFORWARD
 from smtpcb.smtp.sasl import MECHANISMS
 
 if TYPE_CHECKING:
@@ -19,12 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What decides on the offer."""
+    """
+    What decides on the offer.
+
+    :ivar trusted: the keywords of what the peer is trusted with.
+    """
 
     settings: Settings
     abilities: Abilities
     secure: bool
     authenticated: bool
+    trusted: frozenset[str] = frozenset()
 
 
 def _size(situation: Situation) -> str | None:
@@ -49,6 +55,11 @@ def mechanisms(situation: Situation) -> list[str]:
 
 def _auth(situation: Situation) -> str | None:
     return " ".join(mechanisms(situation)) or None
+
+
+def _trusted(keyword: str, attributes: Iterable[str]) -> Callable[[Situation], str | None]:
+    words = " ".join(attributes)
+    return lambda situation: words if keyword in situation.trusted else None
 
 
 def _with(*others: str) -> Callable[[Situation], str | None]:
@@ -144,6 +155,8 @@ EXTENSIONS: tuple[Extension, ...] = (
     Extension("VRFY"),  # RFC 5321 §3.5.2
     Extension("EXPN", lambda situation: "" if situation.abilities.expand else None),
     Extension("HELP"),  # RFC 5321 §4.1.1.8
+    Extension("XCLIENT", _trusted("XCLIENT", XCLIENT)),  # Postfix's XCLIENT_README
+    Extension("XFORWARD", _trusted("XFORWARD", XFORWARD)),  # Postfix's XFORWARD_README
 )
 
 HANDLER_EXTENSIONS = frozenset(row.keyword for row in EXTENSIONS if row.handler_must_honour)

@@ -71,7 +71,7 @@ class ReplyToEach(Reply):
         return ReplyToEach((recipient, reply.closing()) for recipient, reply in self.each)
 
     def bare(self) -> ReplyToEach:
-        """Return the same replies without their statuses."""
+        """Return the same replies without their status."""
         return ReplyToEach((recipient, reply.bare()) for recipient, reply in self.each)
 
     def fitted(self, refuse: Reply) -> Reply:

@@ -14,10 +14,14 @@ from smtpcb.engine._lmtp import LMTP_COMMANDS, LMTP_WHY
 from smtpcb.engine._rationed import rationed
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.engine._table import RESTRICTED, TRANSITIONS, WHY, State, Step
+from smtpcb.engine._xclient import NOBODY
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._reply import Reply
 
 _NEVER = 1 << 62
+
+# What a peer has to be trusted with.
+_OF_PROXIES = frozenset({Verb.XCLIENT, Verb.XFORWARD})
 
 
 class Offer:
@@ -32,6 +36,7 @@ class Offer:
         §6), or ``None``.
     :ivar extensions: those in force, with their parameters.
     :ivar mechanisms: those of AUTH that may be used.
+    :ivar trusted: the keywords of what the peer is trusted with.
     :ivar situation: in which that is so.
     :ivar help: what HELP says by itself.
     :ivar bare: no reply has a status.
@@ -57,17 +62,27 @@ class Offer:
         "rows",
         "settings",
         "situation",
+        "trusted",
         "why",
     )
 
     def __init__(
-        self, settings: Settings, abilities: Abilities, *, secure: bool, authenticated: bool
+        self,
+        settings: Settings,
+        abilities: Abilities,
+        *,
+        secure: bool,
+        authenticated: bool,
+        trusted: frozenset[str] = NOBODY,
     ) -> None:
         without = settings.without
+        trusted -= without
         abilities = _left_of(abilities, without)
-        situation = self.situation = Situation(settings, abilities, secure, authenticated)
+        situation = Situation(settings, abilities, secure, authenticated, trusted)
+        self.situation = situation
         limits = settings.limits
         self.settings = settings
+        self.trusted = trusted
         self.abilities = abilities
         self.mask = abilities.command_mask
         self.extensions = offered(situation, settings.extensions)
@@ -84,7 +99,11 @@ class Offer:
         self.most_errors = _NEVER if limits.errors is None else limits.errors
         self.most_octets = min(limits.command_octets, limits.auth_octets) - 2  # without CRLF
         self.most_octets_in = _NEVER if limits.octets_in is None else limits.octets_in
-        self.commands: Mapping[bytes, Row] = LMTP_COMMANDS if lmtp else COMMANDS
+        self.commands: Mapping[bytes, Row] = {
+            word: row
+            for word, row in (LMTP_COMMANDS if lmtp else COMMANDS).items()
+            if row.verb not in _OF_PROXIES or word.decode("ascii") in trusted
+        }
         self.why = LMTP_WHY if lmtp else WHY
         if self.extensions.verbs or without:
             off = {verb: row for word, verb, row in SWITCHED_OFF if word in without}
@@ -107,7 +126,11 @@ class Offer:
         """Return the same for one client: what is offered to it changes with time."""
         now = self.situation
         return Offer(
-            now.settings, now.abilities, secure=now.secure, authenticated=now.authenticated
+            now.settings,
+            now.abilities,
+            secure=now.secure,
+            authenticated=now.authenticated,
+            trusted=now.trusted,
         )
 
     def forget(self) -> None:
@@ -135,9 +158,15 @@ def _left_of(abilities: Abilities, without: frozenset[str]) -> Abilities:
 
 
 @lru_cache(maxsize=256)
-def offer_for(settings: Settings, abilities: Abilities, secure: bool, authenticated: bool) -> Offer:
+def offer_for(
+    settings: Settings,
+    abilities: Abilities,
+    secure: bool,
+    authenticated: bool,
+    trusted: frozenset[str] = NOBODY,
+) -> Offer:
     """Return what is offered in a situation."""
-    return Offer(settings, abilities, secure=secure, authenticated=authenticated)
+    return Offer(settings, abilities, secure=secure, authenticated=authenticated, trusted=trusted)
 
 
 def try_own(settings: Settings) -> None:

@@ -8,6 +8,7 @@ import inspect
 import logging
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from smtpcb.engine import _replies as replies
@@ -19,14 +20,17 @@ from smtpcb.engine._handler import Handler, understand
 from smtpcb.engine._keeping import MailData
 from smtpcb.engine._lines import Discarded, has_lone_lf, has_lone_newline, most_line_octets
 from smtpcb.engine._observer import Observer
+from smtpcb.engine._parting import SHUTDOWN
 from smtpcb.engine._pending import Pending
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._settings import Settings
 from smtpcb.engine._table import Wants
 from smtpcb.engine._verdict import Incidents, Log
+from smtpcb.engine._xclient import successor
 from smtpcb.smtp._errors import LocalProtocolError
 from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._xclient import XClient
 
 
 class StandardLog:
@@ -100,6 +104,9 @@ class Driver:
     Its owner has the connection: it sends what `start`, `receive` and `secure` return, and then
     looks at `finished` and `handshaking`.
 
+    Where a trusted proxy names another client (XCLIENT), handler and observer hear that it is over,
+    and then of another `Connection` with the same id.
+
     :param handler: any object with some of the methods of ``ISmtpEventHandler``.
     :param settings: how the dialogue is led.
     :param connection: what is known of the client.
@@ -142,11 +149,12 @@ class Driver:
         self._discarded: Discarded | None = None
         self._running = False
         self._parted = False
+        self._successor: XClient | None = None
 
     @property
     def finished(self) -> bool:
         """Whether to close the connection, once everything has been sent."""
-        return self._dialogue.wants is Wants.NOTHING
+        return self._dialogue.wants is Wants.NOTHING and self._successor is None
 
     @property
     def handshaking(self) -> bool:
@@ -223,12 +231,53 @@ class Driver:
         """Answer STARTTLS; the conversation calls it."""
         return replies.DATA_BEHIND_STARTTLS if self._waiting else replies.READY_FOR_TLS
 
+    def start_over(self, client: XClient) -> Reply | None:
+        """Answer XCLIENT; the conversation calls it."""
+        self._successor = client
+        return None
+
+    def _succeed(self) -> bool:
+        """Begin anew if XCLIENT was accepted and its handler has heard all; tell whether it was."""
+        old, dialogue = self.conversation, self._dialogue
+        client, reason = self._successor, dialogue.finished
+        if client is None or dialogue.wants is not Wants.NOTHING:
+            return False
+        if reason not in (None, Reason.XCLIENT):
+            self._successor = None  # it was closed meanwhile
+            return False
+        old.farewell(Reason.XCLIENT)
+        if not old.over:
+            return False
+        out = dialogue.take_output()
+        settings, connection = dialogue.offer.settings, dialogue.connection
+        self._part_if_over()
+        new = successor(connection, client, connection.id, datetime.now(UTC))
+        self.conversation = Conversation(
+            new, settings, old.handler, old.platform, self, old.observer
+        )
+        self._connection, self._dialogue = new, self.conversation.dialogue
+        self._successor, self._parted = None, False
+        self._dialogue.out.append(out)
+        self._dialogue.greet()
+        if dialogue.parting is SHUTDOWN:
+            self._dialogue.parting = SHUTDOWN
+        return True
+
     def _part_if_over(self) -> None:
         if self.conversation.over and not self._parted:
             self._parted = True
             self.conversation.part()
 
     def _go_on(self) -> None:
+        while True:
+            self._take_all()
+            if not self._succeed():
+                break
+        if self.finished:
+            self._waiting.clear()
+
+    def _take_all(self) -> None:
+        """Take what has been received up to where something else is waited for."""
         dialogue = self._dialogue
         dialogue.absolve()  # there is no clock here to hold a reply back by
         while self._waiting:
@@ -247,8 +296,6 @@ class Driver:
                 break
             dialogue.absolve()
         dialogue.part_if_due()
-        if dialogue.finished is not None:
-            self._waiting.clear()
 
     def _take_line(self) -> bool:
         """Pass one line on; tell whether there was one, or something else that ended."""

@@ -165,6 +165,7 @@ def _settle_mail(dialogue: ServerDialogue, envelope: Envelope, reply: Reply) -> 
         dialogue.move(_MAIL)
         dialogue.connection.budget.messages += 1
         dialogue.envelope = envelope
+        dialogue.forwarded = None  # it was about this one
         if dialogue.addressees is not None:
             dialogue.addressees = []
     dialogue.send(reply, utf8=envelope.parameters.smtputf8)

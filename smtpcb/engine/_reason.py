@@ -20,6 +20,7 @@ class Reason(enum.Enum):
     TIMEOUT = "timed out"
     TLS_FAILED = "the TLS handshake failed"
     INJECTED = "data behind STARTTLS in the clear"
+    XCLIENT = "XCLIENT has named another client"
     SHUTDOWN = "the server is stopping"
     CLOSED = "closed by the handler"
 

@@ -34,10 +34,11 @@ def help_on(without: frozenset[str], *, lmtp: bool = False) -> Reply:
     Return what HELP says by itself.
 
     :param without: keywords that are switched off.
+    :param lmtp: the client speaks LMTP.
     """
     verbs = " ".join(verb for verb in _COMMANDS.split() if _COMMAND_OF.get(verb, "") not in without)
-    hello, which = ("LHLO", "LHLO") if lmtp else ("EHLO HELO", "EHLO")
-    text = (f"Commands: {hello} {verbs}", f"{which} says which others there are")
+    hello = "LHLO" if lmtp else "EHLO HELO"
+    text = (f"Commands: {hello} {verbs}", f"{hello[:4]} says which others there are")
     return Reply(214, text, status="2.0.0")
 
 

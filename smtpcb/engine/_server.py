@@ -30,10 +30,12 @@ from smtpcb.engine._questions import (
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.engine._table import IN_TRANSACTION, TRANSITIONS, WANTS, State, Step, Wants
+from smtpcb.engine._xclient import NOBODY, trusted_with
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._secret import is_auth, is_usual, shown, shown_response
+from smtpcb.smtp._xclient import XClient, XForward
 
 # A member of an enum is looked up in its class for the price of three calls before Python 3.12.
 _LINE = Wants.LINE
@@ -87,6 +89,9 @@ class Owner(Protocol):
     def start_tls(self) -> Reply:
         """Answer STARTTLS: 220, or why not."""
 
+    def start_over(self, client: XClient) -> Reply | None:
+        """Answer XCLIENT; ``None``: another conversation is about to take the place of this one."""
+
     @property
     def busy(self) -> bool:
         """Whether something that is no question is being waited for."""
@@ -108,6 +113,7 @@ class ServerDialogue:
     :ivar wants: what it can take next.
     :ivar offer: what is the same for all in this situation.
     :ivar envelope: the transaction under way.
+    :ivar forwarded: what was said of the client of the next one.
     :ivar addressees: in LMTP, its recipients: what its message is answered with is counted by them,
         whatever a handler does to the envelope and when that is gone.  ``None`` in SMTP.
     :ivar open: what is being decided.
@@ -126,6 +132,7 @@ class ServerDialogue:
         "connection",
         "envelope",
         "finished",
+        "forwarded",
         "intake",
         "late",
         "login",
@@ -146,12 +153,15 @@ class ServerDialogue:
         self.owner = owner
         self.ask = owner.ask
         connection.budget.limits = settings.limits
-        self.offer: Offer = offer_for(
-            settings, abilities, connection.tls is not None, connection.identity is not None
-        )
+        trusted = NOBODY
+        if settings.xclient_from or settings.xforward_from:
+            trusted = trusted_with(settings, connection)
+        secure, known = connection.tls is not None, connection.identity is not None
+        self.offer: Offer = offer_for(settings, abilities, secure, known, trusted)
         self.state = State.ARRIVED
         self.wants = WANTS[self.state]
         self.envelope: Envelope | None = None
+        self.forwarded: XForward | None = None
         connection.lmtp = settings.lmtp
         self.addressees: list[Recipient] | None = [] if settings.lmtp else None
         self.open: Question | Pipeline | None = None
@@ -346,6 +356,7 @@ class ServerDialogue:
         connection.hello = None
         connection.extended = False
         connection.identity = None
+        self.forwarded = None
         self.look_round()
         if lacks_certificate(self, tls):
             SECURED.settle(self, tls, replies.CERTIFICATE_REQUIRED)
@@ -464,11 +475,14 @@ class ServerDialogue:
         if late:
             self.out += late
 
-    def look_round(self, abilities: Abilities | None = None) -> None:
+    def look_round(
+        self, abilities: Abilities | None = None, *, trusted: frozenset[str] | None = None
+    ) -> None:
         """
         See anew what the client may do: it has logged in, or TLS has begun.
 
         :param abilities: of another handler.
+        :param trusted: what it is trusted with; ``None``: as before.
         """
         connection, offer = self.connection, self.offer
         self.offer = offer_for(
@@ -476,6 +490,7 @@ class ServerDialogue:
             offer.abilities if abilities is None else abilities,
             connection.tls is not None,
             connection.identity is not None,
+            offer.trusted if trusted is None else trusted,
         )
 
     def settle(self, question: Question, reply: Reply) -> None:
@@ -486,6 +501,7 @@ class ServerDialogue:
     def abort(self, reason: Reason) -> None:
         """There will be no message of the transaction under way, if one is."""
         envelope, self.envelope = self.envelope, None
+        self.forwarded = None
         if envelope is not None:
             intake, budget = self.intake, self.connection.budget
             refusal = intake.refusal if intake is not None else None

@@ -12,6 +12,7 @@ from smtpcb.smtp import _grammar as grammar
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._extension import Extension
 from smtpcb.smtp._limits import Limits
+from smtpcb.smtp._networks import Networks
 from smtpcb.smtp._reply import Reply
 
 _SWITCHES = (
@@ -46,6 +47,9 @@ class Settings:
         HELO, NOOP, RSET, STARTTLS, AUTH and QUIT is 530 5.7.0 (RFC 4954 §6).
     :ivar require_tls: take nothing outside TLS but what leads to it, which is the same seven;
         anything else is 530 5.7.0 (RFC 3207 §4).  AUTH wants TLS by itself.
+    :ivar xclient_from: who may say by XCLIENT for whom it speaks: networks such as
+        ``"192.0.2.0/24"``, addresses, ``"unix"`` for UNIX sockets.  To all others it is unknown.
+    :ivar xforward_from: who may say by XFORWARD from whom it has the next message; likewise.
     :ivar require_client_certificate: the same, and within TLS take nothing from clients that have
         shown no certificate which an authority of ours vouches for: anything but QUIT is 554 5.7.0
         (RFC 3207 §4.1).
@@ -69,6 +73,8 @@ class Settings:
     require_tls: bool = False
     require_client_certificate: bool = False
     require_auth: bool = False
+    xclient_from: tuple[str, ...] = ()
+    xforward_from: tuple[str, ...] = ()
     extensions: tuple[Extension, ...] = ()
     without: frozenset[str] = frozenset()
     priority_profile: str = ""
@@ -87,6 +93,12 @@ class Settings:
         greeting = f"{hostname} {self.banner}"
         if not greeting.isascii() or Reply(220, greeting, status=None).lines != (greeting,):
             raise ValueError(f"banner is no line of a reply: {self.banner!r:.80}")
+        for name in ("xclient_from", "xforward_from"):
+            try:
+                networks = Networks(getattr(self, name)).texts
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{name}: {error}") from None
+            object.__setattr__(self, name, networks)
         _require("extensions", self.extensions, Iterable, "some Extensions")
         object.__setattr__(self, "extensions", tuple(self.extensions))
         for extension in self.extensions:

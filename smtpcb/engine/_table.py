@@ -105,7 +105,12 @@ TRANSITIONS: Mapping[State, Moves] = {
     State.ARRIVED: {Step.GREETED: State.CONNECTED, Step.ENDED: State.OVER},
     State.CONNECTED: _row(
         State.CONNECTED,
-        {**_AGAIN, Verb.RSET: State.CONNECTED},
+        {
+            **_AGAIN,
+            Verb.RSET: State.CONNECTED,
+            Verb.XCLIENT: State.OVER,  # what begins anew is another conversation
+            Verb.XFORWARD: State.CONNECTED,
+        },
     ),
     State.READY: _row(
         State.READY,
@@ -116,6 +121,8 @@ TRANSITIONS: Mapping[State, Moves] = {
             Step.CHALLENGED: State.RESPONSE,
             Verb.STARTTLS: State.HANDSHAKE,  # RFC 3207 §4
             Verb.ETRN: State.READY,  # RFC 1985 §5.3
+            Verb.XCLIENT: State.OVER,
+            Verb.XFORWARD: State.READY,
         },
     ),
     State.REVERSE_PATH: _row(State.REVERSE_PATH, {**_AGAIN, Verb.RCPT: State.FORWARD_PATH}),
@@ -159,10 +166,11 @@ TRANSITIONS: Mapping[State, Moves] = {
 """Every move there is: by an accepted command, or by a step; what is not here is refused."""
 
 # Where a policy wants TLS or a login first: what is taken until then (RFC 3207 §4, RFC 4954 §6).
+# By XCLIENT a trusted proxy says as whom its client has logged in there.
 _UNRESTRICTED = frozenset(
     {
         *(Verb.EHLO, Verb.HELO, Verb.LHLO, Verb.NOOP, Verb.RSET, Verb.QUIT),
-        *(Verb.STARTTLS, Verb.AUTH),
+        *(Verb.STARTTLS, Verb.AUTH, Verb.XCLIENT),
     }
 )
 RESTRICTED: Mapping[State, frozenset[Verb | Step]] = {
@@ -193,6 +201,8 @@ _WITHIN: Mapping[Verb, Reply] = {
     Verb.AUTH: replies.NOT_IN_TRANSACTION,
     Verb.STARTTLS: replies.NOT_IN_TRANSACTION,
     Verb.ETRN: replies.NOT_IN_TRANSACTION,
+    Verb.XCLIENT: replies.NOT_IN_TRANSACTION,
+    Verb.XFORWARD: replies.NOT_IN_TRANSACTION,
 }
 _BEGUN = (State.REVERSE_PATH, State.FORWARD_PATH)
 

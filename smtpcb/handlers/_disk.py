@@ -1,7 +1,8 @@
-"""Threads that wait for a disk, while nobody waits for them without end."""
+"""Threads that wait for a disk, while nobody waits for them without end; what a client is told."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from threading import Thread
 from typing import Any
@@ -10,9 +11,21 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.threadpool import ThreadPool
 
 from smtpcb._threads import start_pool
+from smtpcb.engine import _replies as replies
+from smtpcb.smtp._reply import Reply
 
 # More threads would wait for the same disk.
 MAXIMUM_THREADS = 4
+
+
+NOT_STORED = Reply(451, ("Message could not be stored, try again later",), status="4.3.0")
+# EFBIG is what a limit on the size of files says (RLIMIT_FSIZE).
+_STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def not_stored(error: OSError) -> Reply:
+    """Return what a client is told whose message the disk did not take."""
+    return replies.NO_STORAGE if error.errno in _STORAGE_ERRORS else NOT_STORED
 
 
 class DiskThreads:

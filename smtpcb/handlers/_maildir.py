@@ -22,7 +22,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,10 @@ MARK = ".smtpcb-maildir"
 """A file in each Maildir that we have made.  Nothing is ever removed from one without it."""
 
 _MARK_TEXT = b"smtpcb has made this Maildir, and may remove messages from it that it put there.\n"
-_SUBFOLDERS = ("tmp", "new", "cur", "envelopes")
+PLAIN = ("tmp", "new", "cur")
+"""What every Maildir has."""
+
+_SUBFOLDERS = (*PLAIN, "envelopes")
 _COUNTER = itertools.count(1)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -80,6 +83,7 @@ class Maildir:
 
     :ivar path: what messages call it.
     :ivar root: its descriptor; the others are those of the folders in it.
+    :ivar envelopes: -1 where there are none.
     """
 
     path: Path
@@ -87,7 +91,7 @@ class Maildir:
     tmp: int
     new: int
     cur: int
-    envelopes: int
+    envelopes: int = -1
 
     @property
     def is_marked(self) -> bool:
@@ -100,7 +104,7 @@ class Maildir:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Maildir]:
+def opened(path: Path, subfolders: Sequence[str] = _SUBFOLDERS) -> Iterator[Maildir]:
     """
     Open a Maildir as `prepare` made it.
 
@@ -109,7 +113,7 @@ def opened(path: Path) -> Iterator[Maildir]:
     """
     descriptors = [folders.open_folder(path)]
     try:
-        for name in _SUBFOLDERS:
+        for name in subfolders:
             descriptors.append(folders.open_folder(path / name, dir_fd=descriptors[0]))
         yield Maildir(path, *descriptors)
     finally:
@@ -117,22 +121,26 @@ def opened(path: Path) -> Iterator[Maildir]:
             os.close(descriptor)
 
 
-def prepare(path: Path) -> None:
+def prepare(
+    path: Path, subfolders: Sequence[str] = _SUBFOLDERS, *, may_be_cleared: bool = True
+) -> None:
     """
     Make a Maildir if it is not there, and the folders in it that are missing.
 
     Folders that exist keep their modes.  One that we make, or find empty, gets our `MARK`.  It
     blocks.
 
+    :param may_be_cleared: whether it does: what is delivered there may be removed again.
+
     :raises OSError: it cannot be used, or is not to be trusted; text and file name say why.
     """
     root, made = folders.make_folder(path)
     try:
-        if made or not os.listdir(root):
+        if may_be_cleared and (made or not os.listdir(root)):
             folders.require_writable(root, path)
             # First, so that no message of ours can be in one without.
             _write_mark(root)
-        for name in _SUBFOLDERS:
+        for name in subfolders:
             descriptor, _ = folders.make_folder(path / name, dir_fd=root)
             try:
                 folders.require_writable(descriptor, path / name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import time
 from collections.abc import Callable
@@ -19,10 +18,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smtpcb._ending import DISK_SECONDS
-from smtpcb.engine import _replies as replies
 from smtpcb.engine._envelope import Envelope
 from smtpcb.handlers._clearing import Keep, Kept, clear
-from smtpcb.handlers._disk import DiskThreads
+from smtpcb.handlers._disk import DiskThreads, not_stored
 from smtpcb.handlers._envelope import CapturedEnvelope
 from smtpcb.handlers._maildir import OsLayer, look_at, opened, prepare, store, unique_name
 from smtpcb.interfaces import IReadyMadeHandler, ISmtpHandlerPlugin, ISmtpHandlerSetting
@@ -35,10 +33,6 @@ CLEAR_SECONDS = 3600.0
 """How often old mail is looked for, besides whenever there is too much of it."""
 KEEP_OF_STATE = Keep(days=30, messages=100_000, octets=4 * 1024**3)
 """What is kept in the state folder, which nobody has chosen; a folder of yours keeps all."""
-
-NOT_STORED = Reply(451, ("Message could not be stored, try again later",), status="4.3.0")
-# EFBIG is what a limit on the size of files says (RLIMIT_FSIZE).
-_STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @implementer(IReadyMadeHandler)
@@ -169,7 +163,7 @@ class Capture(Service):
 
     def _not_kept(self, name: str, error: OSError) -> Reply:
         self._log.warn("not kept: {path}: {error}", path=self.maildir / "new" / name, error=error)
-        return replies.NO_STORAGE if error.errno in _STORAGE_ERRORS else NOT_STORED
+        return not_stored(error)
 
     def _prepare(self) -> None:
         if self._make_parent is not None:

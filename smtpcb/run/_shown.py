@@ -10,9 +10,14 @@ from smtpcb.engine._settings import Settings
 from smtpcb.run._state import state_of
 from smtpcb.run.build import handler_of, settings_of, transcripts_of, wishes_of
 from smtpcb.run.options import BY_NAME, Configuration, written
+from smtpcb.run.options._listener import PORTS
 
-# The fields of `Settings` that are options of the same name.
-_OPTIONS = [field.name for field in fields(Settings) if field.name.replace("_", "-") in BY_NAME]
+# The fields of `Settings` that are options of the same name; one that names ports is another thing.
+_OPTIONS = [
+    field.name
+    for field in fields(Settings)
+    if field.name.replace("_", "-") in BY_NAME and field.name not in PORTS
+]
 
 
 def shown(configuration: Configuration) -> str:

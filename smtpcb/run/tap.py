@@ -66,7 +66,9 @@ class Options(usage.Options, AuthOptionMixin):
     longdesc = (
         "An SMTP server that calls you back.  Without options it listens on 127.0.0.1, ports "
         "10025 and 10587, with STARTTLS, lets anybody log in, keeps every message in a Maildir, "
-        "and records what clients say in transcripts, below ./smtpcb-state."
+        "and records what clients say in transcripts, below ./smtpcb-state.  Each option can be "
+        "said in the environment too (SMTPCB_MESSAGE_OCTETS=50M), and a switch can be switched off "
+        "(--no-tls=false)."
     )
 
     optFlags = (

@@ -118,3 +118,8 @@ def shares_of(address: str) -> tuple[str, ...]:
     if parsed.version == 6:
         return tuple(str(ipaddress.ip_network((parsed, bits), strict=False)) for bits in (64, 48))
     return (str(parsed),)
+
+
+def normal(host: str) -> str:
+    """Return a client's address: an IPv4 client of an IPv6 socket is an IPv4 client."""
+    return host[7:] if host.startswith("::ffff:") and "." in host else host

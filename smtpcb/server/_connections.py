@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from smtpcb.engine import Settings
     from smtpcb.handling._known import Known
     from smtpcb.server._factory import SmtpServerFactory
+    from smtpcb.server._preface import Preface
     from smtpcb.server._protocol import SmtpServerProtocol
 
 
@@ -36,7 +37,7 @@ class Doorway(Factory):
         self.known = known
         self.idle_seconds = settings.limits.idle_seconds
         # Ordered: the oldest first.
-        self.protocols: dict[SmtpServerProtocol, None] = {}
+        self.protocols: dict[SmtpServerProtocol | Preface, None] = {}
         self.stopping = False
         self._all_gone: list[Deferred[None]] = []
 
@@ -48,7 +49,7 @@ class Doorway(Factory):
         """Return the protocol of a new connection; one that is too many is told so and closed."""
         return self.server.protocol_for(addr, self)
 
-    def concluded(self, protocol: SmtpServerProtocol) -> None:
+    def concluded(self, protocol: SmtpServerProtocol | Preface) -> None:
         """Forget a connection.  Its protocol says so when its handler has heard all."""
         if self.protocols.pop(protocol, self) is self or self.protocols:
             return

@@ -28,7 +28,8 @@ from smtpcb.engine import (
 )
 from smtpcb.engine._conversation import Host
 from smtpcb.engine._offer import try_own
-from smtpcb.server._admission import Admission, Ticket
+from smtpcb.engine._xclient import successor
+from smtpcb.server._admission import Admission, Ticket, normal
 from smtpcb.server._certificates import Reloads
 from smtpcb.server._circumstances import ServerCircumstances
 from smtpcb.server._clock import Deadlines
@@ -41,8 +42,9 @@ from smtpcb.server._handlers import Handlers
 from smtpcb.server._ids import Ids
 from smtpcb.server._later import TwistedPlatform
 from smtpcb.server._observers import Lines, ObserverFactory, Observers
+from smtpcb.server._preface import Preface, ProxiedAddress
 from smtpcb.server._protocol import SmtpServerProtocol
-from smtpcb.smtp import Reply
+from smtpcb.smtp import Reply, XClient
 from smtpcb.transcript import TranscriptFolder
 
 # A client that has said nothing for so long makes room for one who comes, where all places are
@@ -122,7 +124,7 @@ class SmtpServerFactory(Doorway):
         self.observers = Observers(transcripts, observers, lines, self.platform)
         self.seconds = self.platform.seconds
         #: Who is there, over all services, on which ticket.
-        self.everybody: dict[SmtpServerProtocol, Ticket] = {}
+        self.everybody: dict[SmtpServerProtocol | Preface, Ticket] = {}
         self.admission = Admission(settings.limits)
         self.circumstances = ServerCircumstances(settings.limits, self.seconds)
         self.tally = Tally()
@@ -192,21 +194,24 @@ class SmtpServerFactory(Doorway):
         :param addr: the client's address.
         :param doorway: through which it has come.
         """
-        host = _normal(getattr(addr, "host", None) or "")
+        host = normal(getattr(addr, "host", None) or "")
         if doorway.stopping:
             return self._turned_away(replies.SHUTTING_DOWN, doorway, "stopping")
-        barred = self.settings.limits.auth_failures_per_address is not None
-        if barred and not self.circumstances.may_log_in(host):
+        counts_for = getattr(addr, "counts_for", host)
+        if self._is_barred(counts_for):
             return self._turned_away(replies.TOO_MANY_FAILED_LOGINS, doorway, "failed logins")
-        ticket = self.admission.admit(host)
-        # Nobody goes for one who would not be let in either.
-        if isinstance(ticket, Reply) and not self.admission.has_its_share(host):
-            self._make_room()
-            ticket = self.admission.admit(host)
+        ticket = self._ticket_for(counts_for)
         if isinstance(ticket, Reply):
             self.admission.turn_away(host, self.seconds())
             return self._turned_away(ticket, doorway, "connections")
-        return self._admitted(host, getattr(addr, "port", 0) or 0, ticket, doorway)
+        connection = self._connection(host, getattr(addr, "port", 0) or 0, doorway)
+        if isinstance(addr, ProxiedAddress):
+            addr.describe(connection)
+        protocol = SmtpServerProtocol(self, doorway, connection)
+        self.everybody[protocol] = ticket
+        self.tally.arrived += 1
+        doorway.protocols[protocol] = None
+        return protocol
 
     def _turned_away(self, reply: Reply, doorway: Doorway, why: str) -> Protocol:
         self.tally.turned_away[why] += 1
@@ -216,32 +221,82 @@ class SmtpServerFactory(Doorway):
     def counters(self) -> Counters:
         """What this server has done up to now, over all its services."""
         return self.tally.counters(
-            [protocol.connection for protocol in self.everybody], self.platform.incidents.count
+            [one.connection for one in self.everybody if isinstance(one, SmtpServerProtocol)],
+            self.platform.incidents.count,
         )
 
-    def _admitted(
-        self, host: str, port: int, ticket: Ticket, doorway: Doorway
-    ) -> SmtpServerProtocol:
+    def await_header(self, preface: Preface, address: str, doorway: Doorway) -> Protocol | None:
+        """
+        Give a connection its place while it is not known whose it is.
+
+        :param address: the balancer's.
+        :return: what turns it away, if there is no place.
+        """
+        if doorway.stopping:
+            return self._turned_away(replies.SHUTTING_DOWN, doorway, "stopping")
+        ticket = self._ticket_for("")
+        if isinstance(ticket, Reply):
+            self.admission.turn_away(address, self.seconds())
+            return self._turned_away(ticket, doorway, "connections")
+        self.everybody[preface] = ticket
+        doorway.protocols[preface] = None
+        return None
+
+    def succeed(self, protocol: SmtpServerProtocol, client: XClient) -> Reply | None:
+        """
+        Exchange the place of a connection for one of the client that XCLIENT names.
+
+        :return: what is said if that one has none; the connection has lost its own then too.
+        """
+        address = protocol.connection.peer_address if client.address is None else client.address
+        self.everybody[protocol].give_back()
+        if self._is_barred(address):
+            self.tally.turned_away["failed logins"] += 1
+            return replies.TOO_MANY_FAILED_LOGINS
+        ticket = self._ticket_for(address)
+        if isinstance(ticket, Reply):
+            self.tally.turned_away["connections"] += 1
+            self.admission.turn_away(address, self.seconds())
+            return ticket
+        self.everybody[protocol] = ticket
+        return None
+
+    def successor_of(self, old: Connection, client: XClient) -> Connection:
+        """Return the connection of the client that XCLIENT names, over the same transport."""
         now = datetime.now(UTC)
-        connection = Connection(
+        self.tally.add(old)
+        self.tally.arrived += 1
+        return successor(old, client, self._ids.at(now), now)
+
+    def _is_barred(self, address: str) -> bool:
+        """Whether somebody of that address has failed to log in too often."""
+        barred = self.settings.limits.auth_failures_per_address is not None
+        return barred and not self.circumstances.may_log_in(address)
+
+    def _ticket_for(self, address: str) -> Ticket | Reply:
+        ticket = self.admission.admit(address)
+        # Nobody goes for one who would not be let in either.
+        if isinstance(ticket, Reply) and not self.admission.has_its_share(address):
+            self._make_room()
+            ticket = self.admission.admit(address)
+        return ticket
+
+    def _connection(self, address: str, port: int, doorway: Doorway) -> Connection:
+        now = datetime.now(UTC)
+        return Connection(
             id=self._ids.at(now),
             started=now,
-            peer_address=host,
+            peer_address=address,
             peer_port=port,
             hostname=doorway.settings.hostname,
             budget=Budget(doorway.settings.limits, circumstances=self.circumstances),
             worker=self._worker,
             lmtp=doorway.settings.lmtp,
         )
-        protocol = SmtpServerProtocol(self, doorway, connection)
-        self.everybody[protocol] = ticket
-        self.tally.arrived += 1
-        doorway.protocols[protocol] = None
-        return protocol
 
     def _make_room(self) -> None:
         """Send away the one who has been idle for longest, if anybody is idle."""
-        idle = [protocol for protocol in self.everybody if protocol.idle]
+        idle = [one for one in self.everybody if isinstance(one, SmtpServerProtocol) and one.idle]
         if idle:
             longest = min(idle, key=lambda protocol: protocol.patience.since)
             waited = self.seconds() - longest.patience.since
@@ -250,12 +305,13 @@ class SmtpServerFactory(Doorway):
                 self.everybody[longest].give_back()
                 longest.send_away(replies.TOO_MANY_CONNECTIONS)
 
-    def left(self, protocol: SmtpServerProtocol) -> None:
+    def left(self, protocol: SmtpServerProtocol | Preface) -> None:
         """Forget a connection.  Its protocol says so when its handler has heard all."""
         ticket = self.everybody.pop(protocol, None)
         if ticket is not None:
             ticket.give_back()
-            self.tally.add(protocol.connection)
+            if isinstance(protocol, SmtpServerProtocol):
+                self.tally.add(protocol.connection)
             if not self.everybody:
                 self.deadlines.stop()
                 self.observers.rest()
@@ -350,8 +406,3 @@ def _require_makers(reactor: object, tls: object, observers: object) -> None:
 
 def _kind(value: object) -> str:
     return type(value).__name__
-
-
-def _normal(host: str) -> str:
-    """An IPv4 client of an IPv6 socket is an IPv4 client."""
-    return host[7:] if host.startswith("::ffff:") and "." in host else host

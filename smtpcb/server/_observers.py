@@ -15,7 +15,7 @@ from smtpcb.engine._intake import NEWLINES_REPAIRED
 from smtpcb.engine._lmtp import ReplyToEach
 from smtpcb.engine._pending import Platform
 from smtpcb.handling._calls import accepts, function_of
-from smtpcb.smtp import Leniency, Reply, printable
+from smtpcb.smtp import Leniency, Reply, XForward, printable
 from smtpcb.smtp.sasl import Credentials
 from smtpcb.transcript import Transcript, TranscriptFolder
 
@@ -399,10 +399,19 @@ class Logged(Observer):
             notes, self._notes = self._notes, None
             also = f"; {printable('; '.join(notes), 500)}"
         connection = self._connection
+        client = f"client {connection.peer_address or '-'}"
+        if envelope.forwarded is not None:
+            client += _forwarded(envelope.forwarded)
         self._lines.write(
             f"{connection.id}-{envelope.number}: {text}, {envelope.size_octets} octets: {outcome} "
-            f"({seconds:.3f} s, client {connection.peer_address or '-'}){also}"
+            f"({seconds:.3f} s, {client}){also}"
         )
+
+
+def _forwarded(said: XForward) -> str:
+    """Say from whom a trusted server has a message."""
+    text = f", for {said.address or said.name or '-'}"
+    return text + (f" as {printable(said.identifier, 256)}" if said.identifier else "")
 
 
 _ACCEPTED = replies.MESSAGE_OK.text

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from smtpcb.engine import Handler, Observer, TlsInformation
     from smtpcb.server._connections import Doorway
     from smtpcb.server._factory import SmtpServerFactory
+    from smtpcb.smtp import XClient
 
 # How much input may wait while a question is open; past it the client is not read any more.
 # Up to it it is read, since only a reader learns that a client has left.  With what one read
@@ -79,6 +80,7 @@ class SmtpServerProtocol(LineReceiver):
 
     # What most connections never change stands here and not in each of them.
     _discarded: Discarded | None = None
+    _successor: XClient | None = None
 
     def __init__(self, server: SmtpServerFactory, doorway: Doorway, connection: Connection) -> None:
         self._factory = server
@@ -101,9 +103,10 @@ class SmtpServerProtocol(LineReceiver):
     def connectionMade(self) -> None:
         """Begin, or wait for TLS if the port has it."""
         transport, connection = self.transport, self.connection
-        host = transport.getHost()
-        connection.host_address = getattr(host, "host", "") or _path_of(host)
-        connection.host_port = getattr(host, "port", 0)
+        if not connection.host_address:  # a balancer may have said it
+            host = transport.getHost()
+            connection.host_address = getattr(host, "host", "") or _path_of(host)
+            connection.host_port = getattr(host, "port", 0)
         self.patience.begin()
         transport.registerProducer(self, True)
         if ISSLTransport.providedBy(transport):
@@ -223,6 +226,13 @@ class SmtpServerProtocol(LineReceiver):
         """
         return replies.DATA_BEHIND_STARTTLS if self._buffer else replies.READY_FOR_TLS
 
+    def start_over(self, client: XClient) -> Reply | None:
+        """Answer XCLIENT; the place of the client that it names may be taken already."""
+        refusal = self._factory.succeed(self, client)
+        if refusal is None:
+            self._successor = client
+        return refusal
+
     def adapt(self, handler: object) -> Handler:
         """Understand another handler, as the first one was."""
         assert self._conversation is not None
@@ -317,6 +327,23 @@ class SmtpServerProtocol(LineReceiver):
         else:
             dialogue.send(refusal)
 
+    def _start_over(self, conversation: Conversation) -> None:
+        """Begin again with another client, once the handler has heard that this one has gone."""
+        if not conversation.over:
+            self.patience.wait(_ANSWER, conversation.deadline)
+            self._set_flow()
+            return
+        client, self._successor = self._successor, None
+        assert client is not None
+        self._dialogue = self._conversation = self._recorder = None
+        conversation.part()
+        self.connection = self._factory.successor_of(self.connection, client)
+        self._begin(waited=True)
+        if self.factory.stopping:
+            self.shut_down()
+        # What stands behind XCLIENT, many of its kind perhaps, comes when others have had a turn.
+        self._yield()
+
     def _waited(self) -> None:
         self.flow.penalty = None
         del self.dataReceived
@@ -331,8 +358,9 @@ class SmtpServerProtocol(LineReceiver):
     def _dismiss(self, reply: Reply) -> None:
         """Close before the greeting."""
         del self.dataReceived
-        self.connection.octets_out += len(reply.wire)
-        self.transport.write(reply.wire)
+        wire = self.factory.settings.said(reply).wire
+        self.connection.octets_out += len(wire)
+        self.transport.write(wire)
         self._hang_up()
         self.flow.read(self.transport, wanted=True)
         close_gently(self.transport, unread=True, tls=self.connection.tls is not None)
@@ -443,10 +471,17 @@ class SmtpServerProtocol(LineReceiver):
             # All that it has sent is answered, up to what is no whole line or message.
             dialogue.end()
         if dialogue.finished is not None:
-            self._say_farewell(dialogue)
+            if dialogue.finished is Reason.XCLIENT:
+                self._start_over(conversation)
+            else:
+                self._say_farewell(dialogue)
             return
         wants = dialogue.wants
         patience = self.patience
+        if wants is _NOTHING and self._successor is not None:
+            conversation.farewell(Reason.XCLIENT)
+            self._start_over(conversation)
+            return
         if conversation.calls or wants is not _LINE or patience.pace is not None:
             patience.look(wants, conversation, self._lines)
             if wants is _HANDSHAKE and patience.waits_for is not _HANDSHAKE:
@@ -495,8 +530,13 @@ class SmtpServerProtocol(LineReceiver):
             self._flush(dialogue)  # the transport says if that is enough
         factory = self._factory
         if self.flow.has_had_its_turn(factory.seconds()):
+            self._yield()
+
+    def _yield(self) -> None:
+        """Go on when others have had their turn."""
+        if not self.flow.yielded:
             self.flow.yielded = self.paused = True
-            factory.turns.join(self)
+            self._factory.turns.join(self)
 
     def _set_flow(self) -> None:
         if self._at_end or self._lost:
@@ -554,7 +594,7 @@ class SmtpServerProtocol(LineReceiver):
         conversation, patience = self._conversation, self.patience
         if patience.waits_for is _HANDSHAKE or conversation is None:
             self._abort()
-        elif self._lost:
+        elif self._lost or conversation.leaving:
             conversation.expire(now)
         elif self._hung_up:
             self._abort()  # it does not go

@@ -17,9 +17,11 @@ from smtpcb.engine import Settings
 from smtpcb.server._direct import at_once, is_supported
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._families import for_ipv6_alone, ports_of_both_families
+from smtpcb.server._preface import behind_prefaces
 from smtpcb.server._proxied import refuse_proxied
 from smtpcb.server._tls_layer import close_halves
 from smtpcb.server._unix import tidy
+from smtpcb.smtp._networks import Networks
 
 _log = Logger(namespace="smtpcb.server")
 
@@ -48,8 +50,12 @@ class SmtpService(Service):
         a login required on port 587 and not on 25, LMTP spoken at a socket.  See
         `SmtpServerFactory.doorway`.
     :param direct: send each reply at once, where the endpoint is one of TCP.
+    :param proxy_from: who speaks the PROXY protocol (v1, v2) before anything else, TLS included:
+        networks such as ``"10.0.0.0/8"``, addresses, ``"unix"`` for UNIX sockets.  Nobody else is
+        let in then.  Empty: nobody speaks it.
     :raises TypeError: something is no endpoint, or no factory.
-    :raises ValueError: a description means nothing, or there is no endpoint at all.
+    :raises ValueError: a description means nothing, there is no endpoint at all, or no network is
+        named by ``proxy_from``.
     :ivar ports: what is bound, in the order of the endpoints: ``service.ports[0].getHost()``.
     """
 
@@ -60,6 +66,7 @@ class SmtpService(Service):
         settings: Settings | None = None,
         *,
         direct: bool = True,
+        proxy_from: Sequence[str] = (),
     ) -> None:
         if not isinstance(factory, SmtpServerFactory):
             raise TypeError(f"factory is a SmtpServerFactory, not {type(factory).__name__}")
@@ -72,6 +79,8 @@ class SmtpService(Service):
         self._endpoints = [_endpoint(one, factory.reactor, both, direct=direct) for one in several]
         if not self._endpoints:
             raise ValueError("endpoints is empty: a service that listens nowhere")
+        #: Who speaks the PROXY protocol.
+        self.balancers = _networks(proxy_from)
         self.factory = factory
         #: The connections of this service.
         self.doorway = factory.doorway(settings)
@@ -164,10 +173,19 @@ class SmtpService(Service):
             raise ValueError(NEVER_THERE)
         close_halves(port)
         self.ports.append(port)
+        if self.balancers:
+            behind_prefaces(port, self.doorway, self.balancers)
 
     def _failed(self, failure: Failure) -> None:
         if self._bound:
             _log.failure("cannot listen", failure)
+
+
+def _networks(proxy_from: Sequence[str]) -> Networks:
+    try:
+        return Networks(proxy_from)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"proxy_from: {error}") from None
 
 
 def _endpoint(one: Any, reactor: Any, both: set[int], *, direct: bool) -> IStreamServerEndpoint:

@@ -11,6 +11,7 @@ from smtpcb.smtp._parameter import BodyType, MailParameters, RcptParameters
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._text import printable
 from smtpcb.smtp._valid_since import ValidSince
+from smtpcb.smtp._xclient import XClient, XForward
 from smtpcb.smtp.sasl import Authenticated, Credentials
 
 __all__ = [
@@ -41,5 +42,7 @@ __all__ = [
     "ValidSince",
     "Verb",
     "WhenLate",
+    "XClient",
+    "XForward",
     "printable",
 ]

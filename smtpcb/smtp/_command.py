@@ -35,6 +35,8 @@ class Verb(enum.Flag):
     BDAT = enum.auto()
     EXPN = enum.auto()
     ETRN = enum.auto()
+    XCLIENT = enum.auto()
+    XFORWARD = enum.auto()
     UNKNOWN = enum.auto()
     """Whatever is none of the others."""
 

@@ -62,6 +62,8 @@ _SPLIT_AUTH = re.compile(
 )
 # Name and password within a URL (RFC 3986 §3.2.1).
 _USER_INFORMATION = re.compile(rb"://[^\s/@:]*+:[^\s/@]++@")
+# A name, and no password, is what a proxy says of its client (XCLIENT_README).
+_LOGIN_OF_XCLIENT = re.compile(rb"(?:\A|(?<=[ \t]))LOGIN=[!-~]*+(?=[ \t]|\Z)", re.IGNORECASE)
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{8,}+")
 _CONTROL_BUT_NUL = re.compile(rb"[\x01-\x1f\x7f]")
 
@@ -90,6 +92,8 @@ def shown(line: bytes, also: Collection[bytes] = ()) -> bytes:
     name = word.rstrip(b"\t").upper()
     if name == b"AUTH":
         return _auth(line, len(word))
+    if name == b"XCLIENT":
+        argument = _LOGIN_OF_XCLIENT.sub(b"", argument)
     if name in VERBS or name in also or name in _FOREIGN:
         if not (argument.strip() if name in _ALONE else _suspicious(argument)):
             return line

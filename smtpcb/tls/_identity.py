@@ -59,7 +59,7 @@ class Identity:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The IP addresses it may serve (RFC 5280 §4.2.1.6), as `normal_name` writes them."""
+        """The IP addresses it may serve (RFC 5280 §4.2.1.6), in their shortest form."""
         names = alternatives(self.chain[0])
         if names is None:
             return ()

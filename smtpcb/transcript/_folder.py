@@ -16,6 +16,7 @@ from smtpcb.transcript._disk import SLOW, Disk, Warnings
 from smtpcb.transcript._file import TranscriptWriting
 from smtpcb.transcript._names import place_of
 from smtpcb.transcript._notation import Head
+from smtpcb.transcript._proxied import described
 from smtpcb.transcript._transcript import Transcript
 from smtpcb.transcript._writer import Writer
 
@@ -132,6 +133,7 @@ class TranscriptFolder:
             connection.host_port,
             self.seconds(),
             connection.started,
+            described(connection),
         )
         writing = TranscriptWriting(head, day, name, self.settings.max_octets)
         return Transcript(self, self.settings, writing)

@@ -56,6 +56,7 @@ class Head(NamedTuple):
     """
     Who was connected: what the first lines say.
 
+    :ivar proxy: who has said so, where the client is behind somebody: one more line.
     :ivar started: on the owner's clock; times of lines count from it.
     :ivar date: the same as a date.
     """
@@ -67,6 +68,7 @@ class Head(NamedTuple):
     host_port: int
     started: float
     date: datetime
+    proxy: str = ""
 
     def text(self) -> bytes:
         """Write the first lines."""
@@ -74,13 +76,17 @@ class Head(NamedTuple):
         return (
             "# smtpcb transcript 1\n"
             f"# connection {self.identifier}\n"
-            f"# peer {_endpoint(self.peer_address, self.peer_port)}\n"
-            f"# host {_endpoint(self.host_address, self.host_port)}\n"
+            f"# peer {endpoint(self.peer_address, self.peer_port)}\n"
+            f"# host {endpoint(self.host_address, self.host_port)}\n"
+            f"{self._by_proxy()}"
             f"# started {date.isoformat(timespec='microseconds')[:26]}Z\n"
         ).encode()
 
+    def _by_proxy(self) -> str:
+        return f"# proxy {escape(self.proxy.encode())}\n" if self.proxy else ""
 
-def _endpoint(address: str, port: int) -> str:
+
+def endpoint(address: str, port: int) -> str:
     printable = _host(address)
     if not port:
         return printable

@@ -12,9 +12,9 @@ from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._extension import Extension, Parameter
 from smtpcb.smtp._limits import Limits
-from smtpcb.smtp._reply import MAXIMUM_LINE_OCTETS
+from smtpcb.smtp._reply import MAXIMUM_LINE_OCTETS, Reply
 
-from .scripts import Does, Server, raises, returns
+from .scripts import Answer, Does, Server, raises, returns
 
 ALL = Abilities(
     tls=True, authentication=True, extensions=frozenset({"DSN"}), expand=True, etrn=True
@@ -273,6 +273,26 @@ def test_a_reader_of_parameters_may_refuse_in_its_own_words() -> None:
     server = Server(settings=Settings(extensions=(extension,)))
     server.send(b"EHLO me\r\nMAIL FROM:<>\r\nRCPT TO:<a@b> XTAG=1\r\n")
     assert server.said.endswith(b"550 5.1.1 Not that one\r\n")
+
+
+def test_a_verb_of_ones_own_may_take_its_time() -> None:
+    """What the client has sent behind it waits, and several lines are one reply."""
+    answer = Answer()
+    own = Extension("XLIST", verbs={"XLIST": lambda argument, connection: answer})
+    server = Server(settings=Settings(extensions=(own,)))
+    assert server.send(b"EHLO me\r\nXLIST all\r\nNOOP\r\n") == ["250"]
+    answer.give(Reply(250, ("one", "two")))
+    assert server.said.endswith(b"250-2.0.0 one\r\n250 2.0.0 two\r\n250 2.0.0 OK\r\n")
+
+
+def test_a_verb_of_ones_own_may_end_the_session() -> None:
+    """By a reply that closes; what it refuses later is no error of the client."""
+    own = Extension(
+        "XBYE", verbs={"XBYE": lambda argument, connection: Reply(550, "Enough").closing()}
+    )
+    server = Server(settings=Settings(extensions=(own,)))
+    assert server.send(b"EHLO me\r\nXBYE\r\nNOOP\r\n") == ["250", "550"]
+    assert server.dialogue.finished is not None
 
 
 def test_nobody_is_kept_from_stopping_the_server() -> None:

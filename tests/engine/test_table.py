@@ -67,6 +67,8 @@ SAID: Mapping[Verb, bytes] = {
     Verb.BDAT: b"BDAT 2\r\nhi",
     Verb.EXPN: b"EXPN list\r\n",
     Verb.ETRN: b"ETRN example.org\r\n",
+    Verb.XCLIENT: b"XCLIENT ADDR=192.0.2.7\r\n",
+    Verb.XFORWARD: b"XFORWARD NAME=client.example\r\n",
     Verb.UNKNOWN: b"XPING\r\n",
 }
 HAPPENS: Mapping[tuple[State, Step], bytes | str] = {
@@ -141,9 +143,10 @@ class Everybody:
 
 
 def settings(**changes: Any) -> Settings:
-    """Return settings with a verb of our own."""
+    """Return settings with a verb of our own, that trust the peer with all there is."""
     ping = Extension("XPING", verbs={"XPING": lambda argument, connection: (250, "pong")})
-    return Settings(allow_insecure_auth=True, extensions=(ping,), **changes)
+    trust = {"xclient_from": ("unix",), "xforward_from": ("unix",)}
+    return Settings(allow_insecure_auth=True, extensions=(ping,), **trust, **changes)
 
 
 SETTINGS = settings()
@@ -281,6 +284,7 @@ SPEAKING = [state for state in State if WANTS[state] is Wants.LINE and state is 
 def test_every_command_in_every_state(state: State, verb: Verb, lmtp: bool) -> None:
     """A verb missing from a row is refused; a positive reply leads where the row says (§4.1.4)."""
     server = server_in(state, Everybody(), lmtp=lmtp)
+    dialogue = server.dialogue
     (code,) = server.send(SAID[verb])
     allowed = verb in TRANSITIONS[state]
     if allowed and verb in HELLOS[not lmtp]:
@@ -297,8 +301,14 @@ def test_every_command_in_every_state(state: State, verb: Verb, lmtp: bool) -> N
     target = TRANSITIONS[state][verb] if allowed else state
     if verb is Verb.BDAT and allowed:
         target = TRANSITIONS[target][Step.CHUNK_TAKEN]
-    assert server.dialogue.state is target
+    assert dialogue.state is target
     assert server.driver.finished is (verb is Verb.QUIT)
+
+
+NOBODY_IS_ASKED = (
+    *(Verb.RSET, Verb.QUIT, Verb.STARTTLS, Verb.BDAT),
+    *(Verb.XCLIENT, Verb.XFORWARD),
+)
 
 
 @pytest.mark.parametrize("lmtp", [False, True], ids=["SMTP", "LMTP"])
@@ -315,7 +325,7 @@ def test_a_refusal_never_moves_the_state(state: State, verb: Verb, lmtp: bool) -
     if state is State.FORWARD_PATH and verb is Verb.BDAT:
         # The octets were on their way already, and so may be more (RFC 3030 §4.2).
         assert dialogue.state is State.CHUNKS_FAILED
-    elif verb in (Verb.RSET, Verb.QUIT, Verb.STARTTLS, Verb.BDAT):  # nobody is asked
+    elif verb in NOBODY_IS_ASKED:
         assert server.codes[-1][0] in "23" or dialogue.state is state
     else:
         assert (dialogue.state, dialogue.envelope) == (state, envelope)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from queue import Queue
 from typing import Any
+
+from twisted.internet.task import Clock
 
 from smtpcb.engine._connection import Connection
 from smtpcb.engine._envelope import Envelope
@@ -51,6 +56,25 @@ def contents(maildir: Path) -> list[bytes]:
     envelopes = {path.name.removesuffix(".json") for path in files(maildir, "envelopes")}
     assert envelopes <= {path.name for path in files(maildir, "new")}
     return [path.read_bytes() for path in files(maildir, "new")]
+
+
+class HandReactor(Clock):
+    """A reactor that a test waits with: it does what threads tell it while somebody waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: Queue[Callable[[], object]] = Queue()
+
+    def callFromThread(self, function: Callable[..., object], *arguments: object) -> None:
+        self._told.put(partial(function, *arguments))
+
+    def wait(self, answer: Any) -> Any:
+        """Return what a Deferred fires with."""
+        results: list[Any] = []
+        answer.addBoth(results.append)
+        while not results:
+            self._told.get(timeout=20)()
+        return results[0]
 
 
 class FailingLayer:

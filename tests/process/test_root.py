@@ -66,7 +66,7 @@ def victim_of(root: Path) -> dict[Path, tuple[int, int, int, float]]:
 
 
 def test_what_is_kept_belongs_to_the_user(root: Path) -> None:
-    """The first start makes everything, the next one finds it."""
+    """The first start makes everything, the next one finds it; root is left behind (P61)."""
     for _ in range(2):
         said, status = run_as_user(root, "--state", str(root / "state"))
         assert status is None, said

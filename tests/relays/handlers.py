@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import time
+from dataclasses import asdict
 
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
@@ -100,6 +101,7 @@ def note(envelope: Envelope) -> None:
         "body": hashlib.sha256(content.partition(b"\r\n\r\n")[2]).hexdigest(),
         "content": content[:4096].decode("utf-8", "surrogateescape"),
         "tls": envelope.connection.tls is not None,
+        "forwarded": envelope.forwarded and asdict(envelope.forwarded),
         "lmtp": envelope.connection.lmtp,
     }
     add(NOTES, json.dumps(line))

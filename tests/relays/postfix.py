@@ -43,6 +43,7 @@ mynetworks = 127.0.0.1/32
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtp_host_lookup = native
 smtputf8_enable = yes
+smtp_send_xforward_command = yes
 relayhost = [127.0.0.1]:{port}
 transport_maps = inline:{{
     {{ secured.example = secured:[127.0.0.1]:{port} }}

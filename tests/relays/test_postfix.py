@@ -75,7 +75,10 @@ class Relay:
 def relaying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Postfix]]:
     """The two of them."""
     folder = tmp_path_factory.mktemp("relayed-to")
-    with relayed_to(folder, "Plain") as server, open_folder() as own:
+    with (
+        relayed_to(folder, "Plain", "--xforward-from", "127.0.0.1") as server,
+        open_folder() as own,
+    ):
         postfix = Postfix(own, server.port)
         try:
             yield server, postfix
@@ -147,6 +150,20 @@ def test_addresses_in_utf8(relay: Relay, place: str, sender: str, local_part: st
     [note] = relay.notes()
     assert (note["from"], note["to"]) == (sender, [f"{local_part}@{place}"])
     assert " SMTPUTF8" in relay.commands("MAIL")[0]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_from_whom_the_relay_has_a_message(relay: Relay, place: str) -> None:
+    """Postfix says by XFORWARD who its client was; handler and log have it (P34)."""
+    relay.send(f"bob@{place}")
+    relay.ends_with("status=sent")
+    [note] = relay.notes()
+    forwarded = note["forwarded"]
+    assert (forwarded["address"], forwarded["hello"]) == ("127.0.0.1", "client.example.org")
+    assert (forwarded["protocol"], forwarded["source"]) == ("ESMTP", "LOCAL")
+    assert f"{forwarded['identifier']}: to=<bob@{place}>" in relay.postfix.log
+    assert relay.commands("XFORWARD")
+    wait_until(lambda: f", for 127.0.0.1 as {forwarded['identifier']})" in relay.server.log)
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -65,12 +65,18 @@ def test_it_takes_mail_on_what_it_is_handed(tmp_path: Path, opened: socket.socke
     """By the name that FileDescriptorName= gives; a client that came before it is served too."""
     port = opened.getsockname()[1]
     with socket.create_server(("127.0.0.1", 0)) as other:
+        warning = "systemd hands over other, which no endpoint names: clients would wait there"
+        only = ("--check", "--listen", "systemd:domain=INET:name=smtp")
+        with activated(tmp_path, "other:smtp", [other, opened], *only) as process:
+            assert process.wait(30) == 0
+            assert f"smtpcb: warning: {warning}\n" in said(tmp_path)
         endpoints = ("systemd:domain=INET:name=smtp", "systemd:INET:name=other")
         options = [word for one in endpoints for word in ("--listen", one)]
         with activated(tmp_path, "other:smtp", [other, opened], *options), Client(port) as client:
             assert client.say("MAIL FROM:<a@example.org>").startswith(b"250")
             wait_until(lambda: "mail is taken on" in said(tmp_path))
             assert f"mail is taken on 127.0.0.1:{port} (STARTTLS), 127.0.0.1:" in said(tmp_path)
+            assert "which no endpoint names" not in said(tmp_path)
 
 
 NOT_THAT_ONE = "systemd hands over no such socket; there are smtp"

@@ -300,7 +300,7 @@ class TestCredentials:
             'auth = "file:${CREDENTIALS_DIRECTORY}/passwords"\n'
         )
         configuration = said("--config", "a.toml").configuration()
-        assert configuration["tls_key"] == Path("/run/credentials/smtpcb.service/key.pem")
+        assert configuration["tls_key"] == (Path("/run/credentials/smtpcb.service/key.pem"),)
         assert configuration["auth"] == ("file:/run/credentials/smtpcb.service/passwords",)
 
     def test_a_password_is_left_as_it_is(self) -> None:

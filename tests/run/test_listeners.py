@@ -116,6 +116,7 @@ class TestTables:
             *("recipients", "errors", "idle-seconds", "session-seconds"),
         }
         assert not own & {"handler", "state", "auth", "workers", "connections", "tls-certificate"}
+        assert not own & {"auth-failures-per-address", "auth-failure-seconds", "min-free"}
 
     @pytest.mark.parametrize(
         ("text", "says"),
@@ -170,6 +171,11 @@ class TestTables:
                 "allow-insecure-auth = false",
                 "[listener.a] require-auth beside no-tls needs --allow-insecure-auth: nobody could "
                 "log in",
+            ),
+            (
+                '[listener.a]\nlisten = "tcp:0"\nrequire-client-certificate = true',
+                "[listener.a] require-client-certificate needs --tls-client-authorities: who "
+                "vouches for them?",
             ),
             (
                 'listen = "tcp:0"\n[listener.a]\nlisten = "tcp:0"',
@@ -283,3 +289,12 @@ def test_a_check_says_what_a_start_would(tmp_path: Path) -> None:
         f"smtpcb: {tmp_path}/a.toml: [listener.submission] message-octets: a number of octets such "
         "as 33554432 or 32M is wanted, not '20T'\n"
     )
+
+
+def test_a_check_finds_an_address_of_another_machine(tmp_path: Path) -> None:
+    """Though it opens no port."""
+    (tmp_path / "a.toml").write_text('[listener.a]\nlisten = "tcp:25:interface=192.0.2.1"\n')
+    process = run_twistd(tmp_path, "--config", "a.toml", "--check")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert b"a.toml: [listener.a] listen tcp:25:interface=192.0.2.1: cannot listen on" in output

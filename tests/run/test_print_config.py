@@ -31,7 +31,7 @@ from .test_options import SAMPLES
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 # What any text is a value of.
-WORDS = [option.name for option in OPTIONS if option.kind is str]
+WORDS = [option.name for option in OPTIONS if option.kind is str and not option.many]
 
 
 def read_back(text: str) -> Configuration:

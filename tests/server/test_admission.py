@@ -230,3 +230,13 @@ def test_the_log_says_so_once_a_minute(door: Open) -> None:
         "too many connections: 1 turned away, the last one from 192.0.2.1",
         "too many connections: 3 turned away, the last one from 192.0.2.1",
     ]
+
+
+def test_who_is_turned_away_hears_no_status_where_there_are_none(connect: Connect) -> None:
+    """With ENHANCEDSTATUSCODES switched off no reply has one, not even the only one."""
+    settings = Settings(limits=Limits(connections=0), without=frozenset({"ENHANCEDSTATUSCODES"}))
+    clock = Clock()
+    factory = SmtpServerFactory(Recorder(), settings, reactor=clock, log_messages=False)
+    address = IPv4Address("TCP", "192.0.2.1", 1)
+    client = connect(factory=factory, clock=clock, address=address)
+    assert client.send() == ["421 Too many connections, try again later"]

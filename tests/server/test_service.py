@@ -473,7 +473,7 @@ def test_the_proxy_protocol_is_refused() -> None:
     made = serverFromString(reactor, "haproxy:tcp:0")
     for endpoint in (made, "haproxy:tcp:0", "HAProxy:tcp:0", r"hapr\oxy:tcp:0", ["tcp:0", made]):
         for direct in (True, False):
-            with pytest.raises(ValueError, match="the PROXY protocol is not there yet"):
+            with pytest.raises(ValueError, match="not haproxy: but --proxy-from NETWORK"):
                 SmtpService(endpoint, factory, direct=direct)
     SmtpService("unix:/tmp/haproxy:mode=660", factory)
 

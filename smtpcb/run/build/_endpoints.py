@@ -15,7 +15,7 @@ from smtpcb.run._meant import did_you_mean, nearest
 from smtpcb.run._sockets import for_ipv6_alone
 from smtpcb.run._start import one_line
 from smtpcb.run.build._share import Share
-from smtpcb.run.build._systemd import of_systemd
+from smtpcb.run.build._systemd import of_systemd, warn_of_unused
 from smtpcb.run.options import Configuration, ConfigurationError
 from smtpcb.server._direct import SharingReactor, is_supported
 from smtpcb.server._families import ports_of_both_families
@@ -60,7 +60,8 @@ def endpoints_of(
     :raises ConfigurationError: one of them is none.
     """
     made = []
-    both = ports_of_both_families([one for door in configuration.doors for _, one in door.ports])
+    everywhere = [one for door in configuration.doors for _, one in door.ports]
+    both = ports_of_both_families(everywhere)
     for door in configuration.doors:
         for name, description in door.ports:
             where = f"{door.where(name)} {description}"
@@ -82,6 +83,7 @@ def endpoints_of(
                 raise ConfigurationError(
                     f"{where}: no endpoint: {one_line(error)}{meant}"
                 ) from None
+    warn_of_unused(everywhere)
     return made
 
 
@@ -122,8 +124,8 @@ def look_at_interfaces(configuration: Configuration) -> None:
 
     :raises ConfigurationError: one is not.
     """
-    for name in ("listen", "smtps"):
-        for description in configuration[name]:
+    for door in configuration.doors:
+        for name, description in door.ports:
             host = _interface(description)
             if host is None:
                 continue
@@ -132,7 +134,7 @@ def look_at_interfaces(configuration: Configuration) -> None:
                     opened.bind((host, 0))  # any port: the one that is meant may be in use
             except OSError as error:
                 raise ConfigurationError(
-                    f"{configuration.where(name)} {description}: cannot listen on {host}: "
+                    f"{door.where(name)} {description}: cannot listen on {host}: "
                     f"{error.strerror} (interface= names an address of this machine)"
                 ) from None
 

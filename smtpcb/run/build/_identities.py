@@ -112,9 +112,12 @@ def _server(
     configuration: Configuration, load: Callable[[], Sequence[tls.Identity]]
 ) -> tls.ServerTls:
     authorities = configuration["tls_client_authorities"]
-    if configuration["require_client_certificate"] and authorities is None:
-        where = configuration.where("require_client_certificate")
-        raise ConfigurationError(f"{where} needs --tls-client-authorities: who vouches for them?")
+    for door in configuration.doors:
+        if door["require_client_certificate"] and authorities is None:
+            where = door.where("require_client_certificate")
+            raise ConfigurationError(
+                f"{where} needs --tls-client-authorities: who vouches for them?"
+            )
     try:
         return tls.ServerTls(
             load,

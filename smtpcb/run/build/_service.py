@@ -137,14 +137,21 @@ def _doors(
             (lmtp, [each for each in named if each[0] == "lmtp"]),
         ):
             if ports:
-                service = SmtpService([one for _, one in ports], factory, led, direct=direct)
+                service = SmtpService(
+                    [one for _, one in ports],
+                    factory,
+                    led,
+                    direct=direct,
+                    proxy_from=door["proxy_from"],
+                )
                 doors.append((service, [name for name, _ in ports]))
     return doors
 
 
 def _place(name: str, door: SmtpService, handler: object) -> Place:
     """Return what to say of a port that this option has named."""
-    invitation = _invitation(handler, door.doorway.settings)
+    # A program that is no balancer is not let in.
+    invitation = "" if door.balancers else _invitation(handler, door.doorway.settings)
     return Place(implicit=name == "smtps", lmtp=name == "lmtp", invitation=invitation)
 
 

@@ -55,6 +55,9 @@ def _with_hostname(
         wishes.takes_any_login
         and not configuration["auth"]
         and is_of_this_machine((*configuration["listen"], *configuration["lmtp"]))
+        # Whose clients come from anywhere.
+        and not configuration["proxy_from"]
+        and not configuration["xclient_from"]
     )
     return Settings(
         hostname=hostname,
@@ -62,6 +65,8 @@ def _with_hostname(
         bare_newline=said("bare_newline", wishes.bare_newline),
         lenient_addresses=said("lenient_addresses", wishes.lenient_addresses),
         allow_insecure_auth=said("allow_insecure_auth", harmless),
+        xclient_from=configuration["xclient_from"],
+        xforward_from=configuration["xforward_from"],
         require_auth=configuration["require_auth"],
         require_tls=configuration["require_tls"],
         require_client_certificate=configuration["require_client_certificate"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from typing import Any
 
 from twisted.internet.endpoints import serverFromString
@@ -26,8 +27,7 @@ def of_systemd(description: str, where: str, reactor: Any, *, checking: bool = F
         that is a warning.
     :raises ConfigurationError: it was not handed over, or is described amiss.
     """
-    # Twisted takes the number of sockets out of the environment, and leaves their names there.
-    names = [name for name in os.environ.get("LISTEN_FDNAMES", "").split(":") if name]
+    names = _handed_over()
     named = _NAME.search(description)
     if named is not None and names.count(named[1]) > 1:
         fault = f"systemd hands over {names.count(named[1])} sockets of that name"
@@ -47,3 +47,28 @@ def of_systemd(description: str, where: str, reactor: Any, *, checking: bool = F
     _log.warn("{where}: {fault}; it is not tried", where=where, fault=fault)
     # In its place stands what is never opened.
     return serverFromString(reactor, "tcp:0:interface=127.0.0.1")
+
+
+def warn_of_unused(descriptions: Collection[str]) -> None:
+    """
+    Say so if a socket is handed over that nobody takes connections from: clients would wait there.
+
+    :param descriptions: of the endpoints that are listened on.
+    """
+    named = {found[1] for one in descriptions if (found := _of_systemd_by_name(one))}
+    unused = [name for name in _handed_over() if name not in named]
+    # By its number a socket may be any of them.
+    if unused and not any(one.startswith("systemd:") and ":index=" in one for one in descriptions):
+        _log.warn(
+            "systemd hands over {names}, which no endpoint names: clients would wait there",
+            names=", ".join(unused),
+        )
+
+
+def _of_systemd_by_name(description: str) -> re.Match[str] | None:
+    return _NAME.search(description) if description.startswith("systemd:") else None
+
+
+def _handed_over() -> list[str]:
+    # Twisted takes the number of sockets out of the environment, and leaves their names there.
+    return [name for name in os.environ.get("LISTEN_FDNAMES", "").split(":") if name]

@@ -102,7 +102,8 @@ class Configuration:
 def plain(value: Any) -> Any:
     """Return a value as what JSON and TOML have for it; read as a text it is the same again."""
     if isinstance(value, tuple):
-        return [plain(one) for one in value]
+        # What is a pair within a list is written as one: VRFY=10.
+        return ["=".join(map(str, one)) if isinstance(one, tuple) else plain(one) for one in value]
     return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 

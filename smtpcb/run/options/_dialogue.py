@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from smtpcb.run.options._option import Option
-from smtpcb.run.options._values import one_of
+from smtpcb.run.options._values import network, one_of
 
 ROWS: tuple[Option, ...] = (
     Option("hostname", str, None, "Our name in greetings (default: the machine's).", "NAME"),
@@ -37,6 +37,23 @@ ROWS: tuple[Option, ...] = (
         None,
         "Which priorities a handler that honours MT-PRIORITY tells apart, such as STANAG4406.",
         "NAME",
+    ),
+    Option(
+        "xclient-from",
+        network,
+        (),
+        "A proxy that may say for whom it speaks (XCLIENT): a network, an address, or unix.  "
+        "May be repeated.",
+        "NETWORK",
+        many=True,
+    ),
+    Option(
+        "xforward-from",
+        network,
+        (),
+        "A server that may say from whom it has a message (XFORWARD); likewise.",
+        "NETWORK",
+        many=True,
     ),
     Option("lenient-addresses", bool, False, "Take addresses without brackets or behind a blank."),
 )

@@ -63,6 +63,7 @@ ROWS: tuple[Option, ...] = (
         "How often one session may give a command, such as VRFY=10; may be repeated.",
         "VERB=N",
         many=True,
+        commas=True,
         limit="commands_per_verb",
     ),
     _limit("octets_in", or_none(octets), "OCTETS", "How much one session may send."),

@@ -29,6 +29,9 @@ _OF_THE_SERVER = frozenset(
         "connections",
         "connections_per_address",
         "connections_per_network",
+        "auth_failures_per_address",
+        "auth_failure_seconds",
+        "min_free",
         "grace_seconds",
         "header_octets",
     }

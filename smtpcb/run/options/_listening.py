@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from smtpcb.run.options._option import Option
-from smtpcb.run.options._values import endpoint
+from smtpcb.run.options._values import endpoint, network
 
 ROWS: tuple[Option, ...] = (
     Option(
@@ -33,5 +33,14 @@ ROWS: tuple[Option, ...] = (
         "ENDPOINT",
         many=True,
         commas=True,
+    ),
+    Option(
+        "proxy-from",
+        network,
+        (),
+        "A balancer that speaks the PROXY protocol on all ports; a network, an address, or unix.  "
+        "Nobody else is let in.  May be repeated.",
+        "NETWORK",
+        many=True,
     ),
 )

@@ -11,6 +11,7 @@ from typing import Any
 from smtpcb.run.options._masking import FILES
 from smtpcb.run.options._option import ConfigurationError
 from smtpcb.server._proxied import refuse_proxied
+from smtpcb.smtp._networks import Networks
 
 _UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -149,6 +150,14 @@ def switch(text: str) -> bool:
     if value is None:
         raise ValueError("true or false")
     return value
+
+
+def network(text: str) -> str:
+    try:
+        Networks((text,))
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    return text
 
 
 def endpoint(text: str) -> str:

@@ -1,0 +1,1 @@
+"""Real balancers before a real server."""
