@@ -136,7 +136,12 @@ async def hold(
     limits = Limits(decision_seconds=0.1, message_seconds=0.1) if limits is None else limits
     factory = SmtpServerFactory(
         handler,
-        Settings(hostname="mx.example.org", limits=limits, allow_insecure_auth=True),
+        Settings(
+            hostname="mx.example.org",
+            limits=limits,
+            allow_insecure_auth=True,
+            lmtp="C: LHLO" in script,
+        ),
         reactor=reactor,
         **settings,
     )

@@ -34,6 +34,7 @@ _POSITIVE = frozenset(
         "decision_seconds",
         "message_seconds",
         "auth_failure_seconds",
+        "login_slow_seconds",
     }
 )
 
@@ -68,6 +69,9 @@ class Limits:
     :ivar auth_failures_per_address: refused logins after which an address (IPv6: one /64) may
         neither log in nor come again for a while; loopback is exempt.
     :ivar auth_failure_seconds: how long that is, from the first of them on.
+    :ivar logins_slowed_after: refused logins from one address (IPv6: one /64), over all its
+        connections, after which each further login waits; loopback is exempt.
+    :ivar login_slow_seconds: how long that is, and how long it takes until one is forgotten.
     :ivar header_octets: how much of a header section is parsed for ``header`` events.
     :ivar hold_seconds: for how long FUTURERELEASE may ask a message to be held (RFC 4865).
     :ivar deliver_by_seconds: the shortest time in which DELIVERBY may ask for a message to be
@@ -108,6 +112,8 @@ class Limits:
     auth_failures: int | None = 5
     auth_failures_per_address: int | None = None
     auth_failure_seconds: float = 600.0
+    logins_slowed_after: int | None = 10
+    login_slow_seconds: float = 10.0
     header_octets: int = 1_048_576
     hold_seconds: int = 2_592_000
     deliver_by_seconds: int = 0

@@ -12,6 +12,7 @@ from smtpcb.run.options._masking import FILES
 from smtpcb.run.options._option import ConfigurationError
 from smtpcb.server._proxied import refuse_proxied
 from smtpcb.smtp._networks import Networks
+from smtpcb.smtp.sasl import MECHANISMS
 
 _UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -72,6 +73,15 @@ def positive(text: str) -> float:
     if not value:
         raise ValueError("a number of seconds above 0")
     return value
+
+
+def mechanisms(text: str) -> str:
+    """Read ``PLAIN,LOGIN``: names of mechanisms."""
+    names = [one.strip().upper() for one in text.split(",")]
+    unknown = next((one for one in names if one not in MECHANISMS), None)
+    if unknown is not None:
+        raise ValueError(f"names of mechanisms: {', '.join(MECHANISMS)}")
+    return ",".join(names)
 
 
 def or_none(kind: Callable[[str], Any]) -> Callable[[str], Any]:
