@@ -12,7 +12,7 @@ from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.engine._reason import Reason
 from smtpcb.smtp._command import Command, Introduction
 from smtpcb.smtp._reply import Reply
-from smtpcb.smtp.sasl import Authenticated, Credentials
+from smtpcb.smtp.sasl import Authenticated, Credentials, ScramSecret
 
 __all__ = [
     "Answer",
@@ -21,6 +21,7 @@ __all__ = [
     "Done",
     "IAuthenticator",
     "IReadyMadeHandler",
+    "ISecretKeeper",
     "ISmtpEventHandler",
     "ISmtpHandlerFactory",
     "ISmtpHandlerPlugin",
@@ -28,6 +29,8 @@ __all__ = [
     "ISmtpPolicyPlugin",
     "MessageAnswer",
     "MessageVerdict",
+    "Secret",
+    "SecretAnswer",
     "Verdict",
 ]
 
@@ -69,6 +72,22 @@ AuthenticationAnswer = (
 
 AuthenticationVerdict = AuthenticationAnswer | Awaitable[AuthenticationAnswer]
 """An `AuthenticationAnswer`, now or later."""
+
+
+SecretAnswer = (
+    None
+    | str
+    | bytes
+    | ScramSecret
+    | int
+    | Reply
+    | tuple[int, Iterable[str]]
+    | tuple[int, str | None, Iterable[str]]
+)
+"""What is stored for a user, ``None`` for nobody, or a refusal."""
+
+Secret = SecretAnswer | Awaitable[SecretAnswer]
+"""A `SecretAnswer`, now or later."""
 
 
 class ISmtpHandlerFactory(Interface):
@@ -125,6 +144,11 @@ class ISmtpEventHandler(Interface):
         "EHLO keywords whose parameters the handler honours, such as ``{'DSN'}``; they are then "
         "offered (none by default)."
     )
+    mechanisms = Attribute(
+        "By which mechanisms `authenticate` can decide on logins, such as ``{'PLAIN', "
+        "'XOAUTH2'}``.  ``None``, the default: PLAIN and LOGIN, and with `stored_secret` CRAM-MD5 "
+        "and SCRAM-SHA-256.  Those of tokens and certificates have to be named."
+    )
     concurrent_recipients = Attribute(
         "Whether `rcpt` may be called again before an earlier call has answered; replies keep "
         "the order of the commands (False by default)."
@@ -175,6 +199,22 @@ class ISmtpEventHandler(Interface):
         :return: text of yours goes behind the server's name; what it offers follows by itself.
         """
 
+    def stored_secret(username: str, mechanism: str, connection: Connection) -> Secret:
+        """
+        What is stored for a user is wanted (RFC 5802, RFC 2195): the client proves that it knows
+        the password, and does not send it.
+
+        `authenticate` is asked behind it, with ``credentials.proven``, if the proof was right.
+        Who has this is asked by CRAM-MD5 and SCRAM-SHA-256 as well; ``mechanisms`` says if one of
+        them cannot be: CRAM-MD5 wants the password itself.
+
+        :param username: whom the client says it is.
+        :param mechanism: such as ``"SCRAM-SHA-256"``.
+        :return: the password, or for SCRAM a `ScramSecret`; ``None``: nobody is known by that
+            name, which the client cannot tell from a wrong password.  A no of your own refuses
+            the login; 4yz (454 4.7.0) asks to try again later.
+        """
+
     def authenticate(credentials: Credentials, connection: Connection) -> AuthenticationVerdict:
         """
         Somebody wants to log in (RFC 4954); AUTH is offered only if you have this.
@@ -183,6 +223,8 @@ class ISmtpEventHandler(Interface):
 
         :param credentials: ``username``, ``password`` (in no repr, log or transcript),
             ``authorization_id`` (whom they want to act as, RFC 4616 §2; ``""``: themselves).
+            With ``proven`` there is no password: the mechanism has seen the proof, and
+            ``mechanism`` says which.  ``token`` is what OAuth has in place of one.
         :return: True, an `Authenticated`, or 235 lets them in, and ``connection.identity`` is
             then the user's name, or what `Authenticated` says.  False is 535, a no of your own is
             that; 4yz (454 4.7.0) asks to try again later.  ``None`` is no answer but a fault, so
@@ -325,6 +367,19 @@ class IAuthenticator(Interface):
         Somebody wants to log in; see `ISmtpEventHandler.authenticate`.
 
         One that takes only the credentials will do too.
+        """
+
+
+class ISecretKeeper(IAuthenticator):
+    """Decides on logins, also where the client proves that it knows the password."""
+
+    mechanisms = Attribute("See `ISmtpEventHandler`.")
+
+    def stored_secret(username: str, mechanism: str, connection: Connection) -> Secret:
+        """
+        What is stored for a user is wanted; see `ISmtpEventHandler.stored_secret`.
+
+        One that takes only the name and the mechanism will do too.
         """
 
 

@@ -73,7 +73,7 @@ TABLE = {
     "testing": row("smtp engine interfaces transcript handling tls server handlers _threads", ANY),
     "run": row(
         "smtp engine interfaces transcript handling tls server handlers policies testing"
-        " _files _folders _ending _steady _hangup",
+        " _files _folders _ending _steady _hangup _threads",
         ANY,
     ),
 }

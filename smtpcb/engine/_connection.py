@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -27,6 +28,8 @@ class TlsInformation:
         authorities, or ``None``: none was asked for, or none was given.
     :ivar client_subject: whose it is, such as ``"CN=anne,O=Example"`` (RFC 4514).
     :ivar client_names: the host names and mail addresses in it.
+    :ivar bind: returns the channel binding of a type such as ``"tls-exporter"`` (RFC 9266), or
+        ``None``: there is none of that type.  It is ``None`` where nobody can tell.
     """
 
     version: str
@@ -36,6 +39,18 @@ class TlsInformation:
     client_certificate: bytes | None = None
     client_subject: str | None = None
     client_names: tuple[str, ...] = ()
+    bind: Callable[[str], bytes | None] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def client_name(self) -> str | None:
+        """
+        Whose the client's certificate is: its first mail address, else its first host name, else
+        its subject; ``None`` without a certificate.
+        """
+        if self.client_certificate is None:
+            return None
+        mail = next((name for name in self.client_names if "@" in name), None)
+        return mail or next(iter(self.client_names), None) or self.client_subject or None
 
 
 @dataclass(frozen=True, slots=True)

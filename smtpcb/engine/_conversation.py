@@ -28,6 +28,7 @@ from smtpcb.engine._questions import (
     AUTHENTICATE,
     COMMAND,
     MESSAGE,
+    STORED_SECRET,
     Kind,
     Question,
 )
@@ -37,6 +38,7 @@ from smtpcb.engine._server import ServerDialogue
 from smtpcb.engine._table import State
 from smtpcb.engine._verdict import (
     Failed,
+    is_secret,
     reply_of,
     reply_of_refusal,
     reply_to_incident,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from smtpcb.engine._connection import Connection
     from smtpcb.engine._envelope import Envelope
     from smtpcb.engine._handler import Handler
+    from smtpcb.engine._login import Login
     from smtpcb.engine._observer import Observer
     from smtpcb.engine._settings import Settings
     from smtpcb.smtp._xclient import XClient
@@ -65,6 +68,12 @@ class Host(Protocol):
 
     def changed(self) -> None:
         """A late answer has been taken: there may be output, or room for input."""
+
+    def admit_login(self) -> object:
+        """Say whether somebody may try to log in; see `Owner`."""
+
+    def logged_in(self, reply: Reply) -> None:
+        """A login has been decided on; see `Owner`."""
 
     def start_tls(self) -> Reply:
         """Answer STARTTLS; see `Owner`."""
@@ -251,6 +260,19 @@ class Conversation:
         if self.observer is not None:
             self.observer.refused(line, reply)
 
+    def admit_login(self) -> object:
+        """Ask who has the connection."""
+        return self.host.admit_login()
+
+    def denied(self, login: Login, reply: Reply) -> None:
+        """Tell who observes, who hears of every login."""
+        if self.observer is not None:
+            self.observer.decided(AUTHENTICATE.method, login, reply, 0.0)
+
+    def logged_in(self, reply: Reply) -> None:
+        """Tell who has the connection."""
+        self.host.logged_in(reply)
+
     def start_tls(self) -> Reply:
         """Ask who has the connection."""
         return self.host.start_tls()
@@ -412,6 +434,10 @@ class Conversation:
                 if not isinstance(error, Refusal):
                     return self.incident(kind, kind.method, error)
                 return reply_of_refusal(kind, error)
+            if kind is STORED_SECRET and is_secret(answer):
+                login: Any = question.subject
+                login.secret = None if answer is False else answer
+                return question.accept
             reply = reply_of(kind, question.accept, answer)
         except KeyboardInterrupt:
             raise
@@ -474,6 +500,7 @@ class Conversation:
             self.incident(None, name, TypeError(f"{name} answers nothing, and not {kind}"))
 
     def incident(self, kind: Kind | None, name: str, error: BaseException) -> Reply:
+        """Report a fault in users' code; return what the client hears of it."""
         connection_id = self.dialogue.connection.id
         number = self.platform.incidents.report(name, blamed(self, kind), error, connection_id)
         return reply_to_incident(kind, number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from smtpcb.smtp._moment import write_moment
 from smtpcb.smtp._parameter import BODY_OF_LINES, MailParameters, RcptParameters
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._xclient import XCLIENT, XFORWARD
-from smtpcb.smtp.sasl import MECHANISMS
+from smtpcb.smtp.sasl import MECHANISMS, Mechanism
 
 if TYPE_CHECKING:
     from smtpcb.engine._settings import Abilities, Settings
@@ -24,6 +24,8 @@ class Situation:
     What decides on the offer.
 
     :ivar trusted: the keywords of what the peer is trusted with.
+    :ivar certified: the client has given a certificate that says who it is.
+    :ivar bound: its TLS has something to bind to.
     """
 
     settings: Settings
@@ -31,6 +33,8 @@ class Situation:
     secure: bool
     authenticated: bool
     trusted: frozenset[str] = frozenset()
+    certified: bool = False
+    bound: bool = False
 
 
 def _size(situation: Situation) -> str | None:
@@ -41,16 +45,42 @@ def _starttls(situation: Situation) -> str | None:
     return "" if situation.abilities.tls and not situation.secure else None
 
 
-def mechanisms(situation: Situation) -> list[str]:
-    """Return the SASL mechanisms that may be used now (RFC 4954 §4)."""
-    abilities, settings = situation.abilities, situation.settings
+def mechanisms(situation: Situation) -> dict[str, Mechanism]:
+    """Return the SASL mechanisms that may be used now (RFC 4954 §4), in the order of the offer."""
+    return {name: row for name, row in _honoured(situation).items() if _fits(row, situation)}
+
+
+def mechanisms_elsewhere(situation: Situation) -> frozenset[str]:
+    """Return those that may be used inside TLS only, where there is none yet."""
+    if situation.secure:
+        return frozenset()
+    inside = replace(situation, secure=True, bound=True)
+    honoured = _honoured(situation)
+    return frozenset(
+        name for name, row in honoured.items() if _fits(row, inside) and not _fits(row, situation)
+    )
+
+
+def _honoured(situation: Situation) -> dict[str, Mechanism]:
+    abilities, wished = situation.abilities, situation.settings.mechanisms
     if not abilities.authentication or situation.authenticated:
-        return []
-    return [
-        name
-        for name, row in MECHANISMS.items()
-        if situation.secure or settings.allow_insecure_auth or not row.plaintext
-    ]
+        return {}
+    found: dict[str, Mechanism] = {}
+    for one in MECHANISMS if wished is None else wished:
+        if isinstance(one, Mechanism):  # the user's, who has somebody that can decide on it
+            found[one.name] = one
+        elif one in abilities.mechanisms:
+            found[one] = MECHANISMS[one]
+    return found
+
+
+def _fits(row: Mechanism, situation: Situation) -> bool:
+    in_the_clear = situation.settings.allow_insecure_auth or not row.plaintext
+    return (
+        (situation.secure or in_the_clear)
+        and (situation.bound or not row.binds)
+        and (situation.certified or not row.certificate)
+    )
 
 
 def _auth(situation: Situation) -> str | None:

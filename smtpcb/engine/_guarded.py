@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Calling it has only made it; nobody would ever run it.
 _NOT_RUN = (CoroutineType, GeneratorType, AsyncGeneratorType)
+# What an observer is told of them comes with the method's name first.
+_OF_LOGINS = (("authenticate",), ("stored_secret",))
 _METHODS = [name for name in vars(Observer) if callable(getattr(Observer, name)) and name[0] != "_"]
 
 
@@ -103,7 +105,7 @@ class Guarded(Observer):
         except BaseException as error:  # sys.exit() in an observer is a fault of its own, no more
             self._observer = None
             # What it raises about a login may quote the password.
-            what = LOGIN_SEEN if "authenticate" in arguments[:1] else name
+            what = LOGIN_SEEN if arguments[:1] in _OF_LOGINS else name
             self._platform.incidents.report(what, self._name, error, self._connection_id)
         seconds = perf_counter() - began
         if seconds > SLOW_SECONDS:

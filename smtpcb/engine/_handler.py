@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from smtpcb.engine._extensions import HANDLER_EXTENSIONS
@@ -12,6 +12,7 @@ from smtpcb.engine._keywords import meant
 from smtpcb.engine._settings import Abilities
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._text import printable
+from smtpcb.smtp.sasl import BY_PASSWORD, BY_SECRET, MECHANISMS
 
 Method = Callable[..., Any]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -21,6 +22,7 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
     "secured": ("tls", "connection"),
     "command": ("command", "connection"),
     "hello": ("introduction", "connection"),
+    "stored_secret": ("username", "mechanism", "connection"),
     "authenticate": ("credentials", "connection"),
     "mail": ("envelope",),
     "rcpt": ("recipient", "envelope"),
@@ -37,7 +39,13 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
 }
 """The methods that a handler may have, with their arguments, in the order of a connection."""
 
-DECLARATIONS = ("command_mask", "extensions", "concurrent_recipients", "discards_content")
+DECLARATIONS = (
+    "command_mask",
+    "extensions",
+    "mechanisms",
+    "concurrent_recipients",
+    "discards_content",
+)
 """The attributes in which a handler says something of itself."""
 
 
@@ -62,6 +70,29 @@ class Handler:
     reads_headers: bool = False
     only_keeps: bool = False
     given: object = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Authenticator:
+    """
+    Who decides on logins in place of handlers.
+
+    :ivar authenticate: called with credentials and connection.
+    :ivar stored_secret: called with a name, a mechanism and the connection, if there is one.
+    :ivar mechanisms: by which of ours it can decide.
+    """
+
+    authenticate: Method
+    stored_secret: Method | None = None
+    mechanisms: frozenset[str] = frozenset(BY_PASSWORD)
+
+    def put_into(self, methods: dict[str, Method]) -> None:
+        """Take the place of whoever a handler has."""
+        methods["authenticate"] = self.authenticate
+        if self.stored_secret is not None:
+            methods["stored_secret"] = self.stored_secret
+        else:
+            methods.pop("stored_secret", None)
 
 
 def absent(method: _Function) -> _Function:
@@ -116,6 +147,7 @@ def abilities_of(
     :raises ValueError: ``extensions`` names one that cannot be left to a handler.
     """
     mask = getattr(handler, "command_mask", Verb(0))
+    mechanisms = mechanisms_of(handler, methods)
     if not isinstance(mask, Verb):
         raise TypeError(f"command_mask is a Verb, not {type(mask).__name__}")
     extensions = getattr(handler, "extensions", ())
@@ -129,6 +161,7 @@ def abilities_of(
     return Abilities(
         tls=tls,
         authentication="authenticate" in methods,
+        mechanisms=mechanisms,
         extensions=taken,
         expand="expand" in methods,
         etrn="etrn" in methods,
@@ -138,11 +171,39 @@ def abilities_of(
     )
 
 
+def mechanisms_of(given: object, methods: Container[str]) -> frozenset[str]:
+    """
+    Return by which of our mechanisms somebody can decide on logins.
+
+    :param given: a handler or an authenticator: what it says in ``mechanisms``.  If it says
+        nothing, that is what needs a password only; with ``stored_secret``, what needs that too.
+    :raises TypeError: it says it in another way.
+    :raises ValueError: it names one that is none of ours, or cannot be decided on without
+        ``stored_secret``.
+    """
+    said = getattr(given, "mechanisms", None)
+    has_secrets = "stored_secret" in methods
+    if said is None:
+        return frozenset((*BY_PASSWORD, *BY_SECRET) if has_secrets else BY_PASSWORD)
+    if isinstance(said, (str, bytes)) or not isinstance(said, Iterable):
+        raise TypeError("mechanisms is some names, such as {'PLAIN', 'XOAUTH2'}")
+    named = [str(one).upper() for one in said]
+    for name in named:
+        if name not in MECHANISMS:
+            known = ", ".join(MECHANISMS)
+            raise ValueError(f"mechanisms: there is no {name:.40}; there are {known}")
+        if name in BY_SECRET and not has_secrets:
+            raise ValueError(
+                f"mechanisms: {name} needs stored_secret(username, mechanism, connection)"
+            )
+    return frozenset(named)
+
+
 def understand(
     handler: object,
     *,
     tls: bool = False,
-    login: Method | None = None,
+    login: Authenticator | None = None,
     own: frozenset[str] = frozenset(),
 ) -> Handler:
     """
@@ -160,9 +221,10 @@ def understand(
         raise TypeError("a handler factory answers at once: it cannot be async def")
     methods = methods_of(handler)
     require_mail_taken(handler, methods)
-    if login is not None:
-        methods["authenticate"] = login
     abilities = abilities_of(handler, methods, tls=tls, own=own)
+    if login is not None:
+        login.put_into(methods)
+        abilities = replace(abilities, authentication=True, mechanisms=login.mechanisms)
     return handler_with(methods, abilities, name_of(handler), handler)
 
 

@@ -9,7 +9,7 @@ from itertools import product
 
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._commands import COMMANDS, SWITCHED_OFF, Row, extension_verb
-from smtpcb.engine._extensions import Situation, mechanisms, offered
+from smtpcb.engine._extensions import Situation, mechanisms, mechanisms_elsewhere, offered
 from smtpcb.engine._lmtp import LMTP_COMMANDS, LMTP_WHY
 from smtpcb.engine._rationed import rationed
 from smtpcb.engine._settings import Abilities, Settings
@@ -36,6 +36,7 @@ class Offer:
         §6), or ``None``.
     :ivar extensions: those in force, with their parameters.
     :ivar mechanisms: those of AUTH that may be used.
+    :ivar elsewhere: those that may be used inside TLS only.
     :ivar trusted: the keywords of what the peer is trusted with.
     :ivar situation: in which that is so.
     :ivar help: what HELP says by itself.
@@ -47,6 +48,7 @@ class Offer:
         "abilities",
         "bare",
         "commands",
+        "elsewhere",
         "extensions",
         "first",
         "greeting",
@@ -74,12 +76,15 @@ class Offer:
         secure: bool,
         authenticated: bool,
         trusted: frozenset[str] = NOBODY,
+        certified: bool = False,
+        bound: bool = False,
     ) -> None:
         without = settings.without
         trusted -= without
         abilities = _left_of(abilities, without)
-        situation = Situation(settings, abilities, secure, authenticated, trusted)
-        self.situation = situation
+        situation = self.situation = Situation(
+            settings, abilities, secure, authenticated, trusted, certified, bound
+        )
         limits = settings.limits
         self.settings = settings
         self.trusted = trusted
@@ -88,7 +93,8 @@ class Offer:
         self.extensions = offered(situation, settings.extensions)
         self.bare = "ENHANCEDSTATUSCODES" in without
         self.help = replies.help_on(without, lmtp=settings.lmtp)
-        self.mechanisms = frozenset(mechanisms(situation))
+        self.mechanisms = mechanisms(situation)
+        self.elsewhere = mechanisms_elsewhere(situation)
         lmtp = settings.lmtp
         banner = "LMTP" if lmtp and settings.banner == "ESMTP" else settings.banner
         greeting = f"{settings.hostname} {banner}".rstrip()
@@ -131,6 +137,8 @@ class Offer:
             secure=now.secure,
             authenticated=now.authenticated,
             trusted=now.trusted,
+            certified=now.certified,
+            bound=now.bound,
         )
 
     def forget(self) -> None:
@@ -164,9 +172,19 @@ def offer_for(
     secure: bool,
     authenticated: bool,
     trusted: frozenset[str] = NOBODY,
+    certified: bool = False,
+    bound: bool = False,
 ) -> Offer:
-    """Return what is offered in a situation."""
-    return Offer(settings, abilities, secure=secure, authenticated=authenticated, trusted=trusted)
+    """Return what is offered in a `Situation`."""
+    return Offer(
+        settings,
+        abilities,
+        secure=secure,
+        authenticated=authenticated,
+        trusted=trusted,
+        certified=certified,
+        bound=bound,
+    )
 
 
 def try_own(settings: Settings) -> None:

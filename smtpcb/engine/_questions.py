@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from smtpcb.engine._envelope import Envelope, Recipient
     from smtpcb.engine._login import Login
     from smtpcb.engine._server import ServerDialogue
+    from smtpcb.smtp.sasl import Mechanism
 
 
 # A member of an enum is looked up in its class for the price of three calls before Python 3.12.
@@ -222,13 +223,26 @@ def _settle_authenticate(dialogue: ServerDialogue, login: Login, reply: Reply) -
     if reply.positive:
         login.go_on_after_yes(dialogue, reply)
         return
-    login.exchange.close()
-    if reply.code >= 500:
-        budget = dialogue.connection.budget
-        budget.auth_failures += 1
-        budget.circumstances.login_failed(dialogue.connection.peer_address)
-        dialogue.penalize()
-    dialogue.send(reply)
+    login.refuse(dialogue, reply)
+
+
+def _settle_held(
+    dialogue: ServerDialogue, begun: tuple[Mechanism, bytes | None], reply: Reply
+) -> None:
+    # Not ahead: that module knows this one.
+    from smtpcb.engine._login import begin
+
+    said = begin(dialogue, *begun) if reply.positive else reply
+    if said is not None:
+        dialogue.send(said, own=True)
+
+
+def _settle_stored_secret(dialogue: ServerDialogue, login: Login, reply: Reply) -> None:
+    if reply.positive:
+        secret, login.secret = login.secret, None
+        login.go_on(dialogue, secret)
+    else:
+        login.refuse(dialogue, reply)
 
 
 def settle_query(verb: Verb) -> Settle:
@@ -254,6 +268,17 @@ SECURED_FIRST = Kind("secured", replies.OK, replies.TLS_REFUSED, _settle_secured
 # What it returns is nothing; a Deferred makes the client wait for what the command brings about.
 COMMAND = Kind("command", replies.OK, replies.OK, _settle_command)
 HELLO = Kind("hello", replies.OK, replies.HELLO_REFUSED, _settle_hello)
+# Somebody has to wait before they may try to log in; the server, and no handler, says how long.
+HELD = Kind("held", replies.OK, replies.AUTH_REFUSED, _settle_held, call=lambda held: held)
+# It answers with what is stored, which is nobody's business: see `Conversation`.
+STORED_SECRET = Kind(
+    "stored_secret",
+    replies.OK,
+    replies.AUTH_REFUSED,
+    _settle_stored_secret,
+    frozenset({0}),
+    silence_accepts=False,
+)
 AUTHENTICATE = Kind(
     "authenticate",
     replies.AUTHENTICATED,
@@ -289,7 +314,7 @@ HELP = Kind("help", replies.HELP, replies.NO_HELP, settle_query(Verb.HELP))
 ETRN = Kind("etrn", replies.QUEUING_STARTED, replies.NOTHING_QUEUED, settle_query(Verb.ETRN))
 
 KINDS = (
-    *(CONNECTED, SECURED, SECURED_FIRST, COMMAND, HELLO, AUTHENTICATE, MAIL, RCPT, DATA, BDAT),
-    *(HEADER, CHUNK, MESSAGE, VERIFY, EXPAND, HELP, ETRN),
+    *(CONNECTED, SECURED, SECURED_FIRST, COMMAND, HELLO, STORED_SECRET, AUTHENTICATE),
+    *(MAIL, RCPT, DATA, BDAT, HEADER, CHUNK, MESSAGE, VERIFY, EXPAND, HELP, ETRN),
 )
 """Every kind there is, in the order of a connection."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from smtpcb.engine._handler import name_of
 from smtpcb.engine._pending import Pending
-from smtpcb.engine._questions import AUTHENTICATE, Kind
+from smtpcb.engine._questions import AUTHENTICATE, STORED_SECRET, Kind
 from smtpcb.engine._verdict import Failed
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def blamed(conversation: Conversation, kind: Kind | None) -> str:
     """Return what logs call whose code it is: an extension, an authenticator, the handler."""
     if kind is not None and kind.whose:
         return kind.whose
-    if kind is AUTHENTICATE:
+    if kind is AUTHENTICATE or kind is STORED_SECRET:
         asked = getattr(conversation.methods.get(kind.method), "__self__", None)
         if asked is not None:
             return name_of(asked)

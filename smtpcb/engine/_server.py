@@ -86,6 +86,22 @@ class Owner(Protocol):
     def undelivered(self, envelope: Envelope, reply: Reply) -> None:
         """A message was accepted, and its client has gone."""
 
+    def admit_login(self) -> object:
+        """
+        Say whether somebody may try to log in.
+
+        :return: ``None``, a reply that refuses it for now, or what has to be waited for.
+        """
+
+    def denied(self, login: Login, reply: Reply) -> None:
+        """A login is refused without a question: its proof was wrong."""
+
+    def logged_in(self, reply: Reply) -> None:
+        """A login has been decided on: it was right, it was wrong, or nobody can tell now."""
+
+    def incident(self, kind: Kind | None, name: str, error: BaseException) -> Reply:
+        """Report a fault in users' code; return what the client hears of it."""
+
     def start_tls(self) -> Reply:
         """Answer STARTTLS: 220, or why not."""
 
@@ -156,8 +172,16 @@ class ServerDialogue:
         trusted = NOBODY
         if settings.xclient_from or settings.xforward_from:
             trusted = trusted_with(settings, connection)
-        secure, known = connection.tls is not None, connection.identity is not None
-        self.offer: Offer = offer_for(settings, abilities, secure, known, trusted)
+        tls = connection.tls
+        self.offer: Offer = offer_for(
+            settings,
+            abilities,
+            tls is not None,
+            connection.identity is not None,
+            trusted,
+            tls is not None and tls.client_certificate is not None,
+            tls is not None and tls.bind is not None,
+        )
         self.state = State.ARRIVED
         self.wants = WANTS[self.state]
         self.envelope: Envelope | None = None
@@ -485,12 +509,15 @@ class ServerDialogue:
         :param trusted: what it is trusted with; ``None``: as before.
         """
         connection, offer = self.connection, self.offer
+        tls = connection.tls
         self.offer = offer_for(
             offer.settings,
             offer.abilities if abilities is None else abilities,
-            connection.tls is not None,
+            tls is not None,
             connection.identity is not None,
             offer.trusted if trusted is None else trusted,
+            tls is not None and tls.client_certificate is not None,
+            tls is not None and tls.bind is not None,
         )
 
     def settle(self, question: Question, reply: Reply) -> None:

@@ -14,6 +14,7 @@ from smtpcb.smtp._extension import Extension
 from smtpcb.smtp._limits import Limits
 from smtpcb.smtp._networks import Networks
 from smtpcb.smtp._reply import Reply
+from smtpcb.smtp.sasl import BY_PASSWORD, MECHANISMS, Mechanism
 
 _SWITCHES = (
     *("lmtp", "lenient_addresses", "allow_insecure_auth"),
@@ -43,6 +44,9 @@ class Settings:
     :ivar lenient_addresses: take what real clients get wrong: ``MAIL FROM:a@b`` (no brackets),
         ``<root>``, ``<a..b@c.>`` and whatever else `Leniency` names.
     :ivar allow_insecure_auth: offer passwords outside TLS as well.
+    :ivar mechanisms: those of AUTH, by name, in the order in which they are offered, and your own;
+        ``None``: all that we speak.  Offered is of either what whoever decides on logins can do,
+        and what fits the connection.
     :ivar require_auth: take mail from clients only that have logged in: before, anything but EHLO,
         HELO, NOOP, RSET, STARTTLS, AUTH and QUIT is 530 5.7.0 (RFC 4954 §6).
     :ivar require_tls: take nothing outside TLS but what leads to it, which is the same seven;
@@ -73,6 +77,7 @@ class Settings:
     require_tls: bool = False
     require_client_certificate: bool = False
     require_auth: bool = False
+    mechanisms: tuple[str | Mechanism, ...] | None = None
     xclient_from: tuple[str, ...] = ()
     xforward_from: tuple[str, ...] = ()
     extensions: tuple[Extension, ...] = ()
@@ -104,6 +109,10 @@ class Settings:
         for extension in self.extensions:
             _require("an extension", extension, Extension, "an Extension")
         check_own(self.extensions)
+        if self.mechanisms is not None:
+            object.__setattr__(self, "mechanisms", _mechanisms(self.mechanisms))
+        if self.mechanisms == () and self.require_auth:
+            raise ValueError("mechanisms is empty: nobody could log in, and require_auth wants it")
         object.__setattr__(self, "without", switched_off(self.without, self.extensions))
         if self.require_auth and "AUTH" in self.without:
             raise ValueError("require_auth needs AUTH, which without switches off")
@@ -125,6 +134,24 @@ class Settings:
         return reply.bare() if "ENHANCEDSTATUSCODES" in self.without else reply
 
 
+def _mechanisms(given: object) -> tuple[str | Mechanism, ...]:
+    """Return what `Settings.mechanisms` says, with names as EHLO has them."""
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise TypeError(f"mechanisms is some names, such as ('PLAIN', 'LOGIN'), not {given!r:.40}")
+    found: dict[str, str | Mechanism] = {}
+    for one in given:
+        if not isinstance(one, (str, Mechanism)):
+            raise TypeError(f"a mechanism is a name or a Mechanism, not {one!r:.40}")
+        name = one.upper() if isinstance(one, str) else one.name
+        if isinstance(one, str) and name not in MECHANISMS:
+            known = ", ".join(MECHANISMS)
+            raise ValueError(f"mechanisms names {one!r:.40}, and there are {known}")
+        if name in found:
+            raise ValueError(f"mechanisms names {name} twice")
+        found[name] = name if isinstance(one, str) else one
+    return tuple(found.values())
+
+
 def _require(name: str, value: object, kind: type[Any], described: str) -> None:
     if not isinstance(value, kind):
         raise TypeError(f"{name} is {described}, not {value!r:.40}")
@@ -137,6 +164,7 @@ class Abilities:
 
     :ivar tls: a handshake can be made (STARTTLS).
     :ivar authentication: somebody decides on logins.
+    :ivar mechanisms: by which of ours that is possible.
     :ivar extensions: EHLO keywords whose parameters the handler takes, such as ``"DSN"``.
     :ivar expand: somebody answers EXPN.
     :ivar etrn: somebody answers ETRN.
@@ -147,6 +175,7 @@ class Abilities:
 
     tls: bool = False
     authentication: bool = False
+    mechanisms: frozenset[str] = frozenset(BY_PASSWORD)
     extensions: frozenset[str] = frozenset()
     expand: bool = False
     etrn: bool = False

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from smtpcb.engine import _replies as replies
-from smtpcb.engine._questions import AUTHENTICATE, CONNECTED, Kind
+from smtpcb.engine._questions import AUTHENTICATE, CONNECTED, STORED_SECRET, Kind
 from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._text import printable
@@ -21,7 +21,7 @@ _MOST_TEXT = 20_000
 
 LOGIN_SEEN = "decided, of a login,"
 """What an observer's method is called, in place of its name, when it has failed at a login."""
-_WITHOUT_WORDS = frozenset({AUTHENTICATE.method, LOGIN_SEEN})
+_WITHOUT_WORDS = frozenset({AUTHENTICATE.method, STORED_SECRET.method, LOGIN_SEEN})
 
 
 class Failed:
@@ -52,7 +52,10 @@ class CannotWaitError(TypeError):
 
 
 class NoVerdictError(TypeError):
-    """What ``authenticate`` answered is no verdict; the words are ours, and quote nothing of it."""
+    """
+    What ``authenticate`` or ``stored_secret`` answered is no answer, or a mechanism wants what
+    cannot be wanted; the words are ours, and quote nothing of it.
+    """
 
 
 class TimedOut(Exception):  # noqa: N818 - it is what became of an answer
@@ -151,6 +154,8 @@ def reply_of(kind: Kind, accept: Reply, answer: object) -> Reply:
             raise NoVerdictError(
                 f"authenticate answers True, Authenticated, False or a Reply, not {kind_of}"
             )
+    if kind is STORED_SECRET and answer is True:
+        raise NoVerdictError("stored_secret answers what is stored, None or a refusal, not True")
     verdict = Reply.from_verdict(answer, kind.refuse)
     if verdict is True:
         return accept
@@ -162,6 +167,19 @@ def reply_of(kind: Kind, accept: Reply, answer: object) -> Reply:
     if not kind.fits(verdict.code):
         raise ValueError(f"{verdict.code} is no answer to {kind.method}")
     return verdict.fitted(accept)
+
+
+def is_secret(answer: object) -> bool:
+    """
+    Tell whether what ``stored_secret`` answered is a secret, or says that there is none.
+
+    :raises TypeError: it is an empty one, which anybody could prove to know.
+    """
+    if answer is None or answer is False:
+        return True
+    if isinstance(answer, (str, bytes)) and not answer:
+        raise NoVerdictError("stored_secret answers None for somebody unknown, not an empty secret")
+    return not isinstance(answer, (bool, int, tuple, Reply))
 
 
 def reply_of_refusal(kind: Kind, refusal: Refusal) -> Reply:

@@ -5,13 +5,12 @@ from smtpcb.handling._callbacks import callbacks
 from smtpcb.handling._check import check
 from smtpcb.handling._compose import Compound, all_of, around, shadow
 from smtpcb.handling._factories import handler_factory
-from smtpcb.handling._logins import IAuthenticatedUser, Login, authenticator
+from smtpcb.handling._logins import IAuthenticatedUser, authenticator
 from smtpcb.handling._threaded import threaded
 
 __all__ = [
     "Compound",
     "IAuthenticatedUser",
-    "Login",
     "SmtpEventHandler",
     "all_of",
     "around",

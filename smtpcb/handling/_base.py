@@ -15,6 +15,7 @@ from smtpcb.interfaces import (
     Done,
     ISmtpEventHandler,
     MessageVerdict,
+    Secret,
     Verdict,
 )
 from smtpcb.smtp._command import Command, Introduction, Verb
@@ -33,6 +34,7 @@ class SmtpEventHandler:
 
     :ivar command_mask: the commands that `command` is told of; ``Verb(0)`` is all of them.
     :ivar extensions: EHLO keywords whose parameters the handler honours, such as ``{"DSN"}``.
+    :ivar mechanisms: by which mechanisms `authenticate` can decide on logins.
     :ivar concurrent_recipients: whether `rcpt` may be called again before an earlier call has
         answered.
     :ivar discards_content: whether it is meant that there is neither `message` nor `chunk`.
@@ -40,6 +42,7 @@ class SmtpEventHandler:
 
     command_mask: Verb = Verb(0)
     extensions: AbstractSet[str] = frozenset()
+    mechanisms: AbstractSet[str] | None = None
     concurrent_recipients: bool = False
     discards_content: bool = False
 
@@ -93,6 +96,24 @@ class SmtpEventHandler:
         return None
 
     @absent
+    def stored_secret(self, username: str, mechanism: str, connection: Connection) -> Secret:
+        """
+        What is stored for a user is wanted (RFC 5802, RFC 2195): the client proves that it knows
+        the password, and does not send it.
+
+        `authenticate` is asked behind it, with ``credentials.proven``, if the proof was right.
+        Who has this is asked by CRAM-MD5 and SCRAM-SHA-256 as well; ``mechanisms`` says if one of
+        them cannot be: CRAM-MD5 wants the password itself.
+
+        :param username: whom the client says it is.
+        :param mechanism: such as ``"SCRAM-SHA-256"``.
+        :return: the password, or for SCRAM a `ScramSecret`; ``None``: nobody is known by that
+            name, which the client cannot tell from a wrong password.  A no of your own refuses
+            the login; 4yz (454 4.7.0) asks to try again later.
+        """
+        return None
+
+    @absent
     def authenticate(
         self, credentials: Credentials, connection: Connection
     ) -> AuthenticationVerdict:
@@ -103,6 +124,8 @@ class SmtpEventHandler:
 
         :param credentials: ``username``, ``password`` (in no repr, log or transcript),
             ``authorization_id`` (whom they want to act as, RFC 4616 §2; ``""``: themselves).
+            With ``proven`` there is no password: the mechanism has seen the proof, and
+            ``mechanism`` says which.  ``token`` is what OAuth has in place of one.
         :return: True, an `Authenticated`, or 235 lets them in, and ``connection.identity`` is
             then the user's name, or what `Authenticated` says.  False is 535, a no of your own is
             that; 4yz (454 4.7.0) asks to try again later.  ``None`` is no answer but a fault, so

@@ -13,7 +13,7 @@ from smtpcb.engine._handler import DECLARATIONS, EVENTS
 from smtpcb.engine._reason import Reason
 from smtpcb.handling._examine import examine
 from smtpcb.handling._names import meant, nearest
-from smtpcb.interfaces import AuthenticationVerdict, Done, Verdict
+from smtpcb.interfaces import AuthenticationVerdict, Done, Secret, Verdict
 from smtpcb.smtp._command import Command, Introduction, Verb
 from smtpcb.smtp.sasl import Credentials
 
@@ -55,6 +55,7 @@ def callbacks(
     secured: Callable[[TlsInformation, Connection], Verdict] | None = None,
     command: Callable[[Command, Connection], Done] | None = None,
     hello: Callable[[Introduction, Connection], Verdict] | None = None,
+    stored_secret: Callable[[str, str, Connection], Secret] | None = None,
     authenticate: Callable[[Credentials, Connection], AuthenticationVerdict] | None = None,
     mail: Callable[[Envelope], Verdict] | None = None,
     rcpt: Callable[[Recipient, Envelope], Verdict] | None = None,
@@ -70,6 +71,7 @@ def callbacks(
     disconnected: Callable[[Reason, Connection], Done] | None = None,
     command_mask: Verb | None = None,
     extensions: AbstractSet[str] | None = None,
+    mechanisms: AbstractSet[str] | None = None,
     concurrent_recipients: bool | None = None,
     discards_content: bool | None = None,
 ) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
@@ -12,16 +13,22 @@ from zope.interface.verify import verifyObject
 
 from smtpcb.engine._connection import Connection
 from smtpcb.engine._handler import Handler, name_of, understand
+from smtpcb.engine._settings import Abilities
 from smtpcb.handling._compose import Compound
 from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import Factory, handler_factory
 from smtpcb.handling._threaded import threaded
 from smtpcb.interfaces import ISmtpEventHandler
 from smtpcb.smtp._errors import Refusal
+from smtpcb.smtp.sasl import MECHANISMS
 
 
 def check(
-    given: object, *, own: AbstractSet[str] = frozenset(), needs_login: bool = False
+    given: object,
+    *,
+    own: AbstractSet[str] = frozenset(),
+    needs_login: bool = False,
+    mechanisms: Iterable[str] = (),
 ) -> list[str]:
     """
     Make a handler once, as for a client, and look at it.
@@ -31,6 +38,7 @@ def check(
     :param given: what `handler_factory` takes.
     :param own: keywords of the server's own extensions, which a handler may say it honours.
     :param needs_login: nobody may send mail without a login, and nobody else decides on logins.
+    :param mechanisms: those of ours that it has to be able to decide on.
     :return: what is likely to be wrong, a sentence each.
     :raises TypeError: it is wrong, and every client would be told 421 or 451; the text says why.
     :raises ValueError: ``extensions`` names one that cannot be left to a handler.
@@ -45,6 +53,9 @@ def check(
     examine(handler, blocking=blocking, own=own)
     if needs_login:
         require_login(understand(handler, own=frozenset(own)))
+    if mechanisms:
+        understood = understand(handler, own=frozenset(own))
+        require_mechanisms(mechanisms, understood.abilities, name_of(handler))
     if ISmtpEventHandler.providedBy(handler):
         try:
             verifyObject(ISmtpEventHandler, handler)
@@ -64,6 +75,22 @@ def require_login(handler: Handler) -> None:
         raise TypeError(
             "require_auth needs who decides on logins: a handler with authenticate, or an "
             "authenticator (--auth)"
+        )
+
+
+def require_mechanisms(asked: Iterable[str], abilities: Abilities, whose: str) -> None:
+    """
+    Refuse mechanisms that were asked for by name and cannot be honoured.
+
+    :param whose: who decides on logins.
+    :raises ValueError: one of them would never be offered.
+    """
+    able = abilities.mechanisms if abilities.authentication else frozenset()
+    unable = [name for name in asked if name not in able]
+    if unable:
+        can = ", ".join(name for name in MECHANISMS if name in able) or "none"
+        raise ValueError(
+            f"mechanisms names {unable[0]}, on which {whose} cannot decide; it can on: {can}"
         )
 
 

@@ -15,6 +15,7 @@ from smtpcb.handling._joined import (
     worst,
 )
 from smtpcb.smtp._command import Command, Verb
+from smtpcb.smtp.sasl import BY_PASSWORD
 
 TOLD = frozenset({"aborted", "disconnected"})
 """Events that nobody decides."""
@@ -98,6 +99,11 @@ class Composed:
             getattr(part.handler, "concurrent_recipients", False) is True
             for part in self.parts
             if part.decides and not {"rcpt", "command"}.isdisjoint(part.methods)
+        )
+        logins = [part for part in self.parts if part.decides and "authenticate" in part.methods]
+        # Of several, whoever answers first may know another password than whoever has the secret.
+        say["mechanisms"] = (
+            getattr(logins[0].handler, "mechanisms", None) if len(logins) == 1 else BY_PASSWORD
         )
         masks = [mask_of(part) for part in self.parts if "command" in part.methods]
         say["command_mask"] = Verb(0)

@@ -77,7 +77,7 @@ def examine(
         _refuse_uncallable(handler, name, method)
         _refuse_unrunnable(handler, name, method, blocking=blocking)
     _refuse_content_that_is_not_there(handler, methods)
-    _check_declarations(handler, own)
+    _check_declarations(handler, methods, own)
 
 
 def _require_events(handler: object, methods: dict[str, Method]) -> None:
@@ -208,7 +208,9 @@ def _is_made_later(handler: object) -> bool:
     )
 
 
-def _check_declarations(handler: object, own: AbstractSet[str] | None) -> None:
+def _check_declarations(
+    handler: object, methods: dict[str, Method], own: AbstractSet[str] | None
+) -> None:
     if any(_is_said_later(handler, name) for name in DECLARATIONS):
         return
     for name in ("concurrent_recipients", "discards_content"):
@@ -221,8 +223,14 @@ def _check_declarations(handler: object, own: AbstractSet[str] | None) -> None:
     if isinstance(extensions, Iterable) and not isinstance(extensions, str):
         extensions = [] if own is None else [one for one in extensions if one not in own]
     mask = getattr(handler, "command_mask", Verb(0))
-    said = SimpleNamespace(command_mask=mask, extensions=extensions)
+    if "stored_secret" in methods and "authenticate" not in methods:
+        raise TypeError(
+            f"{name_of(handler)}.stored_secret would never be called: it needs "
+            f"{_call('authenticate')}, which decides"
+        )
+    mechanisms = getattr(handler, "mechanisms", None)
+    said = SimpleNamespace(command_mask=mask, extensions=extensions, mechanisms=mechanisms)
     try:
-        abilities_of(said, {}, tls=False)
+        abilities_of(said, methods, tls=False)
     except TypeError as error:
         raise TypeError(f"{name_of(handler)}: {error}") from None

@@ -8,10 +8,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from smtpcb.engine import Abilities, Handler, Settings, understand
-from smtpcb.engine._handler import DECLARATIONS, EVENTS, Method, handler_with
+from smtpcb.engine._handler import DECLARATIONS, EVENTS, Authenticator, handler_with
 
 # What is looked at in a handler.
 _LOOKED_AT = frozenset({*EVENTS, *DECLARATIONS})
+_OF_LOGINS = ("stored_secret", "authenticate")
 _Entry = dict[bool, tuple[tuple[str, ...], Abilities, str]]
 
 
@@ -22,7 +23,7 @@ class Known:
     :param login: who may log in, in place of the handlers' own ``authenticate``.
     """
 
-    def __init__(self, login: Method | None, settings: Settings) -> None:
+    def __init__(self, login: Authenticator | None, settings: Settings) -> None:
         self._login = login
         # Who says to honour what is offered anyway is right.
         self.own = frozenset(extension.keyword for extension in settings.extensions)
@@ -54,9 +55,11 @@ class Known:
             entry[tls] = tuple(found.methods), found.abilities, found.name
             return found
         names, abilities, name = known
-        methods = {event: getattr(handler, event) for event in names if event != "authenticate"}
-        if "authenticate" in names:
-            methods["authenticate"] = self._login or handler.authenticate
+        if self._login is None:
+            methods = {event: getattr(handler, event) for event in names}
+        else:
+            methods = {event: getattr(handler, event) for event in names if event not in _OF_LOGINS}
+            self._login.put_into(methods)
         return handler_with(methods, abilities, name, handler)
 
     def has_seen(self, kind: type) -> bool:

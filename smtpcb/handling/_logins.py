@@ -16,15 +16,12 @@ from twisted.python.failure import Failure
 from zope.interface import Interface, implementer
 
 from smtpcb.engine._connection import Connection
-from smtpcb.engine._handler import name_of
+from smtpcb.engine._handler import Authenticator, mechanisms_of, name_of
 from smtpcb.interfaces import AuthenticationVerdict, IAuthenticator
 from smtpcb.smtp.sasl import Authenticated, Credentials
 
 # twisted.cred's ANONYMOUS is the empty tuple.
 _NOBODY = (ANONYMOUS, None)
-
-Login = Callable[[Credentials, Connection], AuthenticationVerdict]
-"""What is asked at a login."""
 
 
 class IAuthenticatedUser(Interface):
@@ -85,33 +82,42 @@ def _unauthorized(failure: Failure) -> bool:
     return False
 
 
-def authenticator(given: object) -> Login:
+def authenticator(given: object) -> Authenticator:
     """
     Make of whatever knows passwords what is asked at a login.
 
-    :param given: what has ``authenticate(credentials, connection)``, or ``(credentials)`` alone;
-        a `twisted.cred` checker of `IUsernamePassword`; or a `Portal` whose realm knows
+    :param given: what has ``authenticate(credentials, connection)``, or ``(credentials)`` alone,
+        and perhaps ``stored_secret(username, mechanism, connection)`` and ``mechanisms``; a
+        `twisted.cred` checker of `IUsernamePassword`; or a `Portal` whose realm knows
         `IAuthenticatedUser`.
-    :return: called with the credentials and the connection.
     :raises TypeError: it is nothing of the kind.
+    :raises ValueError: ``mechanisms`` names one that cannot be decided on.
     """
     if isinstance(given, Portal):
-        return _of_portal(given)
-    if ICredentialsChecker.providedBy(given):
+        return Authenticator(_of_portal(given))
+    # A checker may say that it is one of ours as well, and knows more then.
+    if ICredentialsChecker.providedBy(given) and not IAuthenticator.providedBy(given):
         interfaces = given.credentialInterfaces
         if not any(interface.implementedBy(UsernamePassword) for interface in interfaces):
             raise TypeError(f"{name_of(given)} cannot check a name and a password")
-        return CredLogin(given.requestAvatarId, _known_by_id, name_of(given)).authenticate
+        asked = CredLogin(given.requestAvatarId, _known_by_id, name_of(given))
+        return Authenticator(asked.authenticate)
     adapted: Any = IAuthenticator(given, given)
     method = getattr(adapted, "authenticate", None)
     if isinstance(adapted, type):
         raise TypeError(f"{name_of(given)} is a class: an authenticator is one of its instances")
     if not callable(method):
         raise TypeError(f"{name_of(given)} has no method authenticate(credentials, connection)")
-    return _with_connection(name_of(adapted), method)
+    name = name_of(adapted)
+    login = _with_connection(name, "authenticate", method, ("credentials",))
+    secret = getattr(adapted, "stored_secret", None)
+    if secret is not None:
+        secret = _with_connection(name, "stored_secret", secret, ("username", "mechanism"))
+    has = ("stored_secret",) if secret is not None else ()
+    return Authenticator(login, secret, mechanisms_of(adapted, has))
 
 
-def _of_portal(portal: Portal) -> Login:
+def _of_portal(portal: Portal) -> Callable[..., Any]:
     asked = copy(portal)  # with the same checkers, also those that are registered later
     asked.realm = _Somebody(portal)
 
@@ -143,29 +149,35 @@ class _Alone:
     :param name: what logs call it.
     """
 
-    def __init__(self, name: str, method: Callable[[Credentials], AuthenticationVerdict]) -> None:
+    def __init__(self, name: str, method: Callable[..., Any]) -> None:
         self._method = method
         self.__name__ = name
 
-    def authenticate(
-        self, credentials: Credentials, connection: Connection
-    ) -> AuthenticationVerdict:
-        """Ask it."""
-        return self._method(credentials)
+    def ask(self, *arguments: object) -> Any:
+        """Ask it, without the connection, which comes last."""
+        return self._method(*arguments[:-1])
 
 
-def _with_connection(name: str, method: Callable[..., Any]) -> Login:
-    """Call with the connection who takes it."""
+def _with_connection(
+    name: str, called: str, method: Callable[..., Any], without: tuple[str, ...]
+) -> Callable[..., Any]:
+    """
+    Call with the connection who takes it.
+
+    :param called: its name.
+    :param without: the names of its other arguments.
+    """
     try:
         signature = inspect.signature(method)
     except (ValueError, TypeError):
         return method
-    for arguments in (("credentials", "connection"), ("credentials",)):
+    for arguments in ((*without, "connection"), without):
         try:
             signature.bind(*arguments)
         except TypeError:
             continue
-        return method if len(arguments) == 2 else _Alone(name, method).authenticate
+        return _Alone(name, method).ask if arguments is without else method
     raise TypeError(
-        f"{name}.authenticate{signature} cannot be called as authenticate(credentials, connection)"
+        f"{name}.{called}{signature} cannot be called as "
+        f"{called}({', '.join((*without, 'connection'))})"
     )

@@ -1,9 +1,8 @@
 """
 ``--auth file:FILE``: who may log in, by the lines of a file.
 
-A line is ``NAME:PASSWORD``: the name ends at the first colon, and everything behind it, up to the
-end of the line, is the password, further colons and blanks too.  Empty lines count for nothing, nor
-do those that begin with ``#``.  It is UTF-8.
+A line is ``NAME:PASSWORD``: everything behind the first colon, up to the end of the line, is the
+password, further colons and blanks too.
 
 Twisted's own reader takes what stands between the first two colons for the password, and refuses
 everybody for good when the file cannot be read.
@@ -13,7 +12,7 @@ from __future__ import annotations
 
 import hmac
 import re
-import stat
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,14 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.logger import Logger
 from zope.interface import implementer
 
+from smtpcb.engine._connection import Connection
+from smtpcb.interfaces import ISecretKeeper
+from smtpcb.run._named_lines import CANNOT_TELL, PasswordFileError, Watched, named_lines
 from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._reply import Reply
-
-# RFC 4954 §6: not the client's fault, and it may try the same again.
-CANNOT_TELL = Reply(454)
+from smtpcb.smtp.sasl import Credentials
 
 # What crypt(3), htpasswd, Dovecot and LDAP make of a password, and a line of /etc/passwd: taken for
 # the password itself it would lock everybody out, and let in who has read the file.
@@ -38,33 +37,26 @@ _HASHED = re.compile(
     rb"|[^:]*:[0-9]+:[0-9]+:[^:]*:/[^:]*:[^:]*"
 )
 
-_log = Logger(namespace="smtpcb")
 
-
-class PasswordFileError(ValueError):
-    """A file of passwords cannot be used; the text is one line that names it, and no password."""
-
-
-@implementer(ICredentialsChecker)
+@implementer(ICredentialsChecker, ISecretKeeper)
 class PasswordFile:
     """
-    A checker of `twisted.cred` for a file of names and passwords, which may change at any time.
+    Who is in a file of names and passwords, which may change at any time.
 
     A file that has been removed, or that cannot be read or understood any more, lets nobody in and
     turns nobody away: the client hears `CANNOT_TELL`, and the log says why.
 
     :param path: of the file, which is read now.
+    :param owners: who may own it.
     :raises PasswordFileError: it cannot be used.
     """
 
     credentialInterfaces = (IUsernamePassword,)
+    mechanisms = None  # all that a name and its password will do for
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen: tuple[int, ...] = ()
-        self._known: dict[bytes, bytes] = {}
-        self._fault = ""
-        self._read_again()
+    def __init__(self, path: Path, owners: Collection[int] | None = None) -> None:
+        self._file = Watched(path, _understood, kind="file", private=True, owners=owners)
+        self._file.names()
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         """
@@ -73,69 +65,47 @@ class PasswordFile:
         :return: fires with the name.  It fails with `UnauthorizedLogin` if there is no such name or
             its password is another one, and with a `Refusal` if that cannot be told now.
         """
-        try:
-            self._read_again()
-        except PasswordFileError as error:
-            if str(error) != self._fault:  # once, and not for each who tries
-                self._fault = str(error)
-                _log.error("--auth file: {why}; nobody can log in", why=self._fault)
+        names = self._file.names_or_none()
+        if names is None:
             return fail(Refusal(CANNOT_TELL))
-        self._fault = ""
-        known = self._known.get(credentials.username)
+        known = names.get(credentials.username)
         # Compared even so: how long it takes must not tell which names there are.
         same = hmac.compare_digest(known or b"", credentials.password)
         if known is None or not same:
             return fail(UnauthorizedLogin("no such name, or another password"))
         return succeed(credentials.username)
 
-    def _read_again(self) -> None:
-        """Read the file, if it is not the one that was read last."""
-        try:
-            status = self._path.stat()
-            seen = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-            if seen == self._seen:
-                return
-            if not stat.S_ISREG(status.st_mode):  # the end of a pipe may never come
-                raise PasswordFileError(f"{self._path}: is no regular file")
-            text = self._path.read_bytes()
-        except OSError as error:
-            raise PasswordFileError(f"{self._path}: {error.strerror}") from None
-        self._known = _understood(self._path, text)
-        self._seen = seen
-        if not self._known:
-            _log.warn("{path}: no names in it; nobody can log in", path=self._path)
-        mode = stat.S_IMODE(status.st_mode)
-        if mode & (stat.S_IRGRP | stat.S_IROTH):
-            _log.warn(
-                "{path}: others may read these passwords (mode {mode})",
-                path=self._path,
-                mode=f"{mode:04o}",
-            )
+    def authenticate(self, credentials: Credentials, connection: Connection) -> bool | Reply:
+        """Look for a name and its password, or only for the name if the password is proven."""
+        if credentials.authorization_id not in ("", credentials.username):
+            return False  # a password says nothing of acting for somebody else (RFC 4616 §2)
+        names = self._file.names_or_none()
+        if names is None:
+            return CANNOT_TELL
+        known = names.get(credentials.username.encode())
+        if credentials.proven:
+            return known is not None
+        password = credentials.password.encode("utf-8", "surrogateescape")
+        return hmac.compare_digest(known or b"", password) and known is not None
+
+    def stored_secret(
+        self, username: str, mechanism: str, connection: Connection
+    ) -> bytes | Reply | None:
+        """Look for the password that belongs to a name."""
+        names = self._file.names_or_none()
+        return CANNOT_TELL if names is None else names.get(username.encode())
 
 
-def _understood(path: Path, octets: bytes) -> dict[bytes, bytes]:
+def _understood(path: Path, octets: bytes) -> Mapping[bytes, bytes]:
     known: dict[bytes, bytes] = {}
-    at: dict[bytes, int] = {}
-    # Editors on Windows put a byte order mark before the first name.
-    lines = octets.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    for number, line in enumerate(lines, 1):
-        line = line.removesuffix(b"\r")
-        if not line.strip() or line.startswith(b"#"):
-            continue
-        name, colon, password = line.partition(b":")
-        if not (name and colon and password):
-            raise PasswordFileError(f"{path}: line {number}: NAME:PASSWORD is wanted")
-        try:
-            line.decode()
-        except UnicodeDecodeError:
-            raise PasswordFileError(f"{path}: line {number}: it is no UTF-8") from None
-        if name in at:
-            raise PasswordFileError(
-                f"{path}: line {number}: {name.decode()!r} is named in line {at[name]} already"
-            )
+    for number, name, password in named_lines(path, octets, "NAME:PASSWORD"):
         if _HASHED.fullmatch(password):
             raise PasswordFileError(
-                f"{path}: line {number}: this is a hash; passwords stand here as they are"
+                f"{path}: line {number}: this is a hash; passwords stand here as they are, and "
+                "hashes in a file of --auth htpasswd:FILE"
             )
-        known[name], at[name] = password, number
+        known[name] = password
     return known
+
+
+__all__ = ["CANNOT_TELL", "PasswordFile", "PasswordFileError"]

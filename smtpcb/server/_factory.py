@@ -41,6 +41,7 @@ from smtpcb.server._free import FreeSpace
 from smtpcb.server._handlers import Handlers
 from smtpcb.server._ids import Ids
 from smtpcb.server._later import TwistedPlatform
+from smtpcb.server._logins import Logins
 from smtpcb.server._observers import Lines, ObserverFactory, Observers
 from smtpcb.server._preface import Preface, ProxiedAddress
 from smtpcb.server._protocol import SmtpServerProtocol
@@ -75,7 +76,8 @@ class SmtpServerFactory(Doorway):
     :param worker: number of this process among several that serve the same ports.
     :raises TypeError: the handler, the authenticator or a setting is none.
     :raises ValueError: the handler says of itself what cannot be, a number is below 0, no file can
-        be made in ``spool_folder``, or an extension of the settings fails.
+        be made in ``spool_folder``, an extension of the settings fails, ``require_tls`` is set
+        without ``tls``, or nobody can decide on a mechanism that the settings name.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class SmtpServerFactory(Doorway):
         self.reactor = reactor
         self._users = 0
         try_own(settings)
+        _require_reachable(settings, tls)
         self.handlers = Handlers(handler, authenticator)
         super().__init__(self, settings, self.handlers.known(settings))
         self.tls = tls
@@ -126,6 +129,7 @@ class SmtpServerFactory(Doorway):
         #: Who is there, over all services, on which ticket.
         self.everybody: dict[SmtpServerProtocol | Preface, Ticket] = {}
         self.admission = Admission(settings.limits)
+        self.logins = Logins(settings.limits, reactor, self.seconds)
         self.circumstances = ServerCircumstances(settings.limits, self.seconds)
         self.tally = Tally()
         spool = Path(gettempdir()) if spool_folder is None else spool_folder
@@ -154,6 +158,7 @@ class SmtpServerFactory(Doorway):
             return Doorway(self, self.settings, self.known)
         _require(settings, Settings, "settings")
         try_own(settings)
+        _require_reachable(settings, self.tls)
         return Doorway(self, settings, self.handlers.known(settings))
 
     def begin(self) -> None:
@@ -365,6 +370,15 @@ class TurnedAway(Protocol):
 def _require(value: object, kind: type, name: str) -> None:
     if not isinstance(value, kind):
         raise TypeError(f"{name} is a {kind.__name__}, not {_kind(value)}")
+
+
+def _require_reachable(settings: Settings, tls: object) -> None:
+    """Nobody could send mail who has to begin TLS, and cannot."""
+    if settings.require_tls and tls is None:
+        raise ValueError(
+            "require_tls needs tls, such as a ServerTls: STARTTLS is not offered, and nothing else "
+            "would be taken; a port of wrapServerTLS has TLS already, and does not need it"
+        )
 
 
 def _require_number(value: object, name: str) -> None:

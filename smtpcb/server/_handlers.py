@@ -11,12 +11,13 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 
-from smtpcb.engine import Connection, Handler, Settings
+from smtpcb.engine import Abilities, Connection, Handler, Settings
 from smtpcb.engine._conversation import SLOW_SECONDS
 from smtpcb.engine._handler import name_of
 from smtpcb.engine._questions import CONNECTED
 from smtpcb.engine._verdict import reply_of_refusal, reply_to_incident
 from smtpcb.handling import check, handler_factory
+from smtpcb.handling._check import require_mechanisms
 from smtpcb.handling._composed import Composed
 from smtpcb.handling._examine import examine
 from smtpcb.handling._known import Known
@@ -53,12 +54,19 @@ class Handlers:
 
         :raises TypeError: no handler could be made, or nobody decides on logins where everybody has
             to log in.
-        :raises ValueError: the handler says of itself what cannot be.
+        :raises ValueError: the handler says of itself what cannot be, or nobody can decide on a
+            mechanism that the settings name.
         """
+        asked = [one for one in settings.mechanisms or () if isinstance(one, str)]
+        login = self._login
+        if login is not None:
+            able = Abilities(authentication=True, mechanisms=login.mechanisms)
+            require_mechanisms(asked, able, "the authenticator")
         for warning in check(
             self._handler,
             own=frozenset(one.keyword for one in settings.extensions),
-            needs_login=settings.require_auth and self._login is None,
+            needs_login=settings.require_auth and login is None,
+            mechanisms=asked if login is None else (),
         ):
             if warning not in self._warned:
                 self._warned.add(warning)

@@ -276,6 +276,14 @@ class SmtpServerProtocol(LineReceiver):
             self._dialogue.close(reply, Reason.LIMIT)
             self._turn()
 
+    def admit_login(self) -> object:
+        """Say whether the client may try to log in; see `smtpcb.engine.Owner`."""
+        return self._factory.logins.admit(self.connection.peer_address)
+
+    def logged_in(self, reply: Reply) -> None:
+        """Remember a login that has failed; see `smtpcb.engine.Owner`."""
+        self._factory.logins.decided(self.connection.peer_address, reply)
+
     def shut_down(self) -> None:
         """End as soon as no mail transaction is under way (RFC 5321 §3.8)."""
         if self.patience.waits_for is _HANDSHAKE:

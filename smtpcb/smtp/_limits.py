@@ -17,10 +17,11 @@ _LEAST: Mapping[str, int] = {
     "recipients": 1,
     "hold_seconds": 1,
 }
-# The most that can be said in SMTP.
+# The most that can be said in SMTP, or that somebody waits for.
 _MOST: Mapping[str, int] = {
     "hold_seconds": MAXIMUM_SECONDS,
     "deliver_by_seconds": MAXIMUM_SECONDS,
+    "greeting_seconds": 60,  # a client waits for 5 minutes (RFC 5321 §4.5.3.2.1)
 }
 # Nobody could do anything within none of these.
 _POSITIVE = frozenset(
@@ -33,10 +34,9 @@ _POSITIVE = frozenset(
         "decision_seconds",
         "message_seconds",
         "auth_failure_seconds",
+        "login_slow_seconds",
     }
 )
-# A client waits for the greeting for 5 minutes (RFC 5321 §4.5.3.2.1).
-_LONGEST_GREETING_SECONDS = 60.0
 
 _TIMES = re.compile(r"([1-9][0-9]{0,5})x", re.ASCII)
 _VERB = re.compile(r"[A-Z][A-Z0-9]*", re.ASCII)
@@ -69,6 +69,9 @@ class Limits:
     :ivar auth_failures_per_address: refused logins after which an address (IPv6: one /64) may
         neither log in nor come again for a while; loopback is exempt.
     :ivar auth_failure_seconds: how long that is, from the first of them on.
+    :ivar logins_slowed_after: refused logins from one address (IPv6: one /64), over all its
+        connections, after which each further login waits; loopback is exempt.
+    :ivar login_slow_seconds: how long that is, and how long it takes until one is forgotten.
     :ivar header_octets: how much of a header section is parsed for ``header`` events.
     :ivar hold_seconds: for how long FUTURERELEASE may ask a message to be held (RFC 4865).
     :ivar deliver_by_seconds: the shortest time in which DELIVERBY may ask for a message to be
@@ -109,6 +112,8 @@ class Limits:
     auth_failures: int | None = 5
     auth_failures_per_address: int | None = None
     auth_failure_seconds: float = 600.0
+    logins_slowed_after: int | None = 10
+    login_slow_seconds: float = 10.0
     header_octets: int = 1_048_576
     hold_seconds: int = 2_592_000
     deliver_by_seconds: int = 0
@@ -132,10 +137,6 @@ class Limits:
         for row in fields(self):
             if row.name != "commands_per_verb":
                 _check(row.name, str(row.type), getattr(self, row.name))
-        if self.greeting_seconds > _LONGEST_GREETING_SECONDS:
-            raise ValueError(
-                f"greeting_seconds is at most {_LONGEST_GREETING_SECONDS:g}: clients give up"
-            )
 
 
 def _octets_of(least: int | str | None, message_octets: int | None) -> int | str | None:

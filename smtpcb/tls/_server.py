@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -15,6 +16,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from zope.interface import implementer
 
 from smtpcb.engine._connection import TlsInformation
+from smtpcb.tls._binding import channel_binding
 from smtpcb.tls._choice import place_of, places_by_name
 from smtpcb.tls._ciphers import check_ciphers, set_ciphers
 from smtpcb.tls._identity import Identity, IdentityError, alternatives
@@ -227,6 +229,8 @@ def describe(connection: SSL.Connection) -> TlsInformation:
         subject = _printable(certificate.subject.rfc4514_string())
         names = tuple(map(_printable, _names_of(certificate)))
         der = certificate.public_bytes(Encoding.DER)
+    # Not itself: whoever keeps what is known of a connection would keep all that OpenSSL has of it.
+    bound = ref(connection)
     return TlsInformation(
         version=connection.get_protocol_version_name(),
         cipher=connection.get_cipher_name() or "",
@@ -235,6 +239,7 @@ def describe(connection: SSL.Connection) -> TlsInformation:
         client_certificate=der,
         client_subject=subject,
         client_names=names,
+        bind=lambda kind: channel_binding(bound(), kind),
     )
 
 

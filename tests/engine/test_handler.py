@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from smtpcb.engine._connection import Connection
-from smtpcb.engine._handler import EVENTS, absent, name_of, understand
+from smtpcb.engine._handler import EVENTS, Authenticator, absent, name_of, understand
 from smtpcb.engine._plain import Driver
 from smtpcb.engine._settings import Settings
 from smtpcb.smtp._command import Verb
@@ -46,9 +46,58 @@ def test_extensions_are_several_keywords(extensions: object) -> None:
 
 def test_somebody_else_may_decide_on_logins() -> None:
     """In place of the handler's own method."""
-    handler = understand(Does(authenticate=returns(False)), login=returns(True))
+    given = Does(authenticate=returns(False), stored_secret=returns("other"))
+    handler = understand(given, login=Authenticator(returns(True)))
     assert handler.methods["authenticate"](None, None) is True
+    assert "stored_secret" not in handler.methods
     assert handler.abilities.authentication
+    assert handler.abilities.mechanisms == {"PLAIN", "LOGIN"}
+    keeper = Authenticator(returns(True), returns("secret"), frozenset({"CRAM-MD5"}))
+    handler = understand(given, login=keeper)
+    assert handler.methods["stored_secret"](None, None, None) == "secret"
+    assert handler.abilities.mechanisms == {"CRAM-MD5"}
+
+
+@pytest.mark.parametrize(
+    ("said", "mechanisms"),
+    [
+        ({}, {"PLAIN", "LOGIN"}),
+        ({"mechanisms": None}, {"PLAIN", "LOGIN"}),
+        ({"mechanisms": ["plain", "XOAUTH2"]}, {"PLAIN", "XOAUTH2"}),
+        ({"mechanisms": ()}, set()),
+        (
+            {"stored_secret": returns(None)},
+            {"PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"},
+        ),
+        (
+            {"stored_secret": returns(None), "mechanisms": {"SCRAM-SHA-256"}},
+            {"SCRAM-SHA-256"},
+        ),
+    ],
+)
+def test_a_handler_says_by_which_mechanisms_it_can_decide(
+    said: dict[str, Any], mechanisms: set[str]
+) -> None:
+    """What needs a password only, and with stored secrets what needs them; the rest by name."""
+    handler = understand(Does(authenticate=returns(False), **said))
+    assert handler.abilities.mechanisms == mechanisms
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "complaint"),
+    [
+        ("PLAIN", TypeError, "some names, such as"),
+        (7, TypeError, "some names, such as"),
+        (["XOAUTH"], ValueError, "there is no XOAUTH; there are SCRAM"),
+        (["CRAM-MD5"], ValueError, "CRAM-MD5 needs stored_secret"),
+    ],
+)
+def test_a_mechanism_that_it_cannot_decide_on_is_told_at_the_start(
+    said: object, kind: type[Exception], complaint: str
+) -> None:
+    """And not by the first login."""
+    with pytest.raises(kind, match=complaint):
+        understand(Does(authenticate=returns(False), mechanisms=said))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +15,7 @@ from smtpcb.engine._reason import Reason
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.smtp import sasl
 from smtpcb.smtp._command import Verb
-from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError
+from smtpcb.smtp._errors import PeerProtocolError
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._secret import observed
 from smtpcb.smtp.sasl import (
@@ -23,7 +25,6 @@ from smtpcb.smtp.sasl import (
     Decide,
     Mechanism,
     ServerExchange,
-    StoredSecret,
 )
 from smtpcb.testing import Played, play
 from smtpcb.testing._play import TLS
@@ -206,19 +207,16 @@ def _no_client(credentials: Credentials) -> sasl.ClientExchange:
     yield None
 
 
-@pytest.fixture
-def proof(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Offer it."""
-    monkeypatch.setitem(
-        sasl.MECHANISMS, "X-PROOF", Mechanism("X-PROOF", last_word, _no_client, plaintext=False)
-    )
+def of_the_users(exchange: Callable[[bytes | None], ServerExchange]) -> Settings:
+    """Offer a mechanism of the user's."""
+    mechanism = Mechanism("X-PROOF", exchange, _no_client, plaintext=False)
+    return Settings(mechanisms=(mechanism, "PLAIN"))
 
 
 PROOF = f"C: AUTH X-PROOF\nS: 334 {base64.b64encode(b'proof').decode()}\n"
 SEEN = base64.b64encode(b"seen").decode()
 
 
-@pytest.mark.usefixtures("proof")
 def test_a_mechanism_may_speak_after_the_verdict() -> None:
     """The client is logged in when the exchange is at its end, and hears the handler's yes."""
     for answer, who in ((Authenticated(7), 7), ((235, "Hello"), "anne"), (True, "anne")):
@@ -226,11 +224,11 @@ def test_a_mechanism_may_speak_after_the_verdict() -> None:
         played = play(
             f"{HELO}{PROOF}C: {SEEN}\nS: {said}\nC: AUTH PLAIN\nS: 503 5.5.1 Already",
             Does(authenticate=returns(answer)),
+            settings=of_the_users(last_word),
         )
         assert played.dialogue.connection.identity == who
 
 
-@pytest.mark.usefixtures("proof")
 @pytest.mark.parametrize(
     ("response", "code"),
     [("*", 501), ("!", 501), ("d3Jvbmc=", 501), ("A" * 13000, 500), ("x" * 12287, 500)],
@@ -247,7 +245,7 @@ def test_whoever_does_not_accept_the_last_word_is_not_logged_in(response: str, c
             name = next(vouched)
             return Authenticated(name, lambda: released.append(name))
 
-    server = Server(Vouches(), Settings(require_auth=True))
+    server = Server(Vouches(), replace(of_the_users(last_word), require_auth=True))
     server.send(b"HELO me\r\nAUTH X-PROOF\r\n")
     assert server.dialogue.connection.identity is None
     assert server.send(response.encode() + b"\r\nMAIL FROM:<>\r\n") == [str(code), "530"]
@@ -261,10 +259,13 @@ def test_whoever_does_not_accept_the_last_word_is_not_logged_in(response: str, c
     assert released == ["a", "b"]
 
 
-@pytest.mark.usefixtures("proof")
 def test_a_no_is_no_whatever_the_mechanism_would_say() -> None:
     """It is not asked any more."""
-    play(f"{HELO}C: AUTH X-PROOF\nS: 535\nC: NOOP\nS: 250", Does(authenticate=returns(False)))
+    play(
+        f"{HELO}C: AUTH X-PROOF\nS: 535\nC: NOOP\nS: 250",
+        Does(authenticate=returns(False)),
+        settings=of_the_users(last_word),
+    )
 
 
 def _silent(initial: bytes | None) -> ServerExchange:
@@ -276,28 +277,108 @@ def _twice(initial: bytes | None) -> ServerExchange:
     yield Decide(Credentials("X-PROOF", "tim", "secret"))
 
 
-def _stored(initial: bytes | None) -> ServerExchange:
-    yield StoredSecret("X-PROOF", "anne")
+def _asks_for_nothing(initial: bytes | None) -> ServerExchange:
+    yield "MAIL FROM:<>"  # type: ignore[misc]
+
+
+def _fails(initial: bytes | None) -> ServerExchange:
+    raise KeyError("secret")
+    yield
+
+
+def _never_stops(initial: bytes | None) -> ServerExchange:
+    decide = Decide(Credentials("X-PROOF", "anne", "secret"))
+    with suppress(sasl.LoginRefused):
+        yield decide
+    with suppress(GeneratorExit):
+        yield decide
+    yield decide
+
+
+def _no_generator(initial: bytes | None) -> ServerExchange:
+    raise ValueError("secret")
 
 
 @pytest.mark.parametrize(
     ("exchange", "complaint"),
-    [(_silent, "without a verdict"), (_twice, "wants Decide"), (_stored, "wants StoredSecret")],
+    [
+        (_silent, "it ends without a verdict"),
+        (_twice, "it wants Decide after the verdict"),
+        (_asks_for_nothing, "it wants str, which is no request"),
+        (_fails, "KeyError at"),
+        (_no_generator, "ValueError at"),
+        (_never_stops, "RuntimeError at"),
+    ],
 )
 def test_a_mechanism_that_is_wrong_logs_nobody_in(
-    exchange: Callable[[bytes | None], ServerExchange],
-    complaint: str,
-    monkeypatch: pytest.MonkeyPatch,
+    exchange: Callable[[bytes | None], ServerExchange], complaint: str
 ) -> None:
-    """It ends without having asked, asks twice, or wants what nobody has: that is a bug of ours."""
-    monkeypatch.setitem(
-        sasl.MECHANISMS, "X-PROOF", Mechanism("X-PROOF", exchange, _no_client, plaintext=False)
-    )
-    server = Server(Does(authenticate=returns(True)))
-    server.send(b"HELO me\r\n")
-    with pytest.raises(LocalProtocolError, match=complaint):
-        server.send(b"AUTH X-PROOF\r\n")
+    """A user's own that fails is an incident of its own: the session goes on, the log names it."""
+    server = Server(Does(authenticate=returns(True)), of_the_users(exchange))
+    assert server.send(b"HELO me\r\nAUTH X-PROOF\r\nNOOP\r\n") == ["250", "451", "250"]
     assert server.dialogue.connection.identity is None
+    assert any(complaint in line for line in server.log)
+    assert all("authenticate of the mechanism X-PROOF" in line for line in server.log)
+    assert "secret" not in "".join(server.log)
+
+
+def _never_gives_up(initial: bytes | None) -> ServerExchange:
+    while True:
+        try:
+            yield Decide(Credentials("X-PROOF", "anne", "secret"))
+        except BaseException:
+            raise ValueError("secret") from None
+
+
+@pytest.mark.parametrize("exchange", [_never_stops, _never_gives_up])
+def test_a_no_is_said_whatever_the_mechanism_makes_of_it(
+    exchange: Callable[[bytes | None], ServerExchange],
+) -> None:
+    """It is thrown into it, and what comes out is its own affair."""
+    server = Server(Does(authenticate=returns(False)), of_the_users(exchange))
+    server.send(b"HELO me\r\nAUTH X-PROOF\r\n")
+    server.dialogue.absolve()
+    assert server.codes[-1] == "535"
+    assert "secret" not in "".join(server.log)
+
+
+def _interrupted(initial: bytes | None) -> ServerExchange:
+    raise KeyboardInterrupt
+    yield
+
+
+def _interrupted_at_once(initial: bytes | None) -> ServerExchange:
+    raise KeyboardInterrupt
+
+
+def _interrupted_by_a_no(initial: bytes | None) -> ServerExchange:
+    try:
+        yield Decide(Credentials("X-PROOF", "anne", "secret"))
+    finally:
+        raise KeyboardInterrupt
+
+
+def _interrupted_at_its_end(initial: bytes | None) -> ServerExchange:
+    with suppress(sasl.LoginRefused):
+        yield Decide(Credentials("X-PROOF", "anne", "secret"))
+    try:
+        yield Decide(Credentials("X-PROOF", "anne", "secret"))
+    finally:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "exchange",
+    [_interrupted, _interrupted_at_once, _interrupted_by_a_no, _interrupted_at_its_end],
+)
+def test_ctrl_c_goes_through_a_mechanism(
+    exchange: Callable[[bytes | None], ServerExchange],
+) -> None:
+    """It is the operator's."""
+    server = Server(Does(authenticate=returns(False)), of_the_users(exchange))
+    server.send(b"HELO me\r\n")
+    with pytest.raises(KeyboardInterrupt):
+        server.send(b"AUTH X-PROOF\r\n")
 
 
 MARKER = b"Tr0ub4dor&3/swordfish"

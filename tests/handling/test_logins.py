@@ -33,7 +33,7 @@ LOGIN = "C: EHLO me\nS: 250 ...\nC: AUTH PLAIN AGFubmUAc2VjcmV0\n"
 def answer_of(method: Any, credentials: Credentials) -> Any:
     """The answer, or the exception, of a login that takes no time."""
     found: list[Any] = []
-    answer = method(credentials, HERE)
+    answer = method.authenticate(credentials, HERE)
     if not isinstance(answer, Deferred):
         return answer
     answer.addBoth(found.append)
@@ -149,7 +149,7 @@ def test_whoever_has_authenticate_is_an_authenticator() -> None:
             return Own() if interface is IAuthenticator else None
 
     for given in (Own(), Adaptable(), Unsaid()):
-        assert authenticator(given)(ANNE, HERE) is True
+        assert authenticator(given).authenticate(ANNE, HERE) is True
     assert answer_of(authenticator(Knows()), ANNE).identity == "test"
 
 

@@ -279,6 +279,25 @@ def test_a_login_is_required_on_one_port_and_not_on_the_other(
         assert f"smtplib.SMTP('127.0.0.1', {mx})" in server.log
 
 
+def test_a_balancer_is_in_front_of_one_port_only(tmp_path: Path) -> None:
+    """Clients of the other one come by themselves."""
+    file = tmp_path / "a.toml"
+    file.write_text(
+        f'[listener.balanced]\nlisten = "{ANY_PORT}"\nproxy-from = "127.0.0.1"\n'
+        f'[listener.direct]\nlisten = "{ANY_PORT}"\n'
+    )
+    with running(tmp_path, "--config", str(file), listen=None) as server:
+        balanced, direct = server.ports
+        with socket.create_connection(("127.0.0.1", balanced), 20) as client:
+            client.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.1 40000 25\r\n")
+            with client.makefile("rb") as replies:
+                assert replies.readline().startswith(b"220 ")
+                client.sendall(b"MAIL FROM:<a@example.org>\r\nQUIT\r\n")
+                assert replies.readline().startswith(b"5")
+        with Client(direct) as other:
+            assert other.say("MAIL FROM:<a@example.org>").startswith(b"250 ")
+
+
 def test_a_check_says_what_a_start_would(tmp_path: Path) -> None:
     """Also of a table."""
     (tmp_path / "a.toml").write_text(TWO.replace('"20M"', '"20T"'))

@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+import scramp
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._text import CONTROL
 from smtpcb.smtp.sasl import (
+    BY_SECRET,
+    CRAM_MD5,
+    EXTERNAL,
     LOGIN,
+    MALFORMED,
     MECHANISMS,
+    NOT_BASE64,
+    OAUTHBEARER,
     PLAIN,
+    SCRAM_SHA_256,
+    SCRAM_SHA_256_PLUS,
+    XOAUTH2,
+    AskSession,
     Authenticated,
     Challenge,
     ClientExchange,
     Credentials,
     Decide,
+    Deny,
+    LoginRefused,
     Mechanism,
+    ScramSecret,
     ServerExchange,
+    Session,
     StoredSecret,
     challenge_line,
     decode,
@@ -31,6 +47,9 @@ from smtpcb.smtp.sasl import (
     read_auth,
     write_auth,
 )
+from smtpcb.smtp.sasl._saslprep import saslprep
+from smtpcb.smtp.sasl._scram import is_proof
+from smtpcb.smtp.sasl._scram_secret import sign
 
 
 def asked(exchange: ServerExchange, *responses: bytes) -> Credentials:
@@ -202,18 +221,32 @@ def test_a_password_is_in_no_repr() -> None:
     assert Authenticated("anne").release is None
 
 
-def converse(mechanism: Mechanism, credentials: Credentials, stored: Any = None) -> Decide:
+def converse(
+    mechanism: Mechanism,
+    credentials: Credentials,
+    stored: Any = None,
+    session: Session = Session(),  # noqa: B008 - frozen
+    theirs: Session | None = None,
+) -> Decide | Deny:
     """Let both sides of a mechanism talk to each other until the login is complete."""
     client = mechanism.client(credentials)
-    server = mechanism.server(next(client))
+    said = next(client)
+    if isinstance(said, AskSession):
+        said = client.send(theirs or session)
+    assert not isinstance(said, AskSession)
+    server = mechanism.server(said)
     request, decided = next(server), None
     while True:
         try:
             if isinstance(request, Challenge):
                 request = server.send(client.send(request.octets))
+            elif isinstance(request, AskSession):
+                request = server.send(session)
             elif isinstance(request, StoredSecret):
                 assert request.username == credentials.username
                 request = server.send(stored)
+            elif isinstance(request, Deny):
+                return request
             else:
                 decided = request
                 request = server.send(None)
@@ -226,11 +259,22 @@ USERS = st.text(max_size=20).filter(lambda text: not CONTROL.search(text))
 PASSWORDS = st.text(max_size=20).map(lambda text: text.replace("\0", ""))
 
 
-@given(st.sampled_from(sorted(MECHANISMS)), USERS.filter(bool), PASSWORDS)
+@settings(deadline=None)
+@given(st.sampled_from(sorted(MECHANISMS.keys() - {"EXTERNAL"})), USERS.filter(bool), PASSWORDS)
 def test_client_and_server_understand_each_other(name: str, user: str, password: str) -> None:
     """Whatever name and password are."""
-    credentials = Credentials(name, user, password)
-    assert converse(MECHANISMS[name], credentials).credentials == credentials
+    token = "t0ken" if "OAUTH" in name else None
+    if token is not None:
+        password = ""
+    credentials = Credentials(name, user, password, token=token)
+    bound = Session(bind=lambda kind: b"bound")
+    decided = converse(MECHANISMS[name], credentials, password or None, bound)
+    if name in BY_SECRET and password:
+        credentials = replace(credentials, password="", proven=True)
+    elif name in BY_SECRET:
+        assert isinstance(decided, Deny)
+        return
+    assert decided == Decide(credentials)
 
 
 def test_a_client_may_act_as_somebody_else() -> None:
@@ -306,3 +350,344 @@ def test_after_a_no_an_exchange_is_closed() -> None:
     exchange.close()
     with pytest.raises(StopIteration):
         next(exchange)
+
+
+# SCRAM-SHA-256, and the mechanisms that need no shape of their own.
+
+KEYS = ScramSecret.of("pencil", salt=b"salt" * 4, iterations=4096)
+
+
+def final(exchange: ServerExchange, *, change: tuple[bytes, bytes] = (b"", b"")) -> object:
+    """Hold an exchange up to what it says to a client's proof, which is changed on the way."""
+    client = SCRAM_SHA_256.client(Credentials("SCRAM-SHA-256", "anne", "pencil"))
+    next(client)
+    first = client.send(Session())
+    request = next(exchange)
+    assert request == Challenge(b"")
+    request = exchange.send(first)
+    while isinstance(request, AskSession):
+        request = exchange.send(Session())
+    assert isinstance(request, StoredSecret)
+    request = exchange.send(KEYS)
+    assert isinstance(request, Challenge)
+    response = client.send(request.octets)
+    assert isinstance(response, bytes)
+    return exchange.send(response.replace(*change))
+
+
+def test_scram_of_rfc_7677() -> None:
+    """The example of its section 3, octet by octet."""
+    salt = decode(b"W22ZaJ0SNY7soEsUEjb6gQ==")
+    client_nonce, server_nonce = b"rOprNGfwEbeRWgbNEkqO", b"%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+    keys = ScramSecret.of("pencil", salt=salt, iterations=4096)
+    bare = b"n=user,r=" + client_nonce
+    asked = b"r=%b%b,s=%b,i=4096" % (client_nonce, server_nonce, encode(salt))
+    unproven = b"c=biws,r=" + client_nonce + server_nonce
+    text = b",".join((bare, asked, unproven))
+    proof = decode(b"dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
+    assert is_proof(proof, keys, text)
+    assert encode(sign(keys.server_key, text)) == b"6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+    assert not is_proof(b"short", keys, text)
+
+
+@pytest.mark.parametrize("password", ["pencil", "gr\u00fcn", "\u2168", "I\u00adX"])
+@pytest.mark.parametrize("username", ["anne", "a=b,c", "j\u00f6rg"])
+def test_another_client_understands_our_server(username: str, password: str) -> None:
+    """One that others have written; and its server understands our client."""
+    theirs = scramp.ScramClient(["SCRAM-SHA-256"], username, password)
+    exchange = SCRAM_SHA_256.server(theirs.get_client_first().encode())
+    assert isinstance(next(exchange), AskSession)
+    request = exchange.send(Session())
+    assert request == StoredSecret("SCRAM-SHA-256", username)
+    request = exchange.send(password)
+    assert isinstance(request, Challenge)
+    theirs.set_server_first(request.octets.decode())
+    request = exchange.send(theirs.get_client_final().encode())
+    assert isinstance(request, Decide)
+    assert request.credentials == Credentials("SCRAM-SHA-256", username, "", proven=True)
+    request = exchange.send(None)
+    assert isinstance(request, Challenge)
+    theirs.set_server_final(request.octets.decode())
+
+    mechanism = scramp.ScramMechanism("SCRAM-SHA-256")
+    info = mechanism.make_auth_info(password)
+    server = mechanism.make_server(lambda name: info if name == username else None)
+    client = SCRAM_SHA_256.client(Credentials("SCRAM-SHA-256", username, password))
+    next(client)
+    server.set_client_first(client.send(Session()).decode())  # type: ignore[union-attr]
+    server.set_client_final(client.send(server.get_server_first().encode()).decode())  # type: ignore[union-attr]
+    assert client.send(server.get_server_final().encode()) == b""
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"",
+        b"n,,n=anne",
+        b"n,n=anne,r=x",
+        b"n,,n=,r=x",
+        b"n,,n=an=2dne,r=x",
+        b"n,,n=a=,r=x",
+        b"n,,n=a\0b,r=x",
+        b"n,,n=a\nb,r=x",
+        b"n,,n=\xff,r=x",
+        b"n,,n=anne,r=",
+        b"n,,n=anne,r=a\x7f",
+        b"n,,m=x,n=anne,r=x",
+        b"x,,n=anne,r=x",
+        b"n,a=,n=anne,r=x",
+        b"n,b=x,n=anne,r=x",
+        b"p=tls-exporter,,n=anne,r=x",
+        b"\xff",
+    ],
+)
+def test_what_is_no_first_message_of_scram_is_refused(first: bytes) -> None:
+    """Nothing is guessed; an extension that must be understood is not (RFC 5802 §7)."""
+    with pytest.raises(PeerProtocolError) as caught:
+        next(SCRAM_SHA_256.server(first))
+    assert caught.value.reply.code == 501
+    with pytest.raises(PeerProtocolError):
+        next(SCRAM_SHA_256_PLUS.server(first.replace(b"p=tls-exporter", b"n")))
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome"),
+    [
+        ((b"c=biws", b"c=eSws"), Deny),
+        ((b",r=", b",r=x"), Deny),
+        ((b",p=", b",p=AAAA"), Deny),
+        ((b",p=", b",x=unknown,p="), Deny),
+        ((b",p=", b",m=unknown"), MALFORMED),
+        ((b"c=", b"d="), MALFORMED),
+        ((b"c=biws", b"c=biw"), NOT_BASE64),
+    ],
+)
+def test_what_is_no_proof_of_scram_is_no_login(change: tuple[bytes, bytes], outcome: Any) -> None:
+    """Whatever of it was changed on the way (RFC 5802 §3)."""
+    if outcome is Deny:
+        assert isinstance(final(SCRAM_SHA_256.server(None), change=change), Deny)
+        return
+    with pytest.raises(PeerProtocolError) as caught:
+        final(SCRAM_SHA_256.server(None), change=change)
+    assert caught.value.reply == outcome
+    assert isinstance(final(SCRAM_SHA_256.server(None)), Decide)
+
+
+def test_behind_its_last_word_a_client_says_nothing() -> None:
+    """RFC 4954 §4: an empty line."""
+    exchange = SCRAM_SHA_256.server(None)
+    assert isinstance(final(exchange), Decide)
+    assert isinstance(exchange.send(None), Challenge)
+    with pytest.raises(PeerProtocolError):
+        exchange.send(b"x")
+
+
+@pytest.mark.parametrize("kind", ["tls-exporter", "tls-server-end-point"])
+def test_both_ends_of_a_channel_prove_that_they_are(kind: str) -> None:
+    """Whoever stands between two of them has two channels (RFC 5802 §6)."""
+    credentials = Credentials("SCRAM-SHA-256-PLUS", "anne", "pencil")
+    ours = Session(bind={kind: b"one"}.get)
+    decided = converse(SCRAM_SHA_256_PLUS, credentials, "pencil", ours)
+    assert decided == Decide(replace(credentials, password="", proven=True))
+    theirs = Session(bind={kind: b"other"}.get)
+    other = converse(SCRAM_SHA_256_PLUS, credentials, "pencil", ours, theirs)
+    assert isinstance(other, Deny)
+    nothing = converse(SCRAM_SHA_256_PLUS, credentials, "pencil", Session(), theirs)
+    assert isinstance(nothing, Deny)
+
+
+def test_there_is_no_binding_to_what_is_unknown() -> None:
+    """A type that nobody has here is a no; a client without TLS does not begin."""
+    exchange = SCRAM_SHA_256_PLUS.server(b"p=tls-unique,,n=anne,r=x")
+    next(exchange)
+    assert isinstance(exchange.send(Session(bind=lambda kind: b"x")), Deny)
+    client = SCRAM_SHA_256_PLUS.client(Credentials("SCRAM-SHA-256-PLUS", "anne", "pencil"))
+    next(client)
+    with pytest.raises(LocalProtocolError):
+        client.send(Session())
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        b"r=other,s=c2FsdA==,i=4096",
+        b"r=NONCE,s=c2FsdA==,i=4096",
+        b"r=NONCEx,s=c2FsdA==,i=1",
+        b"r=NONCEx,s=c2FsdA==,i=10000000",
+        b"r=NONCEx,s=,i=4096",
+        b"e=other-error",
+    ],
+)
+def test_a_client_of_scram_is_not_led_astray(asked: bytes) -> None:
+    """By a server that makes it work without end, or has not read what it said."""
+    client = SCRAM_SHA_256.client(Credentials("SCRAM-SHA-256", "anne", "pencil", "boss"))
+    next(client)
+    first = client.send(Session())
+    assert isinstance(first, bytes)
+    assert first.startswith(b"n,a=boss,n=anne,r=")
+    nonce = first.rpartition(b"r=")[2]
+    with pytest.raises(PeerProtocolError):
+        client.send(asked.replace(b"NONCE", nonce))
+
+
+def test_a_client_of_scram_believes_no_other_server() -> None:
+    """One that does not know the password cannot say that it let it in."""
+    client = SCRAM_SHA_256.client(Credentials("SCRAM-SHA-256", "anne", "pencil"))
+    next(client)
+    first = client.send(Session())
+    assert isinstance(first, bytes)
+    client.send(b"r=%bx,s=c2FsdA==,i=4096" % first.rpartition(b"r=")[2])
+    with pytest.raises(PeerProtocolError) as caught:
+        client.send(b"v=AAAA")
+    assert caught.value.reply.code == 535
+
+
+def test_what_scram_stores_is_written_and_read() -> None:
+    """As GNU SASL writes it, so that its tools can make it."""
+    assert ScramSecret.read(KEYS.write()) == KEYS
+    assert KEYS.write().startswith("{SCRAM-SHA-256}4096,c2FsdHNhbHRzYWx0c2FsdA==,")
+    assert KEYS.fits("pencil")
+    assert not KEYS.fits("pen")
+    assert repr(KEYS) == "ScramSecret(salt=b'saltsaltsaltsalt', iterations=4096)"
+    assert ScramSecret.of("pencil", iterations=1).salt != ScramSecret.of("pencil").salt
+    imagined = ScramSecret.imaginary("anne", b"key")
+    assert imagined.salt == ScramSecret.imaginary("anne", b"key").salt
+    assert not imagined.fits("pencil")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pencil",
+        "{SCRAM-SHA-256}4096,c2FsdA==,AAAA",
+        "{SCRAM-SHA-256}4096,c2FsdA==,AAAA,AAAA",
+        "{SCRAM-SHA-256}4096,!,AAAA,AAAA",
+        "{SCRAM-SHA-256}0,c2FsdA==,AAAA,AAAA",
+        "{SCRAM-SHA-256}99999999," + KEYS.write().partition(",")[2],
+        "{SCRAM-SHA-256}4096,c2FsdA==,\u00e4,AAAA",
+    ],
+)
+def test_what_is_nothing_that_scram_stores_is_told(text: str) -> None:
+    """Without quoting it."""
+    with pytest.raises(ValueError, match=r"^(?!.*AAAA)") as caught:
+        ScramSecret.read(text)
+    assert text not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "prepared"),
+    [
+        ("pencil", "pencil"),
+        ("I\u00adX", "IX"),
+        ("\u00aa", "a"),
+        ("\u2168", "IX"),
+        ("a\u00a0b", "a b"),
+        ("\u0627\u0031", "\u0627\u0031"),
+        ("\u0627\u0031\u0628", "\u0627\u0031\u0628"),
+        ("\u0627a\u0628", "\u0627a\u0628"),
+        ("a\x07", "a\x07"),
+        ("", ""),
+    ],
+)
+def test_a_password_has_one_form(text: str, prepared: str) -> None:
+    """RFC 4013 §3; one that has none is what it is."""
+    assert saslprep(text) == prepared
+
+
+def test_cram_md5_of_rfc_2195() -> None:
+    """The example of its section 2; the digest may be in capital letters."""
+    challenge = b"<1896.697170952@postoffice.reston.mci.net>"
+    client = CRAM_MD5.client(Credentials("CRAM-MD5", "tim", "tanstaaftanstaaf"))
+    assert next(client) is None
+    assert client.send(challenge) == b"tim b913a602c7eda7a495b4e6e7334d3890"
+    exchange = CRAM_MD5.server(None)
+    next(exchange)
+    asked = exchange.send(Session("mx.example.org"))
+    assert isinstance(asked, Challenge)
+    assert asked.octets.endswith(b"@mx.example.org>")
+    digest = hmac.digest(b"pw", asked.octets, "md5").hex().upper().encode()
+    assert exchange.send(b"anne b " + digest) == StoredSecret("CRAM-MD5", "anne b")
+    assert exchange.send(b"pw") == Decide(Credentials("CRAM-MD5", "anne b", "", proven=True))
+
+
+@pytest.mark.parametrize("response", [b"", b"anne", b" 00", b"a\nb 00", b"\xff 00"])
+def test_what_is_no_response_of_cram_md5_is_refused(response: bytes) -> None:
+    """And the client speaks second (RFC 4954 §4)."""
+    exchange = CRAM_MD5.server(None)
+    next(exchange)
+    exchange.send(Session())
+    with pytest.raises(PeerProtocolError):
+        exchange.send(response)
+    with pytest.raises(PeerProtocolError) as caught:
+        next(CRAM_MD5.server(response))
+    assert (caught.value.reply.code, caught.value.reply.status) == (501, "5.7.0")
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "response"),
+    [
+        (OAUTHBEARER, b""),
+        (OAUTHBEARER, b"n,a=anne,\x01auth=Bearer t\x01"),
+        (OAUTHBEARER, b"n,a=anne,\x01host=x\x01\x01"),
+        (OAUTHBEARER, b"n,a=anne,\x01auth=Basic t\x01\x01"),
+        (OAUTHBEARER, b"n,a=anne,\x01auth=Bearer t t\x01\x01"),
+        (OAUTHBEARER, b"n,a=an\nne,\x01auth=Bearer t\x01\x01"),
+        (OAUTHBEARER, b"p=tls-exporter,a=anne,\x01auth=Bearer t\x01\x01"),
+        (XOAUTH2, b""),
+        (XOAUTH2, b"user=anne\x01\x01"),
+        (XOAUTH2, b"user=\x01auth=Bearer t\x01\x01"),
+        (XOAUTH2, b"auth=Bearer t\x01\x01"),
+        (XOAUTH2, b"user=anne\x01auth=Bearer t\x01"),
+        (XOAUTH2, b"user=\xff\x01auth=Bearer t\x01\x01"),
+    ],
+)
+def test_what_hands_over_no_token_is_refused(mechanism: Mechanism, response: bytes) -> None:
+    """501: it is none of a client of that mechanism."""
+    with pytest.raises(PeerProtocolError) as caught:
+        next(mechanism.server(response))
+    assert caught.value.reply.code == 501
+
+
+def test_a_token_is_handed_over_as_it_is() -> None:
+    """RFC 7628 §4.1; what else is said, host and port, is nobody's business here."""
+    response = (
+        b"n,a=us=2Cer=3D@example.com,\x01host=server.example.com\x01port=587\x01"
+        b"auth=bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01"
+    )
+    assert asked(OAUTHBEARER.server(None), response) == Credentials(
+        "OAUTHBEARER", "us,er=@example.com", "", token="vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg=="
+    )
+    assert asked(OAUTHBEARER.server(b"n,,\x01auth=Bearer t\x01\x01")).username == ""
+    assert "t0ken" not in repr(Credentials("XOAUTH2", "anne", "", token="t0ken"))
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "answer"),
+    [(OAUTHBEARER, b"\x01"), (XOAUTH2, b"")],
+    ids=["OAUTHBEARER", "XOAUTH2"],
+)
+def test_a_client_answers_why_its_token_was_refused(mechanism: Mechanism, answer: bytes) -> None:
+    """With the dummy that its RFC names, so that the server can say its no."""
+    client = mechanism.client(Credentials(mechanism.name, "anne", "", token="guess"))
+    exchange = mechanism.server(next(client))  # type: ignore[arg-type]
+    assert isinstance(next(exchange), Decide)
+    request = exchange.throw(LoginRefused(Reply(535)))
+    assert isinstance(request, Challenge)
+    assert client.send(request.octets) == answer
+    unnamed = OAUTHBEARER.client(Credentials("OAUTHBEARER", "", "", token="t"))
+    assert next(unnamed) == b"n,,\x01auth=Bearer t\x01\x01"
+
+
+def test_a_certificate_is_wanted_for_external() -> None:
+    """Where there is none, there is nobody."""
+    exchange = EXTERNAL.server(b"")
+    next(exchange)
+    with pytest.raises(PeerProtocolError):
+        exchange.send(Session())
+
+
+@pytest.mark.parametrize("name", ["", "plain", "A B", "X" * 21, "\u00c4", "X.Y"])
+def test_a_mechanism_has_a_name_that_ehlo_can_say(name: str) -> None:
+    """RFC 4422 §3.1."""
+    with pytest.raises(ValueError, match="A-Z, 0-9"):
+        Mechanism(name, toy_server, toy_client, plaintext=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from twisted.internet.defer import inlineCallbacks, maybeDeferred
 
 from smtpcb.engine._connection import Connection
 from smtpcb.handling._logins import authenticator as adapt_authenticator
+from smtpcb.run._htpasswd import HashedFile
 from smtpcb.run._meant import did_you_mean, nearest
 from smtpcb.run._passwords import PasswordFile
 from smtpcb.run._start import one_line
@@ -20,25 +21,28 @@ from smtpcb.run.options import Configuration, ConfigurationError
 from smtpcb.smtp.sasl import Credentials
 
 
-def authenticator_of(configuration: Configuration) -> object | None:
+def authenticator_of(configuration: Configuration, owners: Collection[int]) -> object | None:
     """
     Return who knows passwords, instead of the handler.
 
+    :param owners: who may own the files of passwords.
     :raises ConfigurationError: a method is none, or cannot be used.
     """
     where = configuration.where("auth")
-    checkers = [_checker(description, where) for description in configuration["auth"]]
+    checkers = [_checker(description, where, owners) for description in configuration["auth"]]
+    if len(checkers) == 1:  # it may know more than to check a password
+        return checkers[0]
     return _AnyOf(checkers) if checkers else None
 
 
-def _checker(description: str, where: str) -> object:
+def _checker(description: str, where: str, owners: Collection[int]) -> object:
     """Return the twisted.cred checker that ``--auth`` describes, which was said so."""
     # Never the whole description: it may hold passwords.
     name, _, argument = description.partition(":")
     where = f"{where} {name}"
     try:
-        if name == "file" and argument:
-            return PasswordFile(Path(argument).absolute())
+        if name in _FILES and argument:
+            return _FILES[name](Path(argument).absolute(), owners)
         checker = findCheckerFactory(name).generateChecker(argument)
     except InvalidAuthType:
         fault = f"no such method; --help-auth lists them{did_you_mean(_meant(name))}"
@@ -67,6 +71,9 @@ def _octets(text: str | bytes) -> bytes:
     return text.encode() if isinstance(text, str) else text
 
 
+_FILES: Mapping[str, Any] = {"file": PasswordFile, "htpasswd": HashedFile}
+
+
 class _AnyOf:
     """Several checkers of ``--auth``: whom one of them knows may log in."""
 
@@ -77,7 +84,7 @@ class _AnyOf:
     def authenticate(self, credentials: Credentials, connection: Connection) -> Any:
         """Ask one after the other."""
         for login in self._logins:
-            answer: Any = yield maybeDeferred(login, credentials, connection)
+            answer: Any = yield maybeDeferred(login.authenticate, credentials, connection)
             if answer is not False:
                 return answer
         return False

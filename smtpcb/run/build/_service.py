@@ -66,7 +66,7 @@ def make_service(
     if share is not None:
         settings = part_of(settings, share)
         number = share.number
-    authenticator = authenticator_of(configuration)
+    authenticator = authenticator_of(configuration, state.owners)
     identities = identities_of(configuration, settings, state, share)
     several = _settings_of_doors(configuration, wishes, tls=identities.server is not None)
     recorded = transcripts_of(configuration, wanted=wishes.transcripts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from typing import Any
 
 from smtpcb.engine._settings import Settings
@@ -44,6 +45,11 @@ def _settings_of(configuration: Configuration, wishes: Any, own: tuple[Extension
         raise ConfigurationError(f"{where}: {error}") from None
 
 
+def _mechanisms(said: Iterable[str]) -> tuple[str, ...] | None:
+    """Return them one by one; it may be said ``PLAIN,LOGIN``, and several times."""
+    return tuple(name for names in said for name in names.split(",")) or None
+
+
 def _with_hostname(
     configuration: Configuration, wishes: Any, own: tuple[Extension, ...], hostname: str
 ) -> Settings:
@@ -65,6 +71,7 @@ def _with_hostname(
         bare_newline=said("bare_newline", wishes.bare_newline),
         lenient_addresses=said("lenient_addresses", wishes.lenient_addresses),
         allow_insecure_auth=said("allow_insecure_auth", harmless),
+        mechanisms=_mechanisms(configuration["mechanisms"]),
         xclient_from=configuration["xclient_from"],
         xforward_from=configuration["xforward_from"],
         require_auth=configuration["require_auth"],

@@ -30,6 +30,7 @@ ROWS: tuple[Option, ...] = (
         "Keyword of EHLO that is switched off, such as CHUNKING; may be repeated.",
         "KEYWORD",
         many=True,
+        commas=True,
     ),
     Option(
         "priority-profile",
@@ -46,6 +47,7 @@ ROWS: tuple[Option, ...] = (
         "May be repeated.",
         "NETWORK",
         many=True,
+        commas=True,
     ),
     Option(
         "xforward-from",
@@ -54,6 +56,7 @@ ROWS: tuple[Option, ...] = (
         "A server that may say from whom it has a message (XFORWARD); likewise.",
         "NETWORK",
         many=True,
+        commas=True,
     ),
     Option("lenient-addresses", bool, False, "Take addresses without brackets or behind a blank."),
 )

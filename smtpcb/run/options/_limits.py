@@ -99,6 +99,13 @@ ROWS: tuple[Option, ...] = (
         "SECONDS",
         "How long that is, from the first of them on.",
     ),
+    _limit(
+        "logins_slowed_after",
+        or_none(count),
+        "N",
+        "Refused logins from one address after which its next ones wait; loopback is exempt.",
+    ),
+    _limit("login_slow_seconds", positive, "SECONDS", "How long that is, for each."),
     _limit("command_octets", at_least(512, octets), "OCTETS", "Longest command."),
     _limit("auth_octets", at_least(512, octets), "OCTETS", "Longest AUTH response."),
     _limit("header_octets", octets, "OCTETS", "How much of a header is parsed."),

@@ -42,5 +42,6 @@ ROWS: tuple[Option, ...] = (
         "Nobody else is let in.  May be repeated.",
         "NETWORK",
         many=True,
+        commas=True,
     ),
 )

@@ -12,6 +12,7 @@ from smtpcb.run.options._masking import FILES
 from smtpcb.run.options._option import ConfigurationError
 from smtpcb.server._proxied import refuse_proxied
 from smtpcb.smtp._networks import Networks
+from smtpcb.smtp.sasl import MECHANISMS
 
 _UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -36,12 +37,12 @@ def octets_or_times(text: str) -> int | str:
         raise ValueError(f"{error}, or of the longest messages such as 2x") from None
 
 
-def verb_and_count(text: str) -> tuple[str, int]:
-    """Read ``VRFY=10``."""
+def verb_and_count(text: str) -> str:
+    """Read ``VRFY=10``; what stands in front of the number is in capitals then."""
     verb, equals, number = text.strip().partition("=")
     if not (verb.isascii() and verb.isalnum() and equals and number.isascii() and number.isdigit()):
         raise ValueError("a command and a number such as VRFY=10")
-    return verb.upper(), int(number)
+    return f"{verb.upper()}={int(number)}"
 
 
 def count(text: str) -> int:
@@ -72,6 +73,15 @@ def positive(text: str) -> float:
     if not value:
         raise ValueError("a number of seconds above 0")
     return value
+
+
+def mechanisms(text: str) -> str:
+    """Read ``PLAIN,LOGIN``: names of mechanisms."""
+    names = [one.strip().upper() for one in text.split(",")]
+    unknown = next((one for one in names if one not in MECHANISMS), None)
+    if unknown is not None:
+        raise ValueError(f"names of mechanisms: {', '.join(MECHANISMS)}")
+    return ",".join(names)
 
 
 def or_none(kind: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -12,12 +12,15 @@ class Credentials:
     Who somebody says they are, and how they prove it.
 
     :ivar mechanism: such as ``"PLAIN"``.
-    :ivar username: the authentication identity; it has no control characters.
+    :ivar username: the authentication identity; it has no control characters.  ``""``: the token
+        says who it is.
     :ivar password: the proof; it is in no repr, log or transcript.  Octets that are no UTF-8 stand
         as surrogate escapes: ``password.encode("utf-8", "surrogateescape")`` has them again.
     :ivar authorization_id: whom they want to act as (RFC 4616 §2), or ``""``: themselves.
-    :ivar proven: the mechanism has checked a proof against a stored secret already; there is no
-        password, and the question is only whether they may log in.
+    :ivar proven: the mechanism has checked a proof already, against a stored secret or a
+        certificate; there is no password, and the question is only whether they may log in.
+    :ivar token: what an OAuth server has given them (RFC 6750), in place of a password; it is
+        for you to check, and in no repr, log or transcript.  ``None``: the mechanism has no tokens.
     """
 
     mechanism: str
@@ -25,6 +28,7 @@ class Credentials:
     password: str = field(repr=False)
     authorization_id: str = ""
     proven: bool = False
+    token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from smtpcb.smtp._errors import LocalProtocolError, PeerProtocolError
 from smtpcb.smtp.sasl._credentials import Credentials
 from smtpcb.smtp.sasl._exchange import (
     MALFORMED,
-    Challenge,
     ClientExchange,
     Decide,
     Mechanism,
     ServerExchange,
+    first_response,
     read_identity,
     read_password,
     write_password,
@@ -18,7 +18,7 @@ from smtpcb.smtp.sasl._exchange import (
 
 
 def _server(initial: bytes | None) -> ServerExchange:
-    response = (yield Challenge(b"")) if initial is None else initial
+    response = yield from first_response(initial)
     parts = response.split(b"\0")
     if len(parts) != 3 or not parts[1]:
         raise PeerProtocolError(MALFORMED)
