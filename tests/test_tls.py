@@ -576,7 +576,7 @@ def test_the_minimum_can_be_raised() -> None:
 
 
 def test_renegotiation_is_refused() -> None:
-    """A client of TLS 1.2 gets one handshake, and an alert when it wants another (P37)."""
+    """A client of TLS 1.2 has one handshake, and an alert when it wants another (RFC 5746, P37)."""
     client, server = pyopenssl_pair(serve(SIMPLE), SSL.TLS1_2_VERSION)
     pump(client, server)
     client.send(b"EHLO me\r\n")
