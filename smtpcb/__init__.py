@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from smtpcb.interfaces import ISmtpPolicyPlugin as ISmtpPolicyPlugin
     from smtpcb.interfaces import MessageVerdict as MessageVerdict
     from smtpcb.interfaces import Verdict as Verdict
+    from smtpcb.server import Counters as Counters
     from smtpcb.server import SmtpServerFactory as SmtpServerFactory
     from smtpcb.server import SmtpService as SmtpService
     from smtpcb.server import serve as serve
@@ -127,6 +128,7 @@ _HOMES = {
     "ServerTls": "smtpcb.tls",
     "Settings": "smtpcb.engine",
     "SmtpEventHandler": "smtpcb.handling",
+    "Counters": "smtpcb.server",
     "SmtpServerFactory": "smtpcb.server",
     "SmtpService": "smtpcb.server",
     "TlsInformation": "smtpcb.engine",

@@ -125,16 +125,23 @@ def handler_in(names: Mapping[str, object]) -> object | None:
     return classes[-1] if classes else None
 
 
-async def hold(script: str, handler: object, reactor: Any, **settings: Any) -> None:
+async def hold(
+    script: str, handler: object, reactor: Any, limits: Limits | None = None, **settings: Any
+) -> None:
     """
     Hold a dialogue with a handler, over the protocol of a server.
 
     A script that does not begin with the greeting begins behind EHLO.
     """
-    limits = Limits(decision_seconds=0.1, message_seconds=0.1)
+    limits = Limits(decision_seconds=0.1, message_seconds=0.1) if limits is None else limits
     factory = SmtpServerFactory(
         handler,
-        Settings(hostname="mx.example.org", limits=limits, allow_insecure_auth=True),
+        Settings(
+            hostname="mx.example.org",
+            limits=limits,
+            allow_insecure_auth=True,
+            lmtp="C: LHLO" in script,
+        ),
         reactor=reactor,
         **settings,
     )
@@ -216,7 +223,7 @@ async def test_every_dialogue_goes_as_it_is_written(
     names = run(example)
     handler = handler_in(names)
     assert handler is not None
-    given = {"authenticator": names["authenticator"]} if "authenticator" in names else {}
+    given = {name: names[name] for name in ("authenticator", "limits") if name in names}
     await hold(dialogue.text, handler, reactor, **given)
 
 

@@ -553,7 +553,7 @@ def test_every_kind_of_key_serves(private_key: Any) -> None:
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_the_versions_accepted(version: ssl.TLSVersion) -> None:
-    """TLS 1.2 and 1.3 are spoken, whichever the client wants, never compressed."""
+    """TLS 1.2 and 1.3 are spoken, whichever the client wants, never compressed (P37)."""
     context = trusting(ROOT)
     context.minimum_version = context.maximum_version = version
     session = Session(serve(ISSUED), context)
@@ -562,7 +562,7 @@ def test_the_versions_accepted(version: ssl.TLSVersion) -> None:
 
 
 def test_tls_1_1_is_refused() -> None:
-    """Clients stuck at TLS 1.1 get an alert (RFC 8996)."""
+    """Clients stuck at TLS 1.1 get an alert (RFC 8996, P37)."""
     with pytest.raises(SSL.Error, match="unsupported protocol"):
         pump(*pyopenssl_pair(serve(SIMPLE), SSL.TLS1_1_VERSION))
 
@@ -576,7 +576,7 @@ def test_the_minimum_can_be_raised() -> None:
 
 
 def test_renegotiation_is_refused() -> None:
-    """A client of TLS 1.2 gets one handshake, and an alert when it wants another (RFC 5746)."""
+    """A client of TLS 1.2 has one handshake, and an alert when it wants another (RFC 5746, P37)."""
     client, server = pyopenssl_pair(serve(SIMPLE), SSL.TLS1_2_VERSION)
     pump(client, server)
     client.send(b"EHLO me\r\n")

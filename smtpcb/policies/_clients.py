@@ -7,58 +7,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from smtpcb.engine._connection import Connection
+from smtpcb.smtp._networks import UNIX, Networks, read_network
 
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-LOCAL = "local"
-"""In place of a network: clients of UNIX sockets, which have no address."""
-
-
-class Networks:
-    """
-    A set of networks, such as ``192.0.2.0/24``, ``2001:db8::/32``, ``192.0.2.7``, or ``local``.
-
-    :raises ValueError: one of them is none; the text is one line.
-    """
-
-    __slots__ = ("_given", "_local", "_networks")
-
-    def __init__(self, given: Iterable[str] = ()) -> None:
-        if isinstance(given, str):
-            raise TypeError("networks are a list of texts, not one")
-        self._given = tuple(given)
-        self._local = LOCAL in self._given
-        self._networks = tuple(network(text) for text in self._given if text != LOCAL)
-
-    def __bool__(self) -> bool:
-        return bool(self._given)
-
-    def __contains__(self, address: object) -> bool:
-        if address == "":
-            return self._local
-        found = read_address(address) if isinstance(address, str) else None
-        return found is not None and any(
-            found.version == one.version and found in one for one in self._networks
-        )
-
-    def __repr__(self) -> str:
-        return f"Networks({', '.join(self._given)})"
-
-
-def network(text: str) -> _Network:
-    """
-    Read a network.
-
-    :raises ValueError: it is none, or has bits behind its length.
-    """
-    try:
-        return ipaddress.ip_network(text)
-    except ValueError as error:
-        why = " (did you mean its network?)" if "host bits" in str(error) else ""
-        raise ValueError(
-            f"a network such as 192.0.2.0/24 or 2001:db8::/32 is wanted, not {text!r}{why}"
-        ) from None
 
 
 def network_text(text: str) -> str:
@@ -67,8 +18,8 @@ def network_text(text: str) -> str:
 
     :raises ValueError: it is none.
     """
-    if text != LOCAL:
-        network(text)
+    if text != UNIX:
+        read_network(text)
     return text
 
 

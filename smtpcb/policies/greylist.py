@@ -26,6 +26,7 @@ from smtpcb.policies._domains import postmaster_of
 from smtpcb.policies._greylist_store import GreylistStore, Times
 from smtpcb.policies._words import Kind, no_words, path, read_words, seconds, whole_number
 from smtpcb.smtp._address import ReversePath
+from smtpcb.smtp._networks import UNIX
 from smtpcb.smtp._reply import Reply
 
 __all__ = ["Greylist", "GreylistPlugin"]
@@ -73,7 +74,7 @@ class Greylist(Service):
         self._reactor = reactor
         self._file = file
         self._times = Times(delay_seconds, retry_seconds, keep_seconds, passes, most)
-        self._trusted = Trusted([*trusted, "local"])
+        self._trusted = Trusted([*trusted, UNIX])
         self._pool: ThreadPool | None = None
         self._store = None if file is not None else GreylistStore(None, self._times)
         minutes = max(1, round(delay_seconds / 60))

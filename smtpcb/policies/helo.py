@@ -13,6 +13,7 @@ from smtpcb.policies._client_policy import AT, ClientPolicy
 from smtpcb.policies._clients import network_text, read_address
 from smtpcb.policies._domains import Domains
 from smtpcb.policies._words import Kind, no_words, one_of, read_words, switch
+from smtpcb.smtp._networks import UNIX
 from smtpcb.smtp._reply import Reply
 
 __all__ = ["HelloChecks", "HelloChecksPlugin"]
@@ -46,7 +47,7 @@ class HelloChecks(ClientPolicy):
         bad: Iterable[str] = (),
         full_names: bool = True,
         at: str = "rcpt",
-        exempt: Iterable[str] = (*LOOPBACK, "local"),
+        exempt: Iterable[str] = (*LOOPBACK, UNIX),
     ) -> None:
         super().__init__(at, exempt)
         self._own = Domains(own)
@@ -116,7 +117,7 @@ class HelloChecksPlugin:
         no_words(words)
         said["at"] = AT[said.get("at", "rcpt")]
         if "exempt" in said:
-            said["exempt"] = (*LOOPBACK, "local", *said["exempt"])
+            said["exempt"] = (*LOOPBACK, UNIX, *said["exempt"])
         return HelloChecks(**said)
 
 

@@ -9,8 +9,9 @@ from zope.interface import implementer
 from smtpcb.engine._connection import Connection
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._client_policy import AT, ClientPolicy
-from smtpcb.policies._clients import Networks, network_text
+from smtpcb.policies._clients import network_text
 from smtpcb.policies._words import one_of, read_words
+from smtpcb.smtp._networks import Networks
 from smtpcb.smtp._reply import Reply
 
 __all__ = ["NOT_WELCOME", "Allow", "AllowPlugin", "Deny", "DenyPlugin"]
@@ -23,7 +24,7 @@ class Allow(ClientPolicy):
     """
     An allow list (whitelist): nobody but clients of some networks is served.
 
-    :param networks: ``192.0.2.0/24``, ``2001:db8::/32``, an address, or ``local`` for UNIX sockets.
+    :param networks: ``192.0.2.0/24``, ``2001:db8::/32``, an address, or ``unix`` for UNIX sockets.
     :param at: ``connected``: they are refused at once; ``rcpt``: they reach the postmaster, and may
         log in, after which they are served.
     :raises ValueError: one of them is none; the text is one line.

@@ -13,9 +13,10 @@ from smtpcb._steady import steady_seconds
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._addresses import address_of
-from smtpcb.policies._clients import Networks, block_of, network_text
+from smtpcb.policies._clients import block_of, network_text
 from smtpcb.policies._words import Kind, no_words, one_of, read_words, seconds, whole_number
 from smtpcb.smtp._address import ReversePath
+from smtpcb.smtp._networks import UNIX, Networks
 from smtpcb.smtp._reply import Reply
 
 __all__ = ["TOO_MUCH", "RateLimit", "RateLimitPlugin"]
@@ -40,7 +41,7 @@ class RateLimit:
     :param seconds: how long a while is.
     :param by: whose mail is counted together: of an ``address`` (of IPv6 its /64), of a ``login``
         (others are not counted), of a ``sender`` (``<>`` is not counted).
-    :param exempt: networks whose clients are not counted; ``local`` ones never are.
+    :param exempt: networks whose clients are not counted; those of UNIX sockets never are.
     :raises ValueError: there is no limit, or one of the values cannot be.
     """
 
@@ -63,7 +64,7 @@ class RateLimit:
         if not seconds > 0 or any(n is not None and n < 1 for n in (messages, recipients)):
             raise ValueError("a limit is at least 1, and its time above 0")
         self._by = by
-        self._exempt = Networks([*exempt, "local"])
+        self._exempt = Networks([*exempt, UNIX])
         clock = steady_seconds(reactor)
         self._messages = None if messages is None else Buckets(messages, seconds, clock)
         self._recipients = None if recipients is None else Buckets(recipients, seconds, clock)

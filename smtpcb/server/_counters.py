@@ -14,7 +14,7 @@ from smtpcb.engine import Connection
 @dataclass(frozen=True, slots=True)
 class Counters:
     """
-    What a server has done.  Each number only grows, but for `connections`.
+    What a server has done.  Each number only grows, but for that of the moment.
 
     Connections that are there count with what they have done up to now.
 

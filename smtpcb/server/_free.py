@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from smtpcb.engine._budget import Circumstances
 
 # How old what is known of a disk may be.
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 2.0
 
 _log = Logger(namespace="smtpcb.server")
 

@@ -398,6 +398,24 @@ def test_wrong_networks_are_told(name: str, value: Any, error: type[Exception]) 
     assert getattr(Settings(**{name: ["::1", "unix"]}), name) == ("::1", "unix")
 
 
+def test_what_is_switched_off_is_unknown_to_all() -> None:
+    """``without`` goes before trust; the other command stays."""
+    one = server(trusting(without=frozenset({"XCLIENT"})))
+    assert one.send(b"XCLIENT NAME=a\r\nXFORWARD NAME=a\r\n") == ["500", "250"]
+    assert keywords(one) & OFFERED == {"XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE"}
+
+
+def test_lmtp_has_proxies_too() -> None:
+    """LHLO stands in the place of EHLO."""
+    witness = Witness()
+    one = server(trusting(lmtp=True), witness)
+    assert one.send(b"LHLO me\r\nXCLIENT ADDR=192.0.2.7\r\nLHLO me\r\nXCLIENT PORT=7\r\n") == [
+        *("250", "220", "250", "500")
+    ]
+    assert one.said.count(b"220 localhost LMTP\r\n") == 1
+    assert witness.connections[1].lmtp
+
+
 def test_an_extension_cannot_take_their_names() -> None:
     """What is ours is ours."""
     for row in (Extension("XCLIENT"), Extension("XMINE", verbs={"XFORWARD": print})):

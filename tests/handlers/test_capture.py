@@ -103,7 +103,7 @@ async def test_messages_of_many_connections_at_once(capture: Capture, maildir: P
 
 @pytest_twisted.ensureDeferred
 async def test_the_client_waits_for_the_disk(maildir: Path, reactor: Any) -> None:
-    """No client reads 250 before its message is on disk, and the server does not stand still."""
+    """No client reads 250 before its message is on disk; the server does not stand still (P44)."""
     layer = GatedLayer()
     capture = Capture(maildir, reactor, os_layer=layer)
     answer = capture.message(envelope_of())

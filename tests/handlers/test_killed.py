@@ -43,14 +43,14 @@ def assert_nothing_lost(maildir: Path, names: list[str]) -> int:
 
 
 def test_killed_at_any_moment(tmp_path: Path) -> None:
-    """A server killed without warning has every message it said it had, and no part of one."""
+    """A server killed without warning has every message it said it had, no part of one (P45)."""
     rounds = stored_before_kill("at_random", tmp_path, 60)
     assert len(rounds) == 60
     assert sum(assert_nothing_lost(maildir, names) for maildir, names in rounds) > 0
 
 
 def test_killed_at_every_step(tmp_path: Path) -> None:
-    """Between whatever two steps a server dies: what it said it had is there, whole, once."""
+    """Between whatever two steps a server dies: what it said it had is there, whole, once (P44)."""
     rounds = stored_before_kill("at_every_step", tmp_path, 2)
     stored = [assert_nothing_lost(maildir, names) for maildir, names in rounds]
     assert len(rounds) > 2 * len(ORDER)

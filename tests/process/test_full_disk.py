@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -40,9 +41,20 @@ def fill(folder: Path) -> Path:
     return path
 
 
+def wait_for(client: Client, code: bytes) -> None:
+    """Begin transactions until that is the answer."""
+    for _ in range(200):
+        said = client.say("MAIL FROM:<a@example.org>")
+        assert client.say("RSET").startswith(b"250 ")
+        if said.startswith(code):
+            return
+        sleep(0.1)
+    raise AssertionError(said)
+
+
 def test_no_room_for_a_message(tmp_path: Path, small_disk: Path) -> None:
-    """It gets 452 4.3.1 and leaves nothing; the next one is kept, once there is room."""
-    options = ("--handler", f"capture:{small_disk / 'Maildir'}")
+    """It gets 452 4.3.1 and leaves nothing; the next one is kept, once there is room (P48)."""
+    options = ("--handler", f"capture:{small_disk / 'Maildir'}", "--min-free", "none")
     with running(tmp_path / "server", *options) as server, Client(server.port) as client:
         new, tmp = (small_disk / "Maildir" / name for name in ("new", "tmp"))
         assert client.send(LARGE).startswith(b"452 4.3.1 ")
@@ -54,6 +66,22 @@ def test_no_room_for_a_message(tmp_path: Path, small_disk: Path) -> None:
         filling.unlink()
         assert client.send(SMALL).startswith(b"250 ")
         assert [path.read_bytes() for path in new.iterdir()] == [SMALL, SMALL]
+
+
+def test_a_disk_that_is_nearly_full(tmp_path: Path, small_disk: Path) -> None:
+    """Mail is refused before it is sent, and taken as soon as there is room again (P48)."""
+    options = ("--handler", f"capture:{small_disk / 'Maildir'}", "--min-free", "500k")
+    with running(tmp_path / "server", *options) as server, Client(server.port) as client:
+        assert client.send(SMALL).startswith(b"250 ")
+        filling = small_disk / "filling"
+        filling.write_bytes(b"x" * 700_000)
+        wait_for(client, b"452 4.3.1 ")
+        filling.unlink()
+        wait_for(client, b"250 ")
+        assert client.send(SMALL).startswith(b"250 ")
+    assert "less than 512000 octets are free in " in server.log
+    assert server.log.count("mail is refused until there are") == 1
+    assert server.log.count("there is room for mail again") == 1
 
 
 def test_no_room_for_a_transcript(tmp_path: Path, small_disk: Path) -> None:

@@ -102,7 +102,7 @@ def growth(server: Server, act: Act) -> float:
 def test_a_connection_holds_no_more_than_is_promised(
     handler: str, act: Act, said: str, most: int, tmp_path: Path
 ) -> None:
-    """Each row of the table on the page of promises is one of these clients."""
+    """Each row of the table on the page of promises is one of these clients (P23)."""
     assert said in " ".join((DOCS / "security.rst").read_text().split())
     named = ("--handler", f"python:tests.process.hoarders.{handler}")
     with running(tmp_path, *named, *UNLIMITED, *SHORT, "--no-tls") as server:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.application.service import Service
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
@@ -157,3 +158,45 @@ def test_what_there_is_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_ready_made_policies_are_plug_ins_like_anybodys(plugin: object) -> None:
     """The interface is all that the server knows of them."""
     assert verifyObject(ISmtpPolicyPlugin, plugin)
+
+
+class Clumsy:
+    """A plug-in of somebody's."""
+
+    name = "clumsy"
+    help = "Fails."
+
+    def make(self, argument: str, setting: object) -> object:
+        if argument == "value":
+            raise ValueError("that\ncannot be")
+        if argument == "other":
+            raise KeyError("edition")
+        return Late()
+
+
+class Late(Service):
+    def startService(self) -> None:
+        raise ValueError("too\nlate")
+
+    def rcpt(self, recipient: object, envelope: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("argument", "why"), [("value", "that cannot be"), ("other", "KeyError: 'edition'")]
+)
+def test_a_plug_in_that_fails_is_named(
+    argument: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it raises, it is one line."""
+    monkeypatch.setattr("smtpcb.run.build._policies.getPlugins", lambda kind: [Clumsy()])
+    with pytest.raises(ConfigurationError) as error:
+        build("--policy", f"clumsy:{argument}")
+    assert str(error.value) == f"--policy clumsy:{argument}: {why}"
+
+
+def test_a_policy_that_cannot_start_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler's own services start as ever."""
+    monkeypatch.setattr("smtpcb.run.build._policies.getPlugins", lambda kind: [Clumsy()])
+    compound = handler_of(build("--policy", "clumsy"))
+    with pytest.raises(ConfigurationError, match=r"^--policy clumsy: too late$"):
+        compound.startService()

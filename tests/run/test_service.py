@@ -960,6 +960,21 @@ def test_an_extension_that_cannot_be_had(
         made(tmp_path, extension=("python:own_words.TAGS",))
 
 
+def test_whom_a_server_believes(tmp_path: Path) -> None:
+    """Balancers and proxies that are named; their clients' passwords are not safe in the clear."""
+    nobody = made(tmp_path)
+    assert not nobody.smtp.balancers
+    assert nobody.smtp.factory.settings.xclient_from == ()
+    assert nobody.smtp.factory.settings.allow_insecure_auth
+    balanced = made(tmp_path, proxy_from=("10.0.0.0/8", "unix"), xforward_from=("::1",))
+    assert balanced.smtp.balancers.texts == ("10.0.0.0/8", "unix")
+    assert balanced.smtp.factory.settings.xforward_from == ("::1",)
+    assert not balanced.smtp.factory.settings.allow_insecure_auth
+    proxied = made(tmp_path, xclient_from=("127.0.0.1",))
+    assert proxied.smtp.factory.settings.xclient_from == ("127.0.0.1",)
+    assert not proxied.smtp.factory.settings.allow_insecure_auth
+
+
 def test_extensions_are_offered_and_switched_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

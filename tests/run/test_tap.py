@@ -90,6 +90,12 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     ((*PEM, *PEM), "/cert.pem is given twice"),
     ((*PEM, "--tls-pkcs12", "a", "--tls-pkcs12", "b"), "--tls-pkcs12 is given twice"),
     (("--config", "unknown.toml", "-c", "unknown.toml"), "--config is given twice"),
+    (
+        ("--proxy-from", "10.0.0.1/8"),
+        "--proxy-from: '10.0.0.1/8' is an address in a network; did you mean 10.0.0.0/8?",
+    ),
+    (("--xclient-from", "localhost"), "--xclient-from: 'localhost' is no network such as 192.0.2"),
+    (("--xforward-from", ""), "--xforward-from: '' is no network such as 192.0.2.0/24"),
     (("--listen", "haproxy:tcp:25"), "--listen: not haproxy: but --proxy-from NETWORK (proxy"),
     (("--smtps", "HAProxy:tcp:25"), "--smtps: not haproxy: but --proxy-from NETWORK (proxy"),
     (
@@ -746,7 +752,11 @@ class TestHandlers:
         """A ValueError says what is wrong with the argument; unknown names get a list."""
         for handler, line in [
             ("refuse", "--handler refuse: a reason is wanted"),
-            ("nope", "--handler nope: no such handler; there are capture, python, refuse"),
+            (
+                "nope",
+                "--handler nope: no such handler; there are capture, discard, maildir, print, "
+                "python, refuse",
+            ),
         ]:
             options = ("--handler", handler)
             process = run_twistd(tmp_path, *options, environment=plugins, errors=subprocess.PIPE)
@@ -760,8 +770,11 @@ class TestHandlers:
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 0
         rows = [line.split(maxsplit=1) for line in output.decode().splitlines()]
-        assert [name for name, _ in rows] == ["capture[:FOLDER]", "python:MODULE.NAME", "refuse"]
-        assert rows[2][1] == "Refuses all mail; its argument is the reason."
+        assert [name for name, _ in rows] == [
+            *("capture[:FOLDER]", "discard", "maildir:FOLDER", "print"),
+            *("python:MODULE.NAME", "refuse"),
+        ]
+        assert rows[-1][1] == "Refuses all mail; its argument is the reason."
 
     def test_the_handler_of_the_readme(self, tmp_path: Path) -> None:
         """It runs as printed, from the folder it lies in; without an authenticator, no AUTH."""

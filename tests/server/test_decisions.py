@@ -524,3 +524,14 @@ def test_the_same_deferred_for_two_recipients_gives_both_the_same(
         client.send(HELLO + MAIL + RCPT + RCPT)
         fire(shared)
         assert [int(reply[:3]) for reply in client.replies()][-2:] == codes
+
+
+def test_a_verdict_is_sent_when_it_is_there(connect: Callable[..., Client]) -> None:
+    """From the dot to the reply there is the handler's own time, and nothing of ours (P47)."""
+    verdict: Deferred[None] = Deferred()
+    client = connect(Recorder(message=lambda _: verdict))
+    assert client.codes(HELLO, MESSAGE) == [220, 250, 250, 250, 354]
+    timers = client.timers
+    verdict.callback(None)
+    assert client.codes() == [250]  # no time has passed, and no turn of the reactor
+    assert client.timers <= timers

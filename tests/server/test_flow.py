@@ -130,7 +130,7 @@ PIPELINED = {
 def test_who_pipelines_does_not_keep_others_waiting(
     what: str, number: int, connect: Connect
 ) -> None:
-    """A good client's turn comes after a bounded number of slices, whatever the others send."""
+    """A good client's turn comes after a bounded number of slices, whatever others send (P43)."""
     clock = Ticking()
     limits = Limits(
         idle_commands=None,

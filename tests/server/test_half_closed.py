@@ -295,7 +295,7 @@ async def test_each_decision_keeps_its_time(how: str, direct: bool, listen: Open
 @pytest.mark.parametrize("how", ["starttls", "implicit"])
 @pytest_twisted.ensureDeferred
 async def test_without_close_notify_it_is_cut_off(how: str, listen: Open) -> None:
-    """Inside TLS a bare end of TCP may be anybody's doing: no decision is waited for."""
+    """Inside TLS a bare end of TCP may be anybody's doing: no decision is waited for (P38)."""
     handler = Slow(seconds=3600)
     peer = await connected(listen(handler), how)
     peer.send(MAIL + RCPT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.smtp._limits import Limits
 from smtpcb.tls import ServerTls
 from tests.certificates import make_authority, make_identity, write_pem
-from tests.server.client import HELLO, MESSAGE, Recorder
+from tests.server.client import HELLO, MAIL, MESSAGE, RCPT, Recorder
 
 AUTHORITY = make_authority()
 SERVER = make_identity(["mx.example.org"], AUTHORITY)
@@ -272,6 +273,35 @@ async def test_replies_waiting_when_tls_begins(serve: Open) -> None:
     await wire.until(b"250 HELP\r\n", HELLO)
     await wire.until(b"221 ", b"QUIT\r\n")
     await handler.over
+
+
+@pytest.mark.parametrize("how", ["garbage", "end"])
+@pytest.mark.parametrize("implicit", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_message_that_is_cut_off_inside_tls(
+    serve: Open, how: str, *, implicit: bool
+) -> None:
+    """An end without close_notify, or what is no TLS, is as a reset: there is no message (P38)."""
+    handler = Told()
+    wire = await serve(handler, implicit=implicit)
+    await wire.until(b"220 localhost ESMTP\r\n")
+    if not implicit:
+        await wire.until(b"250 HELP\r\n", HELLO)
+        await wire.until(b"Ready to start TLS\r\n", b"STARTTLS\r\n")
+        wire.transport.startTLS(client_options())
+    await wire.until(b"250 HELP\r\n", HELLO)
+    await wire.until(b"354 ", MAIL + RCPT + b"DATA\r\n")
+    wire.transport.write(b"Subject: half\r\n\r\nof it\r\n")
+    beneath = wire.transport
+    while not hasattr(beneath, "socket"):
+        beneath = beneath.transport
+    if how == "garbage":
+        beneath.socket.send(b"\r\n.\r\nQUIT\r\n")
+    else:
+        beneath.socket.shutdown(socket.SHUT_WR)
+    await handler.over
+    assert not handler.said("message")
+    assert len(handler.said("aborted")) == 1
 
 
 @pytest_twisted.ensureDeferred

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,3 +63,15 @@ def test_what_may_be_none_or_whole() -> None:
     assert Limits(recipients=None, session_seconds=None).recipients is None
     assert Limits(idle_seconds=10, grace_seconds=0, connections=0).idle_seconds == 10
     assert Limits(message_octets=10**400).message_octets == 10**400
+
+
+def test_every_limit_is_described() -> None:
+    """Limits has a row for each, in words, and says of which one can be lifted."""
+    page = (Path(__file__).parents[2] / "docs" / "limits.rst").read_text()
+    rows = re.findall(r"^   \* - ``(\w+)``(, or none)?\n     - (.*)$", page, re.MULTILINE)
+    assert sorted(name for name, _, _ in rows) == sorted(field.name for field in fields(Limits))
+    for name, lifted, default in rows:
+        if name != "commands_per_verb":
+            kind = str(Limits.__dataclass_fields__[name].type)
+            assert bool(lifted) == kind.endswith("None"), name
+            assert default == f":limit:`{name}`"

@@ -95,7 +95,8 @@ class Configuration:
         """The limits among them."""
         said = {option.limit: self.values[option.key] for option in OPTIONS if option.limit}
         # Of each command the last number counts, as with any other setting.
-        said["commands_per_verb"] = dict(said["commands_per_verb"])
+        pairs = [text.partition("=") for text in said["commands_per_verb"]]
+        said["commands_per_verb"] = {verb: int(number) for verb, _, number in pairs}
         return Limits(**said)
 
 

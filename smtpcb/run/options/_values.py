@@ -37,12 +37,12 @@ def octets_or_times(text: str) -> int | str:
         raise ValueError(f"{error}, or of the longest messages such as 2x") from None
 
 
-def verb_and_count(text: str) -> tuple[str, int]:
-    """Read ``VRFY=10``."""
+def verb_and_count(text: str) -> str:
+    """Read ``VRFY=10``; what stands in front of the number is in capitals then."""
     verb, equals, number = text.strip().partition("=")
     if not (verb.isascii() and verb.isalnum() and equals and number.isascii() and number.isdigit()):
         raise ValueError("a command and a number such as VRFY=10")
-    return verb.upper(), int(number)
+    return f"{verb.upper()}={int(number)}"
 
 
 def count(text: str) -> int:
