@@ -14,7 +14,7 @@ from smtpcb.smtp.sasl._exchange import (
     Challenge,
     ClientExchange,
     Decide,
-    Deny,
+    Disproved,
     Mechanism,
     ServerExchange,
     StoredSecret,
@@ -46,7 +46,7 @@ def _server(initial: bytes | None) -> ServerExchange:
     password = secrets.token_bytes(16) if stored is None else _octets(stored)
     credentials = Credentials("CRAM-MD5", username, "", proven=True)
     same = hmac.compare_digest(_digest(password, challenge), digest.lower())
-    yield Decide(credentials) if same and stored is not None else Deny(credentials)
+    yield Decide(credentials) if same and stored is not None else Disproved(credentials)
 
 
 def _octets(stored: object) -> bytes:
