@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from smtpcb.interfaces import Done as Done
     from smtpcb.interfaces import IAuthenticator as IAuthenticator
     from smtpcb.interfaces import IReadyMadeHandler as IReadyMadeHandler
+    from smtpcb.interfaces import ISecretKeeper as ISecretKeeper
     from smtpcb.interfaces import ISmtpEventHandler as ISmtpEventHandler
     from smtpcb.interfaces import ISmtpHandlerFactory as ISmtpHandlerFactory
     from smtpcb.interfaces import ISmtpHandlerPlugin as ISmtpHandlerPlugin
@@ -102,6 +103,7 @@ _HOMES = {
     "IAuthenticatedUser": "smtpcb.handling",
     "IAuthenticator": "smtpcb.interfaces",
     "IReadyMadeHandler": "smtpcb.interfaces",
+    "ISecretKeeper": "smtpcb.interfaces",
     "ISmtpEventHandler": "smtpcb.interfaces",
     "ISmtpHandlerFactory": "smtpcb.interfaces",
     "ISmtpHandlerPlugin": "smtpcb.interfaces",
