@@ -12,7 +12,7 @@ from smtpcb.engine._settings import Settings
 from smtpcb.server._observers import MOST_REFUSALS
 from smtpcb.smtp import Limits
 
-from .client import HELLO, MAIL, RCPT, Client
+from .client import HELLO, MAIL, RCPT, Client, Secure
 
 REMARK = "bare CR or LF: a strict server would refuse this message"
 
@@ -29,7 +29,7 @@ class Inbox:
 
 def lines_for(*octets: bytes, handler: Any = Inbox, **settings: Any) -> list[str]:
     """Return what is logged of a session, without what differs each time."""
-    client = Client(handler, settings=Settings(**settings), log_messages=True)
+    client = Client(handler, settings=Settings(**settings), log_messages=True, tls=Secure())
     with capturedLogs() as events:
         client.send(HELLO, *octets)
         client.finish()
