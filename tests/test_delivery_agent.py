@@ -71,6 +71,15 @@ def test_names_of_strangers_lead_nowhere(agent: Server, root: Path) -> None:
             assert code in (501, 550), name
 
 
+def test_mailboxes_that_are_gone_bounce_nothing(agent: Server, root: Path) -> None:
+    """A disk that is not mounted: the queue keeps the mail, also of whoever has a mailbox."""
+    (root / "mailboxes").rename(root / "elsewhere")
+    with smtplib.LMTP(str(root / "lmtp")) as client:
+        client.ehlo("x")
+        client.mail("a@example.org")
+        assert client.rcpt("anne@example.org") == (451, b"4.2.0 Mailboxes cannot be reached now")
+
+
 def test_swaks_speaks_lmtp(agent: Server, root: Path) -> None:
     """Over TCP, and over a socket."""
     swaks = program("swaks")

@@ -26,6 +26,8 @@ class Delivery:
         self.mailboxes = MAILBOXES
 
     def rcpt(self, recipient: Recipient, envelope: Envelope) -> object:
+        if not self.mailboxes.is_dir():  # not mounted, or misspelt: that bounces nobody's mail
+            return 451, "4.2.0", "Mailboxes cannot be reached now"
         name = recipient.local_part.lower()
         if not NAME.fullmatch(name) or not (self.mailboxes / name).is_dir():
             return 550, "5.1.1", "No such mailbox"

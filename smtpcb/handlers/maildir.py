@@ -185,6 +185,8 @@ class Deliver(Service):
         try:
             os.close(folders.open_folder(self.folder / name))
         except FileNotFoundError:
+            if not self.folder.is_dir():
+                raise  # a disk that is not mounted bounces nobody's mail
             return replies.MAILBOX_UNKNOWN
         return None
 

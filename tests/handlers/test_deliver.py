@@ -206,6 +206,14 @@ def test_a_mailbox_that_has_gone(made: Any) -> None:
     assert [*one.folder.iterdir()] == []
 
 
+def test_a_folder_of_all_mailboxes_that_has_gone(made: Any) -> None:
+    """A disk that is not mounted says nothing of who has a mailbox: the client comes again."""
+    one = made(per="mailbox")
+    one.folder.rmdir()
+    reply = one.reactor.wait(one.handler.rcpt(Recipient(path_of(PATHS[0])), envelope_for()))
+    assert reply.code == 451
+
+
 def test_a_folder_that_was_there_is_nobody_elses_to_clear(made: Any, tmp_path: Path) -> None:
     """No mark of ours says that delivered mail may be removed."""
     one = made()
