@@ -45,8 +45,6 @@ def shown(configuration: Configuration) -> str:
 
 def _of_dialogues(door: Configuration, wishes: Any) -> dict[str, Any]:
     settings = settings_of(door, wishes)
-    return {
-        key: getattr(settings, key)
-        for key in _OPTIONS
-        if key not in door.given and getattr(settings, key) != door[key]
-    }
+    used = {key: getattr(settings, key) for key in _OPTIONS if key not in door.given}
+    # None, an empty text and an empty set mean the same: nothing.
+    return {key: value for key, value in used.items() if (value or None) != (door[key] or None)}

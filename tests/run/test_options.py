@@ -331,6 +331,8 @@ class TestFile:
         ("text", "says"),
         [
             ("message-octets = ", "Invalid value"),
+            ("recipients = none", 'texts stand in quotes, "none" too'),
+            ("commands-per-verb = {VRFY = 1}", "such as VRFY=10 is wanted, not {'VRFY': 1}"),
             ("max_size = 1\nfree_errors = 1\nfree-errors = 2", "unknown setting 'max_size'"),
             ("free_errors = 1\nfree-errors = 2", "free-errors is given twice"),
             ("free-error = 1", "unknown setting 'free-error'; did you mean free-errors"),
@@ -346,10 +348,10 @@ class TestFile:
             ("smtpd_recipient_limit = 3", "did you mean recipients?"),
             ("maxClients = 3", "did you mean connections?"),
             ("message-octets = 'x'", "message-octets: a number of octets such as 33554432 or 32M"),
-            ("message-octets = true", "message-octets: not a value: True"),
-            ("message-octets = [1]", r"message-octets: not a value: \[1\]"),
+            ("message-octets = true", r"message-octets: a number of octets such as .* is wanted, not True"),
+            ("message-octets = [1]", r"message-octets: .* is wanted, not \[1\]"),
             ("no-tls = 1", "no-tls: true or false is wanted, not 1"),
-            ("listen = [1, {}]", r"listen: not a value: {}"),
+            ("listen = [1, {}]", r"listen: a text in quotes is wanted, not {}"),
             ("[limits]\nmessage-octets = 1", r"\[limits\] is a table; settings stand in none"),
         ],
     )

@@ -108,6 +108,13 @@ def test_each_line_says_where_it_comes_from(tmp_path: Path) -> None:
     assert tomllib.loads(whole)["grace-seconds"] == 30
 
 
+def test_what_is_empty_is_not_given(tmp_path: Path) -> None:
+    """Nothing switched off, no mechanism chosen: no line says so in the words of Python."""
+    lines = shown(resolve({"state": tmp_path}, {})).splitlines()
+    for name in ("without", "mechanisms", "priority-profile"):
+        assert f"# {name} is not given" in lines
+
+
 def test_what_a_handler_would_like_is_what_is_in_force(tmp_path: Path) -> None:
     """The capture handler takes more than the defaults do; said, it has to be what was said."""
     text = shown(resolve({"state": tmp_path}, {}))

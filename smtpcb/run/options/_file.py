@@ -37,7 +37,8 @@ def read_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}") from None
+        hint = '; texts stand in quotes, "none" too' if "Invalid value" in str(error) else ""
+        raise ConfigurationError(f"{path}: {error}{hint}") from None
     listeners = said.pop(TABLE, {})
     values = _read(said, f"{path}: ")
     if listeners != {}:

@@ -21,7 +21,7 @@ def read_value(option: Option, given: object, where: str) -> Any:
             raise ConfigurationError(f"{where}: true or false is wanted, not {given!r}")
         return given
     if isinstance(given, bool) or not isinstance(given, (str, int, float)):
-        raise ConfigurationError(f"{where}: not a value: {given!r}")
+        raise ConfigurationError(f"{where}: {_wanted(option)} is wanted, not {given!r}")
     return _made(option, str(given), where)
 
 
@@ -33,6 +33,17 @@ def read_text(option: Option, text: str, where: str) -> Any:
     :raises ConfigurationError: it cannot be.
     """
     return _made(option, text, where)
+
+
+def _wanted(option: Option) -> str:
+    """Return what a value of an option is, where something was said that is not even a text."""
+    try:
+        option.kind("")
+    except ConfigurationError:
+        pass  # it says more than what is wanted
+    except ValueError as error:
+        return str(error)
+    return "a text in quotes"
 
 
 def _made(option: Option, text: str, where: str) -> Any:
