@@ -20,6 +20,7 @@ from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
@@ -32,6 +33,7 @@ from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp.sasl import BY_PASSWORD, Credentials, ScramSecret
 
+_log = Logger(namespace="smtpcb")
 WANTED = "NAME:HASH"
 # Each takes a tenth of a second: so nobody waits for much more than one.
 MOST_WAITING = 50
@@ -63,9 +65,12 @@ class HashedFile:
         self, path: Path, owners: Collection[int] | None = None, reactor: Any = None
     ) -> None:
         self._file = Watched(path, understood, kind="htpasswd", private=False, owners=owners)
-        stored = self._file.names().values()
+        stored = self._file.names()
         #: SCRAM is for everybody or nobody: a client takes the best that is offered.
-        scram = bool(stored) and all(one.startswith("{") for one in stored)
+        without = without_scram(stored)
+        scram = bool(stored) and not without
+        if without and len(without) < len(stored):
+            _log.warn("{path}: {why}", path=path, why=no_scram_for(without))
         self.mechanisms = frozenset((*BY_PASSWORD, *(_SCRAM if scram else ())))
         self._reactor = reactor
         self._pool: ThreadPool | None = None
@@ -157,6 +162,17 @@ def understood(path: Path, octets: bytes) -> Mapping[bytes, str]:
         except HashError as error:
             raise PasswordFileError(f"{path}: line {number}: {error}") from None
     return known
+
+
+def without_scram(names: Mapping[bytes, str]) -> list[str]:
+    """Return the names whose hashes are not of SCRAM."""
+    return [name.decode() for name, stored in names.items() if not stored.startswith("{")]
+
+
+def no_scram_for(without: list[str]) -> str:
+    """Say who keeps SCRAM from being offered, where others have what it wants."""
+    more = f" and {len(without) - 1} more" if len(without) > 1 else ""
+    return f"SCRAM is not offered to anybody: {without[0]}{more} cannot use it"
 
 
 def _fits(names: Mapping[bytes, str], name: bytes, password: str) -> bool:

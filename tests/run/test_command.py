@@ -77,6 +77,24 @@ def test_a_password_is_added_and_changed(
     assert os.listdir(tmp_path) == ["pw"]
 
 
+def test_a_file_that_keeps_scram_from_all_says_so(
+    say: Say, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who has asked for SCRAM is told who else has to change, and of nothing once all have."""
+    path = tmp_path / "passwords"
+    note = "SCRAM is not offered to anybody: anne cannot use it"
+    say(path, "anne")
+    assert note not in capsys.readouterr().err
+    say(path, "bob", "--scheme", "scram-sha-256")
+    assert note in capsys.readouterr().err
+    say(path, "carol")
+    assert "anne and 1 more cannot use it" in capsys.readouterr().err
+    say(path, "carol", "--remove")
+    assert note in capsys.readouterr().err
+    say(path, "anne", "--scheme", "scram-sha-256")
+    assert capsys.readouterr() == (f"{path}: anne changed\n", "")
+
+
 def test_the_first_name_behind_a_mark_is_changed(say: Say, tmp_path: Path) -> None:
     """Editors on Windows put one before it."""
     path = tmp_path / "pw"

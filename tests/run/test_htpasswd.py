@@ -269,7 +269,10 @@ def test_scram_is_for_everybody_or_nobody(reactor: Reactor, path: Path) -> None:
     gone = login("bob", "", proven=True)
     assert answer(reactor, checker.authenticate(gone, HERE)) is False
     path.write_text(f"anne:{SCRAM}\nbob:{scheme('scrypt').make('jim')}\n")
-    assert HashedFile(path).mechanisms == {"PLAIN", "LOGIN"}
+    with capturedLogs() as events:
+        assert HashedFile(path).mechanisms == {"PLAIN", "LOGIN"}
+    [event] = events
+    assert formatEvent(event) == f"{path}: SCRAM is not offered to anybody: bob cannot use it"
 
 
 def test_who_is_unknown_has_keys_like_everybody(reactor: Reactor, path: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from smtpcb.run._hashes import SCHEMES, HashError
+from smtpcb.run._htpasswd import no_scram_for, understood, without_scram
 from smtpcb.run._named_lines import PasswordFileError
 from smtpcb.run._password_lines import change
 from smtpcb.run.command._arguments import Arguments
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
             scheme.require()
         stored = None if said.remove else scheme.make(_ask())
         done = change(said.file, name, stored)
+        names = understood(said.file, said.file.read_bytes())
     except (_MistakeError, HashError, PasswordFileError) as error:
         print(f"smtpcb: {error}", file=sys.stderr)
         return 1
@@ -56,6 +58,10 @@ def main(arguments: Sequence[str]) -> int:
         print(f"smtpcb: {said.file}: {error.strerror or error}", file=sys.stderr)
         return 1
     print(f"{said.file}: {name} {done}")
+    without = without_scram(names)
+    if without and len(without) < len(names):
+        note = f"{said.file}: {no_scram_for(without)} (--scheme scram-sha-256 for all)"
+        print(note, file=sys.stderr)
     return 0
 
 
