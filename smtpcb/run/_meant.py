@@ -51,7 +51,18 @@ _ROWS = (
     (Meant("tls-client-authorities"), "ca ca-cert client-ca tls-ca"),
     (Meant("no-tls"), "disable-starttls disable-tls hide-starttls no-ssl no-starttls"),
     (Meant("require-tls"), "force-tls require-starttls tls-required"),
-    (Meant("require-auth"), "auth-required authentication-required"),
+    (Meant("require-auth"), "auth-required authentication-required login-required require-login"),
+    (
+        Meant("proxy-from", "NETWORK"),
+        "accept-proxy haproxy proxy-protocol proxyprotocol upstream-proxy-protocol use-proxy",
+    ),
+    (Meant("xclient-from", "NETWORK"), "authorized-xclient-hosts use-xclient"),
+    (Meant("tls-folder"), "certbot letsencrypt sni sni-options tls-dir tls-directory"),
+    (
+        Meant("policy"),
+        "blacklist blocklist dnsbl greylist greylisting mynetworks rbl relay relay-domains "
+        "whitelist",
+    ),
     (
         Meant("allow-insecure-auth"),
         "allow-plaintext-auth auth-allow-insecure insecure-auth",

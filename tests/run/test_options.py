@@ -386,6 +386,10 @@ class TestMeant:
         ("said", "meant"),
         [
             ("max-size", "message-octets"),
+            ("require-login", "require-auth"),
+            ("proxy_protocol", "proxy-from"),
+            ("sni", "tls-folder"),
+            ("greylisting", "policy"),
             ("message_size_limit", "message-octets"),
             ("data-size", "message-octets"),
             ("smtpd_tls_cert_file", "tls-certificate"),

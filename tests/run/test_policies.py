@@ -97,6 +97,8 @@ MISTAKES = [
     ("local-domain:example.org", r"did you mean local-domains:example\.org\?"),
     ("ownpolicies.Tuesdays", r"did you mean python:ownpolicies\.Tuesdays\?"),
     ("local-domains", "a domain is wanted"),
+    ("local-domains:example.org,greylist", "greylist is a policy of its own"),
+    ("local-domains:example.org, rate:messages=5", "rate is a policy of its own"),
     ("python:ownpolicies.Tuesday", r"did you mean python:ownpolicies\.Tuesdays\?"),
     ("python:ownpolicies.Misspelt", r"Misspelt\.recpt would never be called"),
     ("python:ownpolicies.OWN", "has no OWN"),

@@ -25,6 +25,8 @@ from smtpcb.server._unix import tidy
 _PORT = re.compile(r"tcp6?:(?:port=)?([0-9]{1,5})(?::|\Z)")
 # As most other servers have it.
 _ADDRESS = re.compile(r"(?P<host>[0-9.]*|\*|\[[0-9a-fA-F:.]+\]|localhost):(?P<port>[0-9]{1,5})")
+_MODE = re.compile(r":mode=([^:]*)")
+_OCTAL = re.compile(r"[0-7]{1,5}")
 _INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])*)")
 
 
@@ -100,6 +102,8 @@ def _fault(name: str, description: str, *, workers: bool) -> str:
         return "--workers can serve tcp: and tcp6: only"
     elif kind == "unix" and not rest.partition(":")[0].strip():
         return "no endpoint: a path is wanted, as in unix:/run/smtpcb"
+    elif kind == "unix" and (mode := _MODE.search(rest)) and not _OCTAL.fullmatch(mode[1]):
+        return f"no endpoint: mode= is octal, such as mode=660, not {mode[1]!r}"
     return ""
 
 
@@ -113,7 +117,11 @@ def _meant(description: str) -> str | None:
     if address is not None:
         host = address["host"].strip("[]").replace(":", r"\:")
         return f"tcp:{address['port']}:interface={host}"
+    if description.startswith("/"):
+        return f"unix:{description}"
     kind, colon, rest = description.partition(":")
+    if kind in ("lmtp", "smtp", "inet") and rest:  # Postfix has them before an address
+        return _meant(rest) or rest
     meant = nearest(kind, ("tcp", "tcp6", "unix", "systemd"))
     return None if meant in (None, kind) else f"{meant}{colon}{rest}"
 

@@ -18,12 +18,19 @@ from smtpcb.run.build._python import as_dotted, import_handler
 from smtpcb.run.options import Configuration, ConfigurationError
 
 
+# What aiosmtpd calls its own.
+_OF_AIOSMTPD = {"debugging": "print", "mailbox": "maildir", "sink": "discard"}
+
+
 def _meant(description: str, known: Collection[str]) -> str | None:
     """Return what may have been meant: a name nearby, or a class said as other servers have it."""
     name, colon, argument = description.partition(":")
     found = nearest(name, (*known, "python"))
     if found is not None:
         return f"{found}{colon}{argument}"
+    theirs = _OF_AIOSMTPD.get(name.lower())
+    if theirs is not None:
+        return f"{theirs}{colon}{argument}"
     word = of_another_server(name)
     if word is not None and word.value.startswith("capture"):  # maildir:/srv/mail
         return f"capture{colon}{argument}"

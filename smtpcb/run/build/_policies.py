@@ -77,6 +77,14 @@ def _policy_of(description: str, where: str, state: State) -> object:
         found = nearest(name, (*known, "python"))
         meant = as_dotted(description) if found is None else description.replace(name, found, 1)
         raise ConfigurationError(f"{where}: no such policy; there are {names}{did_you_mean(meant)}")
+    behind = [one.strip().partition(":")[0] for one in argument.split(",")[1:]]
+    among = next((word for word in behind if word in known), None)
+    if among is not None:
+        # Taken for a domain or a zone it would be missed by nobody.
+        raise ConfigurationError(
+            f"{where}: {among} is a policy of its own: --policy once for each, a list in a file, "
+            "a line for each in the environment"
+        )
     try:
         return known[name].make(argument, state)
     except ValueError as error:
