@@ -50,12 +50,14 @@ if TYPE_CHECKING:
     from smtpcb.interfaces import Done as Done
     from smtpcb.interfaces import IAuthenticator as IAuthenticator
     from smtpcb.interfaces import IReadyMadeHandler as IReadyMadeHandler
+    from smtpcb.interfaces import ISecretKeeper as ISecretKeeper
     from smtpcb.interfaces import ISmtpEventHandler as ISmtpEventHandler
     from smtpcb.interfaces import ISmtpHandlerFactory as ISmtpHandlerFactory
     from smtpcb.interfaces import ISmtpHandlerPlugin as ISmtpHandlerPlugin
     from smtpcb.interfaces import ISmtpHandlerSetting as ISmtpHandlerSetting
     from smtpcb.interfaces import ISmtpPolicyPlugin as ISmtpPolicyPlugin
     from smtpcb.interfaces import MessageVerdict as MessageVerdict
+    from smtpcb.interfaces import Secret as Secret
     from smtpcb.interfaces import Verdict as Verdict
     from smtpcb.server import Counters as Counters
     from smtpcb.server import SmtpServerFactory as SmtpServerFactory
@@ -102,6 +104,7 @@ _HOMES = {
     "IAuthenticatedUser": "smtpcb.handling",
     "IAuthenticator": "smtpcb.interfaces",
     "IReadyMadeHandler": "smtpcb.interfaces",
+    "ISecretKeeper": "smtpcb.interfaces",
     "ISmtpEventHandler": "smtpcb.interfaces",
     "ISmtpHandlerFactory": "smtpcb.interfaces",
     "ISmtpHandlerPlugin": "smtpcb.interfaces",
@@ -125,6 +128,7 @@ _HOMES = {
     "Ret": "smtpcb.smtp",
     "ReversePath": "smtpcb.smtp",
     "SMTPError": "smtpcb.smtp",
+    "Secret": "smtpcb.interfaces",
     "ServerTls": "smtpcb.tls",
     "Settings": "smtpcb.engine",
     "SmtpEventHandler": "smtpcb.handling",

@@ -24,6 +24,7 @@ from zope.interface.verify import verifyObject
 
 from smtpcb import Connection, ISmtpHandlerPlugin, Recipient, Settings
 from smtpcb.engine import Driver
+from smtpcb.run._hashes import SCHEMES
 from smtpcb.run._passwords import PasswordFile
 from smtpcb.server._observers import MessageLog
 from smtpcb.transcript import read
@@ -86,6 +87,9 @@ def machine(
     passwords = tmp_path / "etc/smtpcb/passwords"
     passwords.write_text("anne:tim\n")
     passwords.chmod(0o600)
+    hashes = tmp_path / "etc/smtpcb/hashes"
+    hashes.write_text(f"anne:{SCHEMES[0].make('tim')}\n")
+    hashes.chmod(0o600)
     (toml,) = [
         block for block in BLOCKS if block.language == "toml" and block.page == "operations.rst"
     ]

@@ -23,7 +23,7 @@ from smtpcb.engine._pipeline import room_for_recipients
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._table import State
 from smtpcb.engine._verdict import reply_of_refusal
-from smtpcb.engine._xclient import NOBODY, xclient, xforward
+from smtpcb.engine._xclient import NOBODY, as_known, xclient, xforward
 from smtpcb.smtp._address import AnyPath, ForwardPath, Leniency, PathRead, ReversePath
 from smtpcb.smtp._argument import USUAL_MAIL, USUAL_RCPT, read_mail, read_rcpt
 from smtpcb.smtp._command import Introduction, Query, Verb, read_command, read_query
@@ -454,6 +454,7 @@ def look_closer(dialogue: ServerDialogue, line: bytes) -> tuple[Row | None, byte
 def show(dialogue: ServerDialogue, line: bytes) -> None:
     """Show a command to who wants to see such, before it is acted on."""
     command = observed(line, dialogue.offer.extensions.verbs)
+    command = as_known(command, dialogue.offer.trusted)
     mask = dialogue.offer.mask
     if mask is not None and (not mask or command.verb in mask):
         dialogue.ask(questions.COMMAND, line, command, dialogue.connection)

@@ -120,8 +120,7 @@ LMTP_WHY: Mapping[State, Mapping[Verb, Reply]] = {
 def for_each(dialogue: ServerDialogue, reply: Reply) -> Reply:
     """Return what is said to the end of a message where the same is said of each recipient."""
     recipients = dialogue.addressees
-    if not recipients or isinstance(reply, ReplyToEach):
-        return reply
+    assert recipients, "a message for nobody"
     return ReplyToEach([(recipient, reply) for recipient in recipients])
 
 

@@ -18,12 +18,12 @@ from smtpcb.smtp.sasl import (
     Challenge,
     Credentials,
     Decide,
-    Deny,
     LoginRefused,
     Mechanism,
     ServerExchange,
     Session,
     StoredSecret,
+    WrongProof,
 )
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def _do(dialogue: ServerDialogue, login: Login, request: object) -> Reply | None
     elif isinstance(request, Decide):
         login.credentials = request.credentials
         dialogue.ask(questions.AUTHENTICATE, login, request.credentials, dialogue.connection)
-    elif isinstance(request, Deny):
+    elif isinstance(request, WrongProof):
         login.credentials = request.credentials
         dialogue.owner.denied(login, replies.AUTH_REFUSED)
         login.refuse(dialogue, replies.AUTH_REFUSED)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._budget import Budget
 from smtpcb.engine._connection import Connection
-from smtpcb.smtp._command import Verb
+from smtpcb.smtp._command import Command, Verb
 from smtpcb.smtp._errors import PeerProtocolError
 from smtpcb.smtp._networks import networks_of
 from smtpcb.smtp._reply import Reply
@@ -45,6 +45,14 @@ def trusted_with(settings: Settings, connection: Connection) -> frozenset[str]:
     address = connection.peer_address if client is None else client.proxy_address
     named = {"XCLIENT": settings.xclient_from, "XFORWARD": settings.xforward_from}
     return frozenset([word for word in named if address in networks_of(named[word])])
+
+
+def as_known(command: Command, trusted: frozenset[str]) -> Command:
+    """Return a command as its peer has it: to who is not trusted with these two, they are none."""
+    verb = command.verb
+    if verb in (Verb.XCLIENT, Verb.XFORWARD) and verb.name not in trusted:
+        return replace(command, verb=Verb.UNKNOWN)
+    return command
 
 
 def xclient(dialogue: ServerDialogue, argument: bytes) -> Reply | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService, Service
@@ -138,6 +139,13 @@ class Compound(Service, Composer):
 
     def _services(self) -> list[Any]:
         return [part.given for part in self._parts if IService.providedBy(part.given)]
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where the parts write, those of them that say so: there must be room for mail."""
+        named = [getattr(part.given, "folders", ()) for part in self._parts]
+        several = [one for one in named if isinstance(one, (list, tuple))]
+        return [folder for one in several for folder in one if isinstance(folder, Path)]
 
 
 def _renewed(policies: Sequence[Part], handler: object) -> Compound:

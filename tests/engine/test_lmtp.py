@@ -482,6 +482,7 @@ def test_an_observer_sees_what_is_said_to_each() -> None:
     alike = ReplyToEach([(recipient, no) for recipient, _ in reply.each])
     assert (alike.refused, alike.text) == ((), "550 5.7.1 No (0 of 3 taken)")
     assert ReplyToEach(alike.each[:1]).text == "550 5.7.1 No"
+    assert alike.bare().wire == b"550 No\r\n" * 3
 
 
 def test_the_replies_to_all_are_no_verdict() -> None:

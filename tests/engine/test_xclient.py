@@ -8,7 +8,7 @@ import pytest
 
 from smtpcb.engine import Connection, Envelope, Reason, Settings
 from smtpcb.engine._parting import SHUTDOWN
-from smtpcb.smtp import Authenticated, ForwardPath, XClient, XForward
+from smtpcb.smtp import Authenticated, ForwardPath, Verb, XClient, XForward
 from smtpcb.smtp._extension import Extension
 from smtpcb.smtp._limits import Limits
 from smtpcb.testing import play
@@ -314,6 +314,17 @@ def test_what_the_proxy_says_is_shown() -> None:
     hidden = one.dialogue.shown(b"XCLIENT LOGIN anne secret")
     assert b"secret" not in hidden
     assert b"secret" not in one.dialogue.shown(b"XFORWARD PASSWORD=secret")
+
+
+@pytest.mark.parametrize("peer", [PROXY, "192.0.2.1"])
+def test_who_sees_commands_sees_what_they_are_to_this_peer(peer: str) -> None:
+    """To who is not trusted they are commands that do not exist."""
+    seen: list[Any] = []
+    handler = Does(command=lambda command, connection: seen.append(command))
+    server(handler=handler, peer=peer).send(b"XFORWARD NAME=a\r\nXCLIENT NAME=a\r\n")
+    trusted = [Verb.XFORWARD, Verb.XCLIENT] if peer == PROXY else [Verb.UNKNOWN] * 2
+    assert [command.verb for command in seen] == trusted
+    assert [command.name for command in seen] == ["XFORWARD", "XCLIENT"]
 
 
 # XFORWARD.

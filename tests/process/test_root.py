@@ -159,3 +159,34 @@ def test_a_check_gives_nothing_away_either(root: Path) -> None:
     assert (status, said) == (0, "smtpcb: the settings are good\n")
     assert victim_of(root) == before
     assert not list(state.iterdir())
+
+
+def test_a_socket_belongs_to_the_user(root: Path) -> None:
+    """It is bound as root, and removed by the user in the end."""
+    run = root / "run"
+    run.mkdir()
+    as_user(run)
+    log = root / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                *(TWISTD, "-n", "--pidfile=", f"--uid={USER}", f"--gid={USER}", "smtpcb"),
+                *("--lmtp", f"unix:{run}/lmtp:mode=660", "--state", str(root / "state")),
+            ],
+            cwd=root,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        wait_until(lambda: process.poll() is not None or "messages: " in log.read_text())
+        assert process.poll() is None, log.read_text()
+        found = (run / "lmtp").stat()
+        assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (USER, USER, 0o660)
+        assert f"mail is taken on unix:{run}/lmtp (LMTP, STARTTLS)" in log.read_text()
+        process.terminate()
+        assert process.wait(20) == -signal.SIGTERM
+        assert list(run.iterdir()) == []
+        assert "Traceback" not in log.read_text()
+    finally:
+        process.kill()
+        process.wait()

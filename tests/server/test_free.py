@@ -14,6 +14,7 @@ from twisted.logger import capturedLogs, formatEvent
 from zope.interface import implementer
 
 from smtpcb.engine import Circumstances, Settings
+from smtpcb.handling import around
 from smtpcb.server import _free
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._free import LOOK_SECONDS, FreeSpace, free_octets
@@ -194,3 +195,10 @@ def test_folders_that_are_no_list(tmp_path: Path) -> None:
     handler.folders = "/a"  # type: ignore[assignment]
     factory = SmtpServerFactory(handler, reactor=Clock(), spool_folder=tmp_path)
     assert factory.handlers.folders == ()
+
+
+def test_policies_hide_no_folder(tmp_path: Path) -> None:
+    """What stands in front of a handler does not write, and the handler still does."""
+    handler = around(Keeps(Path("/a")), Keeps())
+    factory = SmtpServerFactory(handler, reactor=Clock(), spool_folder=tmp_path)
+    assert list(factory.handlers.folders) == [Path("/a")]

@@ -34,13 +34,13 @@ from smtpcb.smtp.sasl import (
     ClientExchange,
     Credentials,
     Decide,
-    Deny,
     LoginRefused,
     Mechanism,
     ScramSecret,
     ServerExchange,
     Session,
     StoredSecret,
+    WrongProof,
     challenge_line,
     decode,
     encode,
@@ -227,7 +227,7 @@ def converse(
     stored: Any = None,
     session: Session = Session(),  # noqa: B008 - frozen
     theirs: Session | None = None,
-) -> Decide | Deny:
+) -> Decide | WrongProof:
     """Let both sides of a mechanism talk to each other until the login is complete."""
     client = mechanism.client(credentials)
     said = next(client)
@@ -245,7 +245,7 @@ def converse(
             elif isinstance(request, StoredSecret):
                 assert request.username == credentials.username
                 request = server.send(stored)
-            elif isinstance(request, Deny):
+            elif isinstance(request, WrongProof):
                 return request
             else:
                 decided = request
@@ -272,7 +272,7 @@ def test_client_and_server_understand_each_other(name: str, user: str, password:
     if name in BY_SECRET and password:
         credentials = replace(credentials, password="", proven=True)
     elif name in BY_SECRET:
-        assert isinstance(decided, Deny)
+        assert isinstance(decided, WrongProof)
         return
     assert decided == Decide(credentials)
 
@@ -453,10 +453,10 @@ def test_what_is_no_first_message_of_scram_is_refused(first: bytes) -> None:
 @pytest.mark.parametrize(
     ("change", "outcome"),
     [
-        ((b"c=biws", b"c=eSws"), Deny),
-        ((b",r=", b",r=x"), Deny),
-        ((b",p=", b",p=AAAA"), Deny),
-        ((b",p=", b",x=unknown,p="), Deny),
+        ((b"c=biws", b"c=eSws"), WrongProof),
+        ((b",r=", b",r=x"), WrongProof),
+        ((b",p=", b",p=AAAA"), WrongProof),
+        ((b",p=", b",x=unknown,p="), WrongProof),
         ((b",p=", b",m=unknown"), MALFORMED),
         ((b"c=", b"d="), MALFORMED),
         ((b"c=biws", b"c=biw"), NOT_BASE64),
@@ -464,8 +464,8 @@ def test_what_is_no_first_message_of_scram_is_refused(first: bytes) -> None:
 )
 def test_what_is_no_proof_of_scram_is_no_login(change: tuple[bytes, bytes], outcome: Any) -> None:
     """Whatever of it was changed on the way (RFC 5802 §3)."""
-    if outcome is Deny:
-        assert isinstance(final(SCRAM_SHA_256.server(None), change=change), Deny)
+    if outcome is WrongProof:
+        assert isinstance(final(SCRAM_SHA_256.server(None), change=change), WrongProof)
         return
     with pytest.raises(PeerProtocolError) as caught:
         final(SCRAM_SHA_256.server(None), change=change)
@@ -491,16 +491,16 @@ def test_both_ends_of_a_channel_prove_that_they_are(kind: str) -> None:
     assert decided == Decide(replace(credentials, password="", proven=True))
     theirs = Session(bind={kind: b"other"}.get)
     other = converse(SCRAM_SHA_256_PLUS, credentials, "pencil", ours, theirs)
-    assert isinstance(other, Deny)
+    assert isinstance(other, WrongProof)
     nothing = converse(SCRAM_SHA_256_PLUS, credentials, "pencil", Session(), theirs)
-    assert isinstance(nothing, Deny)
+    assert isinstance(nothing, WrongProof)
 
 
 def test_there_is_no_binding_to_what_is_unknown() -> None:
     """A type that nobody has here is a no; a client without TLS does not begin."""
     exchange = SCRAM_SHA_256_PLUS.server(b"p=tls-unique,,n=anne,r=x")
     next(exchange)
-    assert isinstance(exchange.send(Session(bind=lambda kind: b"x")), Deny)
+    assert isinstance(exchange.send(Session(bind=lambda kind: b"x")), WrongProof)
     client = SCRAM_SHA_256_PLUS.client(Credentials("SCRAM-SHA-256-PLUS", "anne", "pencil"))
     next(client)
     with pytest.raises(LocalProtocolError):

@@ -14,13 +14,13 @@ from smtpcb.smtp.sasl._exchange import (
     Challenge,
     ClientExchange,
     Decide,
-    Deny,
     LoginRefused,
     Mechanism,
     Request,
     ServerExchange,
     Session,
     StoredSecret,
+    WrongProof,
 )
 from smtpcb.smtp.sasl._external import EXTERNAL
 from smtpcb.smtp.sasl._login import LOGIN
@@ -65,7 +65,6 @@ __all__ = [
     "ClientExchange",
     "Credentials",
     "Decide",
-    "Deny",
     "LoginRefused",
     "Mechanism",
     "Request",
@@ -73,6 +72,7 @@ __all__ = [
     "ServerExchange",
     "Session",
     "StoredSecret",
+    "WrongProof",
     "challenge_line",
     "decode",
     "encode",

@@ -14,10 +14,10 @@ from smtpcb.smtp.sasl._exchange import (
     Challenge,
     ClientExchange,
     Decide,
-    Deny,
     Mechanism,
     ServerExchange,
     StoredSecret,
+    WrongProof,
     read_identity,
     write_password,
 )
@@ -46,7 +46,7 @@ def _server(initial: bytes | None) -> ServerExchange:
     password = secrets.token_bytes(16) if stored is None else _octets(stored)
     credentials = Credentials("CRAM-MD5", username, "", proven=True)
     same = hmac.compare_digest(_digest(password, challenge), digest.lower())
-    yield Decide(credentials) if same and stored is not None else Deny(credentials)
+    yield Decide(credentials) if same and stored is not None else WrongProof(credentials)
 
 
 def _octets(stored: object) -> bytes:

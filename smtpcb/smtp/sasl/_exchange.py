@@ -9,7 +9,7 @@ A server's exchange yields what it wants and is sent the answer:
 - `Decide`: sent nothing (``None``), and only if the answer was yes.  After a no, `LoginRefused` is
   thrown into it; one that catches that may challenge once more, as those of OAuth do, before the
   client hears the no.
-- `Deny`: sent nothing, and never goes on: the proof was wrong, so there is nothing to decide.
+- `WrongProof`: sent nothing, and never goes on: the proof was wrong, so there is nothing to decide.
 
 It returns when the login is complete.  What the client did wrong it raises, as a
 `PeerProtocolError` with the reply.  It may challenge once more after the yes, as SCRAM does; an
@@ -75,13 +75,13 @@ class Decide:
 
 
 @dataclass(frozen=True, slots=True)
-class Deny:
+class WrongProof:
     """The proof of these credentials was wrong."""
 
     credentials: Credentials
 
 
-Request = Challenge | AskSession | StoredSecret | Decide | Deny
+Request = Challenge | AskSession | StoredSecret | Decide | WrongProof
 """What the server's side of an exchange may want."""
 
 ServerExchange = Generator[Request, Any, None]

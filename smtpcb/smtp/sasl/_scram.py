@@ -26,11 +26,11 @@ from smtpcb.smtp.sasl._exchange import (
     Challenge,
     ClientExchange,
     Decide,
-    Deny,
     Mechanism,
     ServerExchange,
     Session,
     StoredSecret,
+    WrongProof,
     first_response,
     read_identity,
     write_password,
@@ -135,7 +135,7 @@ def _serve(name: str, *, plus: bool) -> Callable[[bytes | None], ServerExchange]
         channel = _channel(first, name, (yield AskSession()))
         credentials = Credentials(called, first.username, "", first.authorization_id, proven=True)
         if channel is None:
-            yield Deny(credentials)
+            yield WrongProof(credentials)
         keys = _keys(
             (yield StoredSecret(called, first.username, first.authorization_id)), first.username
         )
@@ -147,7 +147,7 @@ def _serve(name: str, *, plus: bool) -> Callable[[bytes | None], ServerExchange]
         text = b",".join((first.bare, asked, final["unproven"]))
         said = final["nonce"] == nonce and decode(final["channel"]) == channel
         if not (said and is_proof(decode(final["proof"]), keys, text)):
-            yield Deny(credentials)
+            yield WrongProof(credentials)
         yield Decide(credentials)
         # RFC 4954 §4: a last word of the server's goes out as a challenge.
         if (yield Challenge(b"v=" + encode(sign(keys.server_key, text)))):
