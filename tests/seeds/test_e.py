@@ -98,6 +98,19 @@ def recorded(server: Server) -> list[Path]:
     return sorted((server.folder.parent / "recorded").rglob("*.txt"))
 
 
+def record_with(server: Server, *marks: str) -> Path:
+    """Return the transcript that has all of these, once it has them."""
+
+    def found() -> list[Path]:
+        return [
+            path for path in recorded(server) if all(mark in path.read_text() for mark in marks)
+        ]
+
+    wait_until(found)
+    [path] = found()
+    return path
+
+
 class Context:
     """A handler that keeps something, as the context slot did."""
 
@@ -916,16 +929,12 @@ def test_e44_e45_e46_a_file_for_each_connection_below_a_folder(server: Server) -
 
     The folder needs no slash at its end.
     """
-    before = recorded(server)
     with smtplib.SMTP("127.0.0.1", server.port) as caller:
         caller.starttls(context=unchecked())
         caller.sendmail("inside@example.org", ["b@example.org"], "a marked text\r\n")
-    wait_until(lambda: len(recorded(server)) > len(before))
-    wait_until(lambda: [path for path in recorded(server) if b"a marked text" in path.read_bytes()])
-    [path] = [path for path in recorded(server) if b"a marked text" in path.read_bytes()]
+    path = record_with(server, "a marked text", "the client has quit")
     year, month, day, name = path.relative_to(server.folder.parent / "recorded").parts
     assert name.startswith(f"{year}{month}{day}T")
-    wait_until(lambda: b"QUIT" in path.read_bytes())
     transcript = load(path)
     assert f"{transcript.fields['connection']}.txt" == name
     said = [(line.side, line.octets) for line in transcript.lines]
@@ -933,14 +942,46 @@ def test_e44_e45_e46_a_file_for_each_connection_below_a_folder(server: Server) -
     assert ("S", b"250 2.1.0 Sender ok") in said
 
 
-def test_e44_recording_is_a_choice(tmp_path: Path) -> None:
-    """Who does not ask for it has no files."""
-    client = Client(Lines)
-    client.send(HELLO + MESSAGE)
-    client.finish()
-    assert list(tmp_path.rglob("*")) == []
-    with pytest.raises(ValueError, match="folder"):
-        TranscriptSettings(Path("\0"))
+@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+async def test_e44_recording_is_switched_on_and_off_for_later_connections(tmp_path: Path) -> None:
+    """Who is there stays recorded, or unrecorded, to the end; all is on the disk after a stop."""
+    from twisted.internet import reactor
+
+    names: list[str] = []
+    handler = callbacks(
+        message=lambda envelope: None, connected=lambda connection: names.append(connection.id)
+    )
+    factory = SmtpServerFactory(handler, log_messages=False)
+    service = SmtpService(ANY_PORT, factory)
+    service.startService()
+    port = service.ports[0].getHost().port  # type: ignore[attr-defined]
+    callers: list[Caller] = []
+
+    async def arrive() -> None:
+        callers.append(await deferToThread(Caller, port))
+
+    def say_to_all() -> None:
+        for caller in callers:
+            caller.say("VRFY last")
+            caller.close()
+
+    await arrive()
+    first, second = (
+        TranscriptFolder(TranscriptSettings(tmp_path / name), reactor) for name in ("one", "two")
+    )
+    for folder in (first, None, second):
+        factory.transcripts = folder
+        assert factory.transcripts is folder
+        await arrive()
+    with pytest.raises(TypeError, match="transcripts"):
+        factory.transcripts = tmp_path  # type: ignore[assignment]
+    await deferToThread(say_to_all)
+    await service.stopService()
+    kept = {path.stem: path.read_text() for path in tmp_path.rglob("*.txt")}
+    assert sorted(kept) == [names[1], names[3]]
+    assert all("C: VRFY last" in text for text in kept.values())
+    assert (tmp_path / "one" / names[1][:4]).is_dir()
+    assert (tmp_path / "two" / names[3][:4]).is_dir()
 
 
 def test_e47_the_log_says_what_happens(server: Server) -> None:
@@ -953,6 +994,23 @@ def test_e47_the_log_says_what_happens(server: Server) -> None:
     assert all(f"127.0.0.1:{port}" in server.log for port in server.ports)
     assert "login of logged: 235" in server.log
     assert SECRET not in server.log
+
+
+def test_e47_what_the_log_does_not_say_the_record_does(server: Server) -> None:
+    """Who connected, what nobody knows, and whether TLS came to be."""
+    with Caller(server.port) as caller:
+        host, port = caller.socket.getsockname()
+        assert caller.say("FROBNICATE").startswith(b"500")
+        assert caller.say("STARTTLS").startswith(b"220")
+        caller.socket.sendall(b"this is no handshake\r\n" * 10)
+        while caller.socket.recv(1000):
+            pass
+    text = record_with(server, f"# peer {host}:{port}", "the TLS handshake failed").read_text()
+    assert "S: 500 5.5.2 Command not recognised" in text
+    with smtplib.SMTP("127.0.0.1", server.port) as secured:
+        secured.starttls(context=unchecked())
+        secured.verify("secured")
+    assert "*: TLS" in record_with(server, "vrfy secured", "the client has quit").read_text()
 
 
 @pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
@@ -1062,15 +1120,11 @@ def test_ex7_an_authorization_id_shifts_nothing_and_passwords_are_not_kept(serve
     )
     handler: Any = played.handler
     assert handler.asked == [("acting", "a", "b")]
-    before = len(recorded(server))
     with smtplib.SMTP("127.0.0.1", server.port) as caller:
         caller.starttls(context=unchecked())
         caller.login("logged", SECRET)
-        caller.noop()
-    wait_until(lambda: len(recorded(server)) > before)
-    wait_until(
-        lambda: all(b"the client has quit" in one.read_bytes() for one in recorded(server)[-1:])
-    )
+        caller.verify("kept")
+    record_with(server, "vrfy kept", "the client has quit")
     kept = b"".join(path.read_bytes() for path in recorded(server)) + server.log.encode()
     assert b"AUTH PLAIN" in kept
     for encoded in (SECRET.encode(), b"c2VzYW1lLTEyMzQ", b"Nlc2FtZS0xMjM0", b"zZXNhbWUtMTIzN"):
@@ -1080,15 +1134,15 @@ def test_ex7_an_authorization_id_shifts_nothing_and_passwords_are_not_kept(serve
 def test_ex8_records_are_mine_alone_and_named_by_numbers_of_fixed_length(server: Server) -> None:
     """Folders are 0700, files 0600; the hour is the one in UTC."""
     with Caller(server.port) as caller:
+        caller.say("VRFY mine")
         caller.say("QUIT")
-    wait_until(lambda: recorded(server))
-    for path in recorded(server):
-        assert path.stat().st_mode & 0o777 == 0o600
-        assert re.fullmatch(r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f-]+\.txt", path.name)
-        for folder in path.parents[:4]:
-            assert folder.stat().st_mode & 0o777 == 0o700
-        started = datetime.fromisoformat(load(path).fields["started"])
-        assert path.name.startswith(f"{started.astimezone(UTC):%Y%m%dT%H%M%S}")
+    path = record_with(server, "VRFY mine", "the client has quit")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert re.fullmatch(r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f-]+\.txt", path.name)
+    for folder in path.parents[:4]:
+        assert folder.stat().st_mode & 0o777 == 0o700
+    started = datetime.fromisoformat(load(path).fields["started"])
+    assert path.name.startswith(f"{started.astimezone(UTC):%Y%m%dT%H%M%S}")
 
 
 def test_ex9_events_of_a_connection_come_one_after_the_other_and_clients_are_limited() -> None:
