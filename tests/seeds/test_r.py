@@ -1,4 +1,4 @@
-"""What users of the Ruby gem smtp-server rely on, item by item, and its traps, which are not there."""
+"""What users of the gem smtp-server rely on, item by item, and its traps, which are not there."""
 
 from __future__ import annotations
 
