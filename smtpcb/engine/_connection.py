@@ -148,7 +148,6 @@ class Connection:
     peer_port: int = 0
     host_address: str = ""
     host_port: int = 0
-    hostname: str = "localhost"
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     tls: TlsInformation | None = None
     lmtp: bool = False
@@ -161,6 +160,7 @@ class Connection:
     worker: int = 0
     proxy: ProxyInformation | None = None
     xclient: XClient | None = None
+    hostname: str = "localhost"
     bearer: Bearer | None = field(default=None, init=False, repr=False)
 
     @property

@@ -17,7 +17,9 @@ MODULES = frozenset({"pickle", "marshal", "shelve", "dill", "code", "runpy", "pt
 # Who imports by a name that is a value, and whose name that is.
 BY_NAME = {
     "__init__.py": "a name of our own, when it is asked for first",
+    "run/_hashes.py": "a library of ours to choose, only when a password was hashed by it",
     "run/build/_python.py": "the handler that the operator names",
+    "run/command/__init__.py": "a subcommand, from a table of our own",
     "run/workers/_worker.py": "the reactor, as the process that started us has it",
 }
 

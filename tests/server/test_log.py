@@ -12,7 +12,7 @@ from smtpcb.engine._settings import Settings
 from smtpcb.server._observers import MOST_REFUSALS
 from smtpcb.smtp import Limits
 
-from .client import HELLO, MAIL, RCPT, Client
+from .client import HELLO, MAIL, RCPT, Client, Secure
 
 REMARK = "bare CR or LF: a strict server would refuse this message"
 
@@ -27,9 +27,9 @@ class Inbox:
         pass
 
 
-def lines_for(*octets: bytes, handler: Any = Inbox, **settings: Any) -> list[str]:
+def lines_for(*octets: bytes, handler: Any = Inbox, tls: Any = None, **settings: Any) -> list[str]:
     """Return what is logged of a session, without what differs each time."""
-    client = Client(handler, settings=Settings(**settings), log_messages=True)
+    client = Client(handler, settings=Settings(**settings), log_messages=True, tls=tls)
     with capturedLogs() as events:
         client.send(HELLO, *octets)
         client.finish()
@@ -122,7 +122,7 @@ class TestRefusedByUs:
 
     def test_what_a_policy_wants_first(self) -> None:
         """One line, and not three: what follows from a refusal is no news."""
-        [line] = lines_for(content(b"x"), require_tls=True)
+        [line] = lines_for(content(b"x"), require_tls=True, tls=Secure())
         assert line.startswith("MAIL FROM:<a@example.org> refused: 530 5.7.0 Must issue a STARTTLS")
 
     def test_no_recipient_is_left(self) -> None:
