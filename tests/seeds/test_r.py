@@ -20,13 +20,16 @@ from twisted.internet.threads import deferToThread
 from smtpcb import (
     Connection,
     Envelope,
+    Introduction,
     Limits,
     Reason,
+    Recipient,
     ReversePath,
     Settings,
     SmtpServerFactory,
     SmtpService,
     TlsInformation,
+    Verdict,
     callbacks,
 )
 from smtpcb.engine import Driver, State
@@ -167,11 +170,12 @@ def test_r5_a_reply_of_several_lines_is_written_at_once() -> None:
 
         def write(self, data: bytes) -> None:
             self.writes += 1
-            super().write(data)
+            super().write(data)  # type: ignore[no-untyped-call]
 
-    client = Client(Does(), transport=Counting())
+    transport = Counting()
+    client = Client(Does(), transport=transport)
     client.send(HELLO)
-    assert client.transport.writes == 2  # the greeting before it
+    assert transport.writes == 2  # the greeting before it
     client.finish()
 
 
@@ -206,7 +210,7 @@ def test_r9_the_name_of_the_client_may_be_refused() -> None:
     """In HELO as in EHLO; nothing has changed then, and it may say another one."""
     heard = []
 
-    def hello(introduction: Any, connection: Connection) -> bool:
+    def hello(introduction: Introduction, connection: Connection) -> bool:
         heard.append(introduction.name)
         return introduction.name != "me"
 
@@ -454,17 +458,20 @@ def test_r16_the_message_is_accepted_or_refused_at_its_end() -> None:
     ):
         play(
             f"C: HELO me\nS: 250\n{TRANSACTION}\nC: .\nS: {reply}",
-            callbacks(message=lambda envelope, answer=answer: answer),
+            Does(message=lambda envelope, answer=answer: answer),
         )
 
 
 def test_r17_answers_may_come_later_and_data_is_asked_for() -> None:
     """A recipient's answer may wait for a Deferred; ``data`` is asked before the 354."""
-    client = Client(
-        waiting := Recorder(rcpt=lambda recipient, envelope: Deferred(), data=(554, "Not now"))
-    )
-    answers: list[Deferred[object]] = []
-    waiting._answers["rcpt"] = lambda recipient, envelope: answers.append(Deferred()) or answers[-1]
+    answers: list[Deferred[None]] = []
+
+    def rcpt(recipient: Recipient, envelope: Envelope) -> Deferred[None]:
+        answers.append(Deferred())
+        return answers[-1]
+
+    waiting = Recorder(rcpt=rcpt, data=(554, "Not now"))
+    client = Client(waiting)
     assert client.codes(b"HELO me\r\n", MAIL, RCPT) == [220, 250, 250]
     answers.pop().callback(None)
     assert client.codes() == [250]
@@ -875,12 +882,12 @@ def port() -> Iterator[Callable[[object], int]]:
         pytest_twisted.blockon(service.stopService())
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[misc]
+@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
 async def test_r32_a_stock_client_delivers_over_a_socket(port: Callable[[object], int]) -> None:
     """A message is taken, and another one refused for what it says."""
     taken: list[bytes] = []
 
-    def message(envelope: Envelope) -> object:
+    def message(envelope: Envelope) -> Verdict:
         if b"lottery" in envelope.content.bytes():
             return 550, "Not wanted"
         taken.append(envelope.content.bytes())
