@@ -300,8 +300,11 @@ def test_r10_a_login_of_user_and_password_is_refused_at_the_start() -> None:
         def authenticate(self, user: str, password: str) -> bool:
             return user == "anne" and password == "tim"
 
-    with pytest.raises(TypeError, match=r"authenticate\(credentials, connection\)"):
+    right = r"authenticate\(credentials, connection\)"
+    with pytest.raises(TypeError, match=right):
         check(Inbox)
+    with pytest.raises(TypeError, match=right):
+        SmtpServerFactory(Does(), authenticator=Inbox())
 
 
 def test_r16_a_message_by_its_old_name_alone_is_refused() -> None:
