@@ -37,7 +37,8 @@ from smtpcb.interfaces import IReadyMadeHandler
 from smtpcb.smtp._command import Verb
 
 # Parameters that are called so mean what these events give under that name, and nothing else.
-_TELLING = frozenset({"connection", "credentials", "envelope", "octets", "recipient"})
+# A password is in the credentials: a login of other libraries has it for itself.
+_TELLING = frozenset({"connection", "credentials", "envelope", "octets", "password", "recipient"})
 _BEFORE_THE_CONTENT = ("mail", "rcpt", "data", "header", "chunk")
 
 

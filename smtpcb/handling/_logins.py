@@ -17,6 +17,7 @@ from zope.interface import Interface, implementer
 
 from smtpcb.engine._connection import Connection
 from smtpcb.engine._handler import Authenticator, mechanisms_of, name_of
+from smtpcb.handling._calls import positional
 from smtpcb.interfaces import AuthenticationVerdict, IAuthenticator
 from smtpcb.smtp.sasl import Authenticated, Credentials
 
@@ -171,7 +172,9 @@ def _with_connection(
         signature = inspect.signature(method)
     except (ValueError, TypeError):
         return method
-    for arguments in ((*without, "connection"), without):
+    # One for user and password takes as many arguments, and would be given others.
+    for_itself = "password" in [one.name for one in positional(signature)[:2]]
+    for arguments in () if for_itself else ((*without, "connection"), without):
         try:
             signature.bind(*arguments)
         except TypeError:

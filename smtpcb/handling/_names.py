@@ -27,6 +27,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "abort": ("aborted",),
     "auth": ("authenticate",),
     "auth plain": ("authenticate",),
+    "plain auth": ("authenticate",),
     "authentication": ("authenticate",),
     "bdat": ("chunk",),
     "body": ("chunk",),
@@ -81,6 +82,8 @@ _ELSEWHERE: Mapping[str, str] = {
     "handle exception": _FAILURES,
     "on exception": _FAILURES,
     "get server domain": "our name is said to the server, Settings(hostname=...)",
+    "receive data line": "chunk(octets, envelope) has the content as it comes, and in message its "
+    "lines are those of envelope.content.open()",
     "max size": "the limit is said to the server, Settings(limits=Limits(message_octets=...))",
     "received header": "smtpcb.received_header(envelope) makes the trace field",
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 from typing import Any
 
-from twisted.internet.defer import inlineCallbacks, succeed
+from twisted.internet.defer import gatherResults, inlineCallbacks
 from twisted.internet.interfaces import (
     IAddress,
     IOpenSSLServerConnectionCreator,
@@ -67,7 +67,7 @@ class SmtpServerFactory(Doorway):
         ``None``: STARTTLS is not offered.
     :param authenticator: who may log in, for all handlers; by default a handler's own
         ``authenticate`` is asked.
-    :param transcripts: where dialogues are recorded.
+    :param transcripts: where dialogues are recorded; see `transcripts`.
     :param observers: called with each connection; what they return, an `Observer` or ``None``, sees
         all of it.
     :param log_messages: write a line into the log for each message, refusal and login.
@@ -114,7 +114,6 @@ class SmtpServerFactory(Doorway):
         super().__init__(self, settings, self.handlers.known(settings))
         self.tls = tls
         self.reloads = Reloads(tls, reactor)
-        self.transcripts = transcripts
         self._worker = worker
         self._ids = Ids()
         self.platform = TwistedPlatform(
@@ -161,6 +160,22 @@ class SmtpServerFactory(Doorway):
         _require_reachable(settings, self.tls)
         return Doorway(self, settings, self.handlers.known(settings))
 
+    @property
+    def transcripts(self) -> TranscriptFolder | None:
+        """
+        Where connections that come from now on are recorded; ``None``: nowhere.
+
+        It can be exchanged while the server runs.  Who is connected is recorded as it was begun.
+        """
+        return self.observers.transcripts
+
+    @transcripts.setter
+    def transcripts(self, transcripts: TranscriptFolder | None) -> None:
+        _require_or_none(transcripts, TranscriptFolder, "transcripts")
+        self.observers.record(transcripts)
+        if transcripts is not None and self._users:
+            transcripts.start()
+
     def begin(self) -> None:
         """Start what belongs to the server; the first of its services does it."""
         if not self._users:
@@ -184,7 +199,7 @@ class SmtpServerFactory(Doorway):
                 "served since {counters.since:%Y-%m-%d %H:%M}: {counters}", counters=self.counters
             )
         # Together: they may have to wait for the same disk, and each for as long as it may take.
-        closed = self.transcripts.close() if self.transcripts is not None else succeed(None)
+        closed = gatherResults([folder.close() for folder in self.observers.folders])
         try:
             yield self.handlers.stop()
         finally:

@@ -176,6 +176,9 @@ class Observers:
     :param users: called with each connection.
     :param lines: where the log's lines go, if it has any.
     :raises TypeError: one of the users' cannot be called with a connection.
+    :ivar transcripts: where connections that come from now on are recorded, if they are.
+    :ivar folders: where connections have been recorded, that one included; the others may still
+        have some that are not over.
     """
 
     def __init__(
@@ -186,11 +189,22 @@ class Observers:
         platform: Platform,
     ) -> None:
         self._lines = lines
-        self._makers: tuple[ObserverFactory, ...] = (
-            *([Recording(transcripts)] if transcripts is not None else []),
+        self._others: tuple[ObserverFactory, ...] = (
             *[Watch(one, platform) for one in users],
             *([MessageLog(lines)] if lines is not None else []),
         )
+        self.folders: list[TranscriptFolder] = []
+        self.record(transcripts)
+
+    def record(self, transcripts: TranscriptFolder | None) -> None:
+        """Record the connections that come from now on there, or nowhere."""
+        self.transcripts = transcripts
+        if transcripts is None:
+            self._makers = self._others
+            return
+        self._makers = (Recording(transcripts), *self._others)
+        if transcripts not in self.folders:
+            self.folders.append(transcripts)
 
     def of(self, connection: Connection) -> Observer | None:
         """Return who sees a connection."""

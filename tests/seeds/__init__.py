@@ -1,0 +1,1 @@
+"""What the users of older systems rely on, item by item, and the traps that are not there."""
