@@ -237,9 +237,8 @@ def _read_argument(argument: str) -> tuple[str, dict[str, Any]]:
             keep[field] = None if value == "none" else _number(value, octets=field == "octets")
             Keep(**{field: keep[field]})
         except ValueError:
-            raise ValueError(
-                f"{name}: a number above 0, or none, is wanted, not {value!r}"
-            ) from None
+            wanted = "octets such as 2G" if field == "octets" else "a number above 0"
+            raise ValueError(f"{name}: {wanted}, or none, is wanted, not {value!r}") from None
     place = argument.removeprefix(":")
     if _SETTING_WITHOUT_VALUE.search(place):
         raise ValueError("a setting is written as in keep-days=7")

@@ -237,6 +237,8 @@ class MaildirPlugin:
         place, colon, per = argument.rpartition(":per=")
         if not colon:
             place, per = argument, "message"
+        if place.endswith(":per"):
+            raise ValueError("a setting is written as in per=mailbox")
         if not place:
             raise ValueError("a folder is wanted, as in maildir:/var/mail/inbox")
         return Deliver(

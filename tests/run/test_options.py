@@ -348,7 +348,7 @@ class TestFile:
             ("smtpd_recipient_limit = 3", "did you mean recipients?"),
             ("maxClients = 3", "did you mean connections?"),
             ("message-octets = 'x'", "message-octets: a number of octets such as 33554432 or 32M"),
-            ("message-octets = true", r"message-octets: a number of octets such as .* is wanted, not True"),
+            ("message-octets = true", r"message-octets: a number of .* is wanted, not True"),
             ("message-octets = [1]", r"message-octets: .* is wanted, not \[1\]"),
             ("no-tls = 1", "no-tls: true or false is wanted, not 1"),
             ("listen = [1, {}]", r"listen: a text in quotes is wanted, not {}"),

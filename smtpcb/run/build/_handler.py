@@ -17,7 +17,6 @@ from smtpcb.run._state import State
 from smtpcb.run.build._python import as_dotted, import_handler
 from smtpcb.run.options import Configuration, ConfigurationError
 
-
 # What aiosmtpd calls its own.
 _OF_AIOSMTPD = {"debugging": "print", "mailbox": "maildir", "sink": "discard"}
 
