@@ -581,6 +581,16 @@ class TestCheck:
             "whatever is kept"
         )
 
+    def test_a_socket_in_a_folder_that_is_not_there(self, folder: Path) -> None:
+        """A start could not open it; one beside us, or in a folder with a colon, is fine."""
+        with pytest.raises(SystemExit, match=r"cannot listen there: no folder /no:such$"):
+            service_of("--check", "--lmtp", "unix:/no\\:such/lmtp:mode=660")
+        Path("a:b").mkdir()
+        for path in ("lmtp", "a\\:b/lmtp"):
+            with pytest.raises(SystemExit) as caught:
+                service_of("--check", "--lmtp", f"unix:{path}")
+            assert caught.value.code == 0
+
     def test_good_settings(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """It says so and ends with status 0."""
         with pytest.raises(SystemExit) as caught:

@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import Sequence
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
@@ -25,6 +26,7 @@ from smtpcb.server._unix import tidy
 _PORT = re.compile(r"tcp6?:(?:port=)?([0-9]{1,5})(?::|\Z)")
 # As most other servers have it.
 _ADDRESS = re.compile(r"(?P<host>[0-9.]*|\*|\[[0-9a-fA-F:.]+\]|localhost):(?P<port>[0-9]{1,5})")
+_SOCKET = re.compile(r"unix:(?:address=)?((?:\\.|[^:\\])*)")
 _MODE = re.compile(r":mode=([^:]*)")
 _OCTAL = re.compile(r"[0-7]{1,5}")
 _INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])*)")
@@ -126,14 +128,19 @@ def _meant(description: str) -> str | None:
     return None if meant in (None, kind) else f"{meant}{colon}{rest}"
 
 
-def look_at_interfaces(configuration: Configuration) -> None:
+def look_at_places(configuration: Configuration) -> None:
     """
-    Find out whether the addresses that ports are to be opened on are of this machine.
+    Find out whether addresses to listen on are of this machine, and folders of sockets are there.
 
     :raises ConfigurationError: one is not.
     """
     for door in configuration.doors:
         for name, description in door.ports:
+            socket_at = _SOCKET.match(description)
+            folder = Path(_unescaped(socket_at[1])).parent if socket_at else Path()
+            if not folder.is_dir():
+                where = f"{door.where(name)} {description}"
+                raise ConfigurationError(f"{where}: cannot listen there: no folder {folder}")
             host = _interface(description)
             if host is None:
                 continue
@@ -167,7 +174,11 @@ def _interface(description: str) -> str | None:
     found = _INTERFACE.search(description)
     if found is None or description.partition(":")[0] not in ("tcp", "tcp6"):
         return None
-    return re.sub(r"\\(.)", r"\1", found[1])
+    return _unescaped(found[1])
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
 
 
 def _adopted(

@@ -16,7 +16,7 @@ from smtpcb.interfaces import IReadyMadeHandler
 from smtpcb.run._server import ServerService
 from smtpcb.run._start import Announcement, Place, one_line
 from smtpcb.run._state import state_of
-from smtpcb.run.build._endpoints import endpoints_for, look_at_interfaces
+from smtpcb.run.build._endpoints import endpoints_for, look_at_places
 from smtpcb.run.build._handler import handler_of, wishes_of
 from smtpcb.run.build._identities import identities_of, no_tls_alone
 from smtpcb.run.build._kept import Kept
@@ -60,7 +60,7 @@ def make_service(
     settings = settings_of(configuration, wishes)
     direct = is_supported() and not configuration["no_direct_writes"]
     if checking:
-        look_at_interfaces(configuration)
+        look_at_places(configuration)
     endpoints = endpoints_for(configuration, reactor, share, direct=direct, checking=checking)
     number = 0
     if share is not None:
