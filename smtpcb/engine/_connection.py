@@ -119,8 +119,8 @@ class Connection:
 
     :ivar id: unique name of the connection, also that of its transcript; made of time,
         process, counter and random digits, never of anything the client said.
-    :ivar peer_address: the client's IP address as text, or ``""`` (a UNIX socket, or a client
-        behind a proxy that does not know it).
+    :ivar peer_address: the client's IP address as text, or ``""`` (a UNIX socket), or
+        ``"unknown"`` (a client behind a proxy that says by XCLIENT that it does not know it).
     :ivar peer_port: the client's port, or 0.
     :ivar host_address: our own end's IP address or socket path; behind a proxy, what the client
         has connected to.

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 NOBODY: frozenset[str] = frozenset()
 
+UNKNOWN = "unknown"
+"""The address of a client whose proxy does not know it: in no network, nor on a UNIX socket."""
+
 
 def trusted_with(settings: Settings, connection: Connection) -> frozenset[str]:
     """Return which of the two commands a peer may use."""
@@ -81,6 +84,11 @@ def _attributes(argument: bytes, known: Mapping[str, Attribute]) -> dict[str, An
     return read_attributes(text, known)
 
 
+def address_of(old: Connection, client: XClient) -> str:
+    """Return the address of the client that a proxy has named; what is not said is as it was."""
+    return old.peer_address if client.address is None else client.address or UNKNOWN
+
+
 def successor(old: Connection, client: XClient, identifier: str, started: datetime) -> Connection:
     """
     Return the connection of the client that a proxy has named.
@@ -93,7 +101,7 @@ def successor(old: Connection, client: XClient, identifier: str, started: dateti
     address, port = client.destination_address, client.destination_port
     return Connection(
         id=identifier,
-        peer_address=old.peer_address if client.address is None else client.address,
+        peer_address=address_of(old, client),
         peer_port=old.peer_port if client.port is None else client.port,
         host_address=old.host_address if address is None else address,
         host_port=old.host_port if port is None else port,

@@ -28,7 +28,7 @@ from smtpcb.engine import (
 )
 from smtpcb.engine._conversation import Host
 from smtpcb.engine._offer import try_own
-from smtpcb.engine._xclient import successor
+from smtpcb.engine._xclient import address_of, successor
 from smtpcb.server._admission import Admission, Ticket, normal
 from smtpcb.server._certificates import Reloads
 from smtpcb.server._circumstances import ServerCircumstances
@@ -268,7 +268,7 @@ class SmtpServerFactory(Doorway):
 
         :return: what is said if that one has none; the connection has lost its own then too.
         """
-        address = protocol.connection.peer_address if client.address is None else client.address
+        address = address_of(protocol.connection, client)
         self.everybody[protocol].give_back()
         if self._is_barred(address):
             self.tally.turned_away["failed logins"] += 1

@@ -144,11 +144,16 @@ def _suspicious(argument: bytes) -> bool:
         _LOGIN.search(rest) is not None
         or _USER_INFORMATION.search(rest) is not None
         or _SPLIT_AUTH.search(rest.translate(None, _NO_LETTERS)) is not None
-        or any(_is_plain(match[0]) for match in _BASE64.finditer(rest))
+        or any(_is_response(match[0]) for match in _BASE64.finditer(rest))
     )
 
 
-def _is_plain(token: bytes) -> bool:
-    """Tell whether base64 hides what PLAIN sends: text with NULs in it (RFC 4616 §2)."""
+def _is_response(token: bytes) -> bool:
+    """
+    Tell whether base64 hides a response: of PLAIN, text with NULs in it (RFC 4616 §2), or of
+    OAUTHBEARER and XOAUTH2, pairs with a token (RFC 7628 §3.1).
+    """
     octets = binascii.a2b_base64(token[: len(token) // 4 * 4])
+    if b"\x01auth=" in octets.lower():
+        return True
     return b"\0" in octets and not _CONTROL_BUT_NUL.search(octets)

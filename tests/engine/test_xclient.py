@@ -8,6 +8,8 @@ import pytest
 
 from smtpcb.engine import Connection, Envelope, Reason, Settings
 from smtpcb.engine._parting import SHUTDOWN
+from smtpcb.handling import around
+from smtpcb.policies.local_domains import LocalDomains
 from smtpcb.smtp import Authenticated, ForwardPath, Verb, XClient, XForward
 from smtpcb.smtp._extension import Extension
 from smtpcb.smtp._limits import Limits
@@ -169,8 +171,37 @@ def test_what_is_not_said_stays_as_it_was() -> None:
     _, first, second = witness.connections
     assert (first.peer_address, first.peer_port) == (PROXY, 7)
     assert (first.host_address, first.host_port) == ("10.0.0.2", 25)
-    assert (second.peer_address, second.peer_port) == ("", 7)
+    assert (second.peer_address, second.peer_port) == ("unknown", 7)
     assert second.xclient == XClient(PROXY, "a.example", "", 7)
+
+
+@pytest.mark.parametrize("said", ["[UNAVAILABLE]", "[TEMPUNAVAIL]"])
+def test_a_client_whose_address_nobody_knows_is_none_of_a_unix_socket(said: str) -> None:
+    """Who may do more because it is on a UNIX socket is the proxy, not all of its clients (P34)."""
+    handler = around(Witness(), LocalDomains(["example.net"], relay_from=["unix"]))
+    play(
+        f"""
+        C: EHLO proxy
+        S: 250 ...
+        C: MAIL FROM:<a@example.org>
+        C: RCPT TO:<b@example.org>
+        C: RSET
+        S: 250
+        S: 250
+        S: 250
+        C: XCLIENT ADDR={said}
+        S: 220
+        C: EHLO client
+        S: 250 ...
+        C: MAIL FROM:<a@example.org>
+        C: RCPT TO:<b@example.org>
+        S: 250
+        S: 550
+        """,
+        handler,
+        settings=Settings(xclient_from=("unix",)),
+        connection=Connection("one", peer_address=""),
+    )
 
 
 def test_from_its_first_word_on_it_is_the_client_who_speaks() -> None:

@@ -264,3 +264,20 @@ def test_looking_for_secrets_takes_each_octet_once(verb: bytes, piece: bytes) ->
     line = verb + (piece * 400_000)[:400_000]
     shown(line)
     observed(line)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"user=anne@example.org\x01auth=Bearer ya29.swordfish\x01\x01",
+        b"n,a=anne@example.org,\x01host=mx\x01port=587\x01auth=Bearer ya29.swordfish\x01\x01",
+    ],
+)
+@pytest.mark.parametrize("before", [b"NOOP ", b"EHLO ", b"VRFY ", b"MAIL FROM:<a@b.example> "])
+def test_a_token_that_strays_into_an_argument_is_hidden(before: bytes, response: bytes) -> None:
+    """Whoever could read it in a transcript could log in with it (P14)."""
+    said = base64.b64encode(response)
+    for line in (before + said, before + said.rstrip(b"=")):
+        masked = shown(line)
+        assert not any(said[at : at + 12] in masked for at in range(0, len(said) - 12, 4))
+        assert masked.endswith(b" octets hidden>")
