@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from smtpcb.engine._handler import DECLARATIONS, EVENTS
@@ -155,6 +156,7 @@ class Meant(NamedTuple):
     elsewhere: str = ""
 
 
+@lru_cache(maxsize=1024)
 def meant(name: str) -> Meant | None:
     """Return what a method may have been meant for; ``None`` for a name like any other."""
     if name in EVENTS:
@@ -183,6 +185,7 @@ def meant(name: str) -> Meant | None:
     return Meant((found,), Likeness.NEAR) if found is not None else None
 
 
+@lru_cache(maxsize=1024)  # the same few names are asked about at each start and each exchange
 def declared(name: str) -> str | None:
     """
     Return what an attribute may have been meant to say of its handler.

@@ -111,6 +111,8 @@ class Mood:
             self.ledger.accepted(name)
             if name == "authenticate":
                 return random.choice(("anne", True))
+            if name == "stored_secret":
+                return random.choice((None, "secret", b"secret"))
             return random.choice(YES)
         way = random.randrange(4)
         if way == 0:
@@ -168,7 +170,9 @@ CLASSES = [
     for without in (
         frozenset(),
         frozenset({"chunk"}),
-        frozenset({"chunk", "header", "command", "authenticate", "data", "hello"}),
+        frozenset(
+            {"chunk", "header", "command", "authenticate", "stored_secret", "data", "hello"}
+        ),
         frozenset({"verify", "expand", "help", "turn", "etrn"}),
     )
 ]
