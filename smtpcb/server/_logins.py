@@ -72,7 +72,7 @@ class Logins:
     def decided(self, address: str, reply: Reply) -> None:
         """Take a try out again that was no failure: a yes, or nobody can tell now."""
         share = self._share(address)
-        if share in self.forgotten and reply.code < 500:
+        if share is not None and share in self.forgotten and reply.code < 500:
             self.forgotten[share] -= self._step
             if self.forgotten[share] <= self._seconds():
                 del self.forgotten[share]
