@@ -9,6 +9,7 @@ now.  A connection that waits holds nobody else up.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -42,8 +43,8 @@ class Logins:
         self._step = limits.login_slow_seconds
         self._reactor = reactor
         self._seconds = seconds
-        #: When all that an address has done wrong is forgotten; the first to try is the first.
-        self.forgotten: dict[str, float] = {}
+        #: When all that an address has done wrong is forgotten; who tried last is the last.
+        self.forgotten: OrderedDict[str, float] = OrderedDict()
         self._silent_until = float("-inf")
 
     def admit(self, address: str) -> Deferred[None] | Reply | None:
@@ -63,7 +64,7 @@ class Logins:
             self._tell(address, now)
             if wait > MOST_SECONDS:
                 return replies.AUTH_LATER
-        self._remember(share, until + self._step, now)
+        self._remember(share, until + self._step)
         if wait <= 0:
             return None
         return deferLater(self._reactor, wait)
@@ -71,7 +72,7 @@ class Logins:
     def decided(self, address: str, reply: Reply) -> None:
         """Take a try out again that was no failure: a yes, or nobody can tell now."""
         share = self._share(address)
-        if share in self.forgotten and reply.code < 500:
+        if share is not None and share in self.forgotten and reply.code < 500:
             self.forgotten[share] -= self._step
             if self.forgotten[share] <= self._seconds():
                 del self.forgotten[share]
@@ -80,15 +81,12 @@ class Logins:
         shares = shares_of(address)
         return shares[0] if shares else None
 
-    def _remember(self, share: str, until: float, now: float) -> None:
+    def _remember(self, share: str, until: float) -> None:
         forgotten = self.forgotten
-        if share not in forgotten and len(forgotten) >= MOST_ADDRESSES:
-            self.forgotten = forgotten = {
-                one: when for one, when in forgotten.items() if when > now
-            }
-            if len(forgotten) >= MOST_ADDRESSES:
-                del forgotten[next(iter(forgotten))]
         forgotten[share] = until
+        forgotten.move_to_end(share)
+        if len(forgotten) > MOST_ADDRESSES:
+            forgotten.popitem(last=False)
 
     def _tell(self, address: str, now: float) -> None:
         if now >= self._silent_until:
