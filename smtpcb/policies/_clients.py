@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
-from functools import lru_cache
 
 from smtpcb.engine._connection import Connection
-from smtpcb.smtp._networks import UNIX, Networks, read_network
-
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from smtpcb.smtp._networks import (
+    LINE_BITS,
+    UNIX,
+    Networks,
+    network_around,
+    read_address,
+    read_network,
+)
 
 
 def network_text(text: str) -> str:
@@ -21,17 +24,6 @@ def network_text(text: str) -> str:
     if text != UNIX:
         read_network(text)
     return text
-
-
-@lru_cache(1024)
-def read_address(text: str) -> _Address | None:
-    """Return an address, that of an IPv4 client as such; None: it has none."""
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    mapped = getattr(address, "ipv4_mapped", None)
-    return mapped or address
 
 
 class Trusted:
@@ -58,6 +50,6 @@ class Trusted:
 def block_of(address: str) -> str:
     """Return what counts as one client: an IPv4 address, and of IPv6 the /64 of its line."""
     found = read_address(address)
-    if isinstance(found, ipaddress.IPv6Address):
-        return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
-    return address if found is None else str(found)
+    if found is None:
+        return address
+    return str(found) if found.version == 4 else network_around(found, LINE_BITS)

@@ -9,9 +9,10 @@ from typing import Any
 from smtpcb.engine._connection import Connection
 from smtpcb.interfaces import Verdict
 from smtpcb.policies._client_policy import AT, ClientPolicy
-from smtpcb.policies._clients import network_text, read_address
+from smtpcb.policies._clients import network_text
 from smtpcb.policies._dns import Names, Unanswered, resolver
 from smtpcb.policies._words import Kind, one_of
+from smtpcb.smtp._networks import read_address
 from smtpcb.smtp._reply import Reply
 
 UNANSWERED = Reply(451, "4.4.3", "The DNS does not answer, try again later")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,12 +20,12 @@ from smtpcb._threads import start_pool
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._addresses import address_of
-from smtpcb.policies._clients import Trusted, network_text, read_address
+from smtpcb.policies._clients import Trusted, network_text
 from smtpcb.policies._domains import postmaster_of
 from smtpcb.policies._greylist_store import GreylistStore, Times
 from smtpcb.policies._words import Kind, no_words, path, read_words, seconds, whole_number
 from smtpcb.smtp._address import ReversePath
-from smtpcb.smtp._networks import UNIX
+from smtpcb.smtp._networks import LINE_BITS, UNIX, network_around, read_address
 from smtpcb.smtp._reply import Reply
 
 __all__ = ["Greylist", "GreylistPlugin"]
@@ -137,8 +136,7 @@ def network_of(address: str) -> str:
     found = read_address(address)
     if found is None:
         return address
-    length = 24 if found.version == 4 else 64
-    return str(ipaddress.ip_network((found, length), strict=False))
+    return network_around(found, 24 if found.version == 4 else LINE_BITS)
 
 
 @implementer(ISmtpPolicyPlugin)

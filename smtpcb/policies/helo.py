@@ -10,10 +10,10 @@ from zope.interface import implementer
 from smtpcb.engine._connection import Connection
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._client_policy import AT, ClientPolicy
-from smtpcb.policies._clients import network_text, read_address
+from smtpcb.policies._clients import network_text
 from smtpcb.policies._domains import Domains
 from smtpcb.policies._words import Kind, no_words, one_of, read_words, switch
-from smtpcb.smtp._networks import UNIX
+from smtpcb.smtp._networks import UNIX, read_address
 from smtpcb.smtp._reply import Reply
 
 __all__ = ["HelloChecks", "HelloChecksPlugin"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from functools import lru_cache
 
@@ -10,6 +9,7 @@ from twisted.logger import Logger
 
 from smtpcb.engine import replies
 from smtpcb.smtp import Limits, Reply
+from smtpcb.smtp._networks import LINE_BITS, network_around, read_address
 
 # How seldom it is said that clients are turned away.
 SILENCE_SECONDS = 60.0
@@ -109,15 +109,18 @@ def shares_of(address: str) -> tuple[str, ...]:
 
     Whoever has one IPv6 address has a /64, and easily a /48 of 65,536 of them.
     """
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return ()
-    if parsed.is_loopback:
+    parsed = read_address(address)
+    if parsed is None or parsed.is_loopback:
         return ()
     if parsed.version == 6:
-        return tuple(str(ipaddress.ip_network((parsed, bits), strict=False)) for bits in (64, 48))
+        return network_around(parsed, LINE_BITS), network_around(parsed, 48)
     return (str(parsed),)
+
+
+def share_of(address: str) -> str | None:
+    """Return what counts as one address; None for those that are not counted."""
+    shares = shares_of(address)
+    return shares[0] if shares else None
 
 
 def normal(host: str) -> str:

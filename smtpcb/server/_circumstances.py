@@ -8,7 +8,7 @@ from collections.abc import Callable
 from twisted.logger import Logger
 
 from smtpcb.engine._budget import Circumstances
-from smtpcb.server._admission import shares_of
+from smtpcb.server._admission import share_of
 from smtpcb.smtp import Limits
 
 # Of so many addresses it is known how often they have failed; the one that has been known for
@@ -40,7 +40,7 @@ class ServerCircumstances(Circumstances):
         most = self._limits.auth_failures_per_address
         if most is None:
             return True
-        share = next(iter(shares_of(address)), None)
+        share = share_of(address)
         if share is None:
             return True
         count, _ = self._known(share)
@@ -49,7 +49,7 @@ class ServerCircumstances(Circumstances):
     def login_failed(self, address: str) -> None:
         """Count it, and say so in the log when it was the last one."""
         most = self._limits.auth_failures_per_address
-        share = next(iter(shares_of(address)), None)
+        share = share_of(address)
         if most is None or share is None:
             return
         count, since = self._known(share)

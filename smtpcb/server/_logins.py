@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from smtpcb.engine import replies
-from smtpcb.server._admission import SILENCE_SECONDS, shares_of
+from smtpcb.server._admission import SILENCE_SECONDS, share_of
 from smtpcb.smtp import Limits, Reply
 
 # Longer than that nobody waits: a mail program would give up.
@@ -54,7 +54,7 @@ class Logins:
         :param address: the client's, as text; loopback and UNIX sockets always may.
         :return: ``None``: now; a Deferred: when it fires; a reply: not now.
         """
-        share = self._share(address)
+        share = share_of(address)
         if share is None or self._free is None:
             return None
         now = self._seconds()
@@ -71,15 +71,11 @@ class Logins:
 
     def decided(self, address: str, reply: Reply) -> None:
         """Take a try out again that was no failure: a yes, or nobody can tell now."""
-        share = self._share(address)
+        share = share_of(address)
         if share is not None and share in self.forgotten and reply.code < 500:
             self.forgotten[share] -= self._step
             if self.forgotten[share] <= self._seconds():
                 del self.forgotten[share]
-
-    def _share(self, address: str) -> str | None:
-        shares = shares_of(address)
-        return shares[0] if shares else None
 
     def _remember(self, share: str, until: float) -> None:
         forgotten = self.forgotten

@@ -9,6 +9,10 @@ from functools import lru_cache
 UNIX = "unix"
 """The word for clients of UNIX sockets, which have no address."""
 
+# Whoever has a line with IPv6 has at least all the addresses of one such network.
+LINE_BITS = 64
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -41,13 +45,23 @@ class Networks:
         """Whether an address is meant; ``""`` is that of a client of a UNIX socket."""
         if not address:
             return self._unix
-        try:
-            parsed = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-            parsed = parsed.ipv4_mapped
-        return any(parsed in network for network in self._networks)
+        parsed = read_address(address)
+        return parsed is not None and any(parsed in network for network in self._networks)
+
+
+@lru_cache(maxsize=1024)
+def read_address(text: str) -> Address | None:
+    """Return an address, that of an IPv4 client as such; None: it has none."""
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def network_around(address: Address, bits: int) -> str:
+    """Return the network of so many bits that an address is in, as text."""
+    return str(ipaddress.ip_network((address, bits), strict=False))
 
 
 def read_network(text: str) -> _Network:

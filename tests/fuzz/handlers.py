@@ -170,9 +170,7 @@ CLASSES = [
     for without in (
         frozenset(),
         frozenset({"chunk"}),
-        frozenset(
-            {"chunk", "header", "command", "authenticate", "stored_secret", "data", "hello"}
-        ),
+        frozenset({"chunk", "header", "command", "authenticate", "stored_secret", "data", "hello"}),
         frozenset({"verify", "expand", "help", "turn", "etrn"}),
     )
 ]
