@@ -22,12 +22,13 @@ def folder_name(path: ForwardPath) -> str:
     """
     Return the name of a recipient's folder, such as ``anne@example.org``.
 
-    Capitals are small letters there.  ``%`` and two digits stand for any octet of its UTF-8 that is
-    no letter, digit, ``@``, ``.``, ``_``, ``+``, ``=`` or ``-``, and for a dot at the beginning; so
-    two addresses have one name only if they differ in capitals.  A name that would be too long ends
-    in ``%%`` and a digest of the address.
+    Capitals of ASCII are small letters there.  ``%`` and two digits stand for any octet of its
+    UTF-8 that is no letter, digit, ``@``, ``.``, ``_``, ``+``, ``=`` or ``-``, and for a dot at the
+    beginning; so two addresses have one name only if they differ in such capitals.  A name that
+    would be too long ends in ``%%`` and a digest of the address.
     """
-    octets = str(path).lower().encode("utf-8", "surrogatepass")
+    # Of octets only ASCII has capitals: the Kelvin sign is no K, and whose it is is another's mail.
+    octets = str(path).encode("utf-8", "surrogatepass").lower()
     name = _NOT_PLAIN.sub(lambda found: b"%%%02x" % found[0][0], octets).decode("ascii")
     if len(name) <= _LONGEST:
         return name
