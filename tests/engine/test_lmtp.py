@@ -542,3 +542,22 @@ def test_in_smtp_a_verdict_for_nobody_is_none() -> None:
     server = Server(Does(message=message))
     server.send(SMTP)
     assert server.send(TEXT) == ["451"]
+
+
+def test_recipients_that_are_decided_in_any_order() -> None:
+    """Each hears of the message in the order of its RCPT, whoever was decided on first."""
+    handler = Later("rcpt", concurrent_recipients=True, message=_by_its_name)
+    server = Server(handler, LMTP)
+    server.send(THREE)
+    for answer in reversed(handler.answers):
+        answer.give()
+    server.send(DATA)
+    server.said = b""
+    server.send(TEXT)
+    assert server.said == b"250 2.0.0 for a@b\r\n250 2.0.0 for c@d\r\n250 2.0.0 for e@f\r\n"
+
+
+def _by_its_name(envelope: Envelope) -> Mapping[Recipient, Reply]:
+    return {
+        one: Reply(250, f"for {one.forward_path}", status="2.0.0") for one in envelope.recipients
+    }

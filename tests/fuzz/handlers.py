@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from smtpcb import Envelope, Refusal, Reply
+from smtpcb import Connection, Envelope, Refusal, Reply
 from smtpcb.interfaces import ISmtpEventHandler
+from smtpcb.smtp._errors import LocalProtocolError
+from smtpcb.smtp.sasl import BY_SECRET, MECHANISMS
 
 from .ledger import Ledger
 
@@ -51,16 +54,20 @@ class Mood:
     """
     Answers by chance, for a handler, and keeps its accounts.
 
+    :param succeeded: see `Ledger`.
     :ivar pending: what has not been answered yet.
+    :ivar another: makes a handler that may take the place of one that is there.
     :ivar lines: of the messages that were taken whole, without their ends.
     """
 
-    def __init__(self, random: Random, kindness: float) -> None:
+    def __init__(self, random: Random, kindness: float, *, succeeded: bool = False) -> None:
         self.concurrent_recipients = random.random() < 0.3
         self._random = random
         self._kindness = kindness
         self._later = random.choice((0.0, 0.0, 0.2, 0.8))
-        self.ledger = Ledger(concurrent=self.concurrent_recipients)
+        self._meddling = random.choice((0.0, 0.0, 0.0, 0.05))
+        self.ledger = Ledger(concurrent=self.concurrent_recipients, succeeded=succeeded)
+        self.another: Callable[[], object] = object
         self.lines: set[bytes] = set()
         self.pending: list[tuple[Deferred[Any], str]] = []
 
@@ -74,10 +81,12 @@ class Mood:
         if len(content.bytes()) != content.size_octets:
             self.ledger.complaints.append("the content is not as long as it says")
 
-    def hear(self, name: str) -> Any:
+    def hear(self, name: str, arguments: Sequence[Any] = ()) -> Any:
         """Note a call, and return or raise an answer."""
         random = self._random
         self.ledger.called(name)
+        if arguments and random.random() < self._meddling:
+            self._meddle(getattr(arguments[-1], "connection", arguments[-1]))
         if name in TOLD:
             if random.random() > self._kindness:
                 raise HandlerError(name)
@@ -85,6 +94,19 @@ class Mood:
         if random.random() < self._later:
             return self._wait(name)
         return self._decide(name)
+
+    def _meddle(self, connection: Connection) -> None:
+        """Do to the connection what a handler may do in any event."""
+        way = self._random.randrange(4)
+        with suppress(LocalProtocolError):  # the mail data are one handler's, or it is over
+            if way == 0:
+                connection.close()
+            elif way == 1:
+                connection.close(self._random.choice((Reply(421), Reply(550, "5.7.1", "no"))))
+            elif way == 2:
+                connection.abort()
+            else:
+                connection.handler = self.another()
 
     def _wait(self, name: str) -> Deferred[Any]:
         deferred: Deferred[Any] = Deferred()
@@ -112,7 +134,7 @@ class Mood:
             if name == "authenticate":
                 return random.choice(("anne", True))
             if name == "stored_secret":
-                return random.choice((None, "secret", b"secret"))
+                return random.choice((None, "secret", "secret", b"secret"))
             return random.choice(YES)
         way = random.randrange(4)
         if way == 0:
@@ -127,20 +149,23 @@ class Handler:
 
     def __init__(self, mood: Mood, extensions: frozenset[str]) -> None:
         self._mood = mood
+        if hasattr(self, "authenticate"):
+            secret = hasattr(self, "stored_secret")
+            self.mechanisms = frozenset(MECHANISMS).difference(() if secret else BY_SECRET)
         self.extensions = extensions
         self.concurrent_recipients = mood.concurrent_recipients
 
 
 def _method(name: str) -> Callable[..., Any]:
     def call(self: Handler, *arguments: Any) -> Any:
-        return self._mood.hear(name)
+        return self._mood.hear(name, arguments)
 
     return call
 
 
 def _coroutine(name: str) -> Callable[..., Any]:
     async def call(self: Handler, *arguments: Any) -> Any:
-        answer = self._mood.hear(name)
+        answer = self._mood.hear(name, arguments)
         return await answer if isinstance(answer, Deferred) else answer
 
     return call

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from random import Random
+
+from .logins import careless_login
 
 NAMES = (
     "client.example",
@@ -27,7 +28,10 @@ MAIL_PARAMETERS = (
     *("SIZE=100", "SIZE=0", "SIZE=99999999999", "SIZE=99999999999999999999999", "SIZE=x", "SIZE"),
     *("BODY=8BITMIME", "BODY=7BIT", "BODY=BINARYMIME", "SMTPUTF8", "SMTPUTF8=1", "body=8bitmime"),
     *("AUTH=<>", "AUTH=a+40b", "RET=FULL", "RET=HDRS", "RET=", "ENVID=x+2Dy", "ENVID=" + "e" * 101),
-    *("X=1", "=", "SIZE=1 SIZE=1", "MT-PRIORITY=3"),
+    *("X=1", "=", "SIZE=1 SIZE=1", "MT-PRIORITY=3", "MT-PRIORITY=-9", "MT-PRIORITY=10"),
+    *("HOLDFOR=60", "HOLDFOR=99999999999", "HOLDUNTIL=2030-01-01T00:00:00Z", "HOLDUNTIL=x"),
+    *("BY=120;R", "BY=-5;NT", "BY=0;R", "BY=1;X", "REQUIRETLS", "REQUIRETLS=1"),
+    *("HOLDFOR=1 HOLDUNTIL=2030-01-01T00:00:00Z", "SMTPUTF8 BODY=BINARYMIME RET=HDRS ENVID=a"),
 )  # fmt: skip
 RCPT_PARAMETERS = (
     *(
@@ -44,7 +48,17 @@ RCPT_PARAMETERS = (
         "ORCPT=;",
         "Y",
     ),
+    *("RRVS=2014-04-03T23:01:00Z", "RRVS=2014-04-03T23:01:00Z;C", "RRVS=x", "RRVS"),
 )
+PROXIES = (
+    *("XCLIENT NAME=client.example ADDR=198.51.100.7", "XCLIENT ADDR=IPV6:2001:db8::7 PORT=1"),
+    *("XCLIENT LOGIN=anne", "XCLIENT NAME=[UNAVAILABLE] ADDR=[UNAVAILABLE]", "XCLIENT HELO=../x"),
+    *("XCLIENT LOGIN=a+0Ab", "XCLIENT ADDR=1.2.3.999", "XCLIENT PORT=65536", "XCLIENT X=1"),
+    *("XCLIENT", "XCLIENT NAME=a NAME=b", "XCLIENT LOGIN="),
+    *("xclient proto=ESMTP destaddr=192.0.2.9 destport=25", "XFORWARD"),
+    *("XFORWARD NAME=a.example ADDR=198.51.100.7", "XFORWARD IDENT=4F1 SOURCE=LOCAL"),
+    *("XFORWARD HELO=+FF", "XFORWARD PROTO=ESMTP HELO=+C3+BC", "XFORWARD SOURCE=x"),
+)  # fmt: skip
 TEXTS = (
     b"Subject: x\r\n\r\nhello\r\n",
     b"",
@@ -77,10 +91,15 @@ LINES = (
 
 
 class Sender:
-    """Makes what one session sends, always the same for the same `random`."""
+    """
+    Makes what one session sends, always the same for the same `random`.
 
-    def __init__(self, random: Random) -> None:
+    :param lmtp: it is for a door where LMTP is spoken.
+    """
+
+    def __init__(self, random: Random, *, lmtp: bool = False) -> None:
         self._random = random
+        self._hellos = ("LHLO", "lhlo", "EHLO") if lmtp else ("EHLO", "ehlo", "HELO", "LHLO")
         self._makers: list[tuple[int, Callable[[], bytes]]] = [
             (30, self._transaction),
             (8, self._hello),
@@ -88,7 +107,8 @@ class Sender:
             (8, self._rcpt),
             (6, self._data),
             (8, self._chunk),
-            (9, self._login),
+            (9, lambda: careless_login(random)),
+            (4, self._proxy),
             (10, self._line),
             (2, self._long_line),
             (2, self._many),
@@ -130,11 +150,11 @@ class Sender:
         return options[0] if self._random.random() < 0.85 else self._random.choice(options)
 
     def _parameters(self, options: tuple[str, ...]) -> str:
-        count = self._random.choice((0, 0, 0, 0, 0, 0, 1, 1, 2))
+        count = self._random.choice((*(0,) * 11, 1, 1, 2))
         return "".join(" " + self._random.choice(options) for _ in range(count))
 
     def _hello(self) -> bytes:
-        verb = self._random.choice(("EHLO", "EHLO", "EHLO", "HELO", "ehlo"))
+        verb = self._pick(self._hellos)
         return f"{verb} {self._pick(NAMES)}\r\n".encode()
 
     def _mail(self) -> bytes:
@@ -166,24 +186,9 @@ class Sender:
         recipients = self._random.choice((1, 1, 2, 3, 12))
         return self._mail() + b"".join(self._rcpt() for _ in range(recipients)) + content()
 
-    def _login(self) -> bytes:
-        random = self._random
-        response = base64.b64encode(
-            random.choice((b"\0anne\0secret", b"\0a\0", b"x", b"\xff\0\xff\0\xff", b""))
-        )
-        user, password = base64.b64encode(b"anne"), base64.b64encode(b"secret")
-        return random.choice(
-            (
-                b"AUTH PLAIN " + response + b"\r\n",
-                b"AUTH PLAIN\r\n" + response + b"\r\n",
-                b"AUTH LOGIN\r\n" + user + b"\r\n" + password + b"\r\n",
-                b"AUTH LOGIN " + user + b"\r\n*\r\n",
-                b"AUTH X\r\n",
-                b"AUTH PLAIN =\r\n",
-                b"AUTH\r\n",
-                b"AUTH PLAIN\r\n" + b"A" * random.choice((12286, 12287, 20000)) + b"\r\n",
-            )
-        )
+    def _proxy(self) -> bytes:
+        line = self._random.choice(PROXIES).encode() + b"\r\n"
+        return line + self._hello() if self._random.random() < 0.8 else line
 
     def _line(self) -> bytes:
         return self._random.choice(LINES) + b"\r\n"

@@ -7,18 +7,24 @@ class Ledger:
     """
     Which calls came, and whether they may have.
 
+    :param succeeded: whether XCLIENT may put another client in the place of one that has gone.
     :ivar complaints: what a handler must not live to see.
+    :ivar calls: those of the client that is there.
     """
 
-    def __init__(self, *, concurrent: bool) -> None:
+    def __init__(self, *, concurrent: bool, succeeded: bool = False) -> None:
         self.complaints: list[str] = []
         self.calls: list[str] = []
+        self._succeeded = succeeded
         self._concurrent = concurrent
         self._deciding: list[str] = []
         self._open = False  # an accepted MAIL waits for its end
 
     def called(self, name: str) -> None:
         """Note a call."""
+        if self._succeeded and name == "connected" and "disconnected" in self.calls:
+            self.conclude()
+            self.calls, self._open = [], False
         expect_first = "connected" if "connected" not in self.calls else name
         if name != expect_first:
             self.complaints.append(f"{name} before connected")

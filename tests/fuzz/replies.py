@@ -11,12 +11,13 @@ _LINE = re.compile(
 MOST_OCTETS = 512
 
 
-def complaints(wire: bytes, sent: bytes) -> Iterator[str]:
+def complaints(wire: bytes, sent: bytes, more: int = 0) -> Iterator[str]:
     """
     Say what is wrong with all that a server has written.
 
     :param sent: what the client has sent so far: there is a reply for the arrival, one for the
         farewell, and otherwise for lines only.
+    :param more: how many there may be on top of that, where a message has several.
     """
     lines = wire.split(b"\r\n")
     if lines.pop():
@@ -40,5 +41,5 @@ def complaints(wire: bytes, sent: bytes) -> Iterator[str]:
     if code:
         yield "half a reply"
     lines_sent = sent.count(b"\n")
-    if replies > lines_sent + 2:
+    if replies > lines_sent + 2 + more:
         yield f"{replies} replies to {lines_sent} lines"

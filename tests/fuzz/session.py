@@ -20,31 +20,18 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smtpcb import Limits, Settings, SmtpServerFactory
+from smtpcb import SmtpServerFactory
 
-from . import replies
+from . import doors, replies
 from .handlers import CLASSES, HandlerError, Mood
 from .input import Sender
+from .logins import true_login
 
 ADDRESS = IPv4Address("TCP", "192.0.2.1", 50000)
 # Longer than anything is waited for.
 FOR_EVER_SECONDS = 100_000.0
 # Longer than any reply is held back, and shorter than any limit.
 CALM_SECONDS = 15
-SMALL = Limits(
-    message_octets=3000,
-    recipients=3,
-    errors=5,
-    free_errors=2,
-    idle_commands=8,
-    messages=2,
-    auth_failures=2,
-    header_octets=300,
-    decision_seconds=20,
-    message_seconds=40,
-    session_seconds=600,
-    grace_seconds=30,
-)
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -80,30 +67,32 @@ class Session:
     A session that is wholly given by its seed.
 
     :param spool_folder: for messages that are not kept in memory.
+    :ivar let_in: the mechanisms by which somebody has logged in who knows them.
     """
 
     def __init__(self, seed: str, spool_folder: Path) -> None:
         random = self._random = Random(seed)
-        self._sender = Sender(random)
+        settings = doors.settings_for(random)
+        self._sender = Sender(random, lmtp=settings.lmtp)
         self._clock = Clock()
-        self._mood = Mood(random, random.choice((1.0, 1.0, 0.97, 0.8)))
-        extensions = random.choice((frozenset[str](), frozenset({"DSN"})))
-        settings = Settings(
-            limits=SMALL if random.random() < 0.5 else Limits(),
-            bare_newline=random.choice(("refuse", "normalize")),
-            lenient_addresses=random.random() < 0.5,
-            allow_insecure_auth=random.random() < 0.7,
+        self._mood = Mood(
+            random, random.choice((1.0, 1.0, 0.97, 0.8)), succeeded=bool(settings.xclient_from)
         )
+        self._mood.another = self._handler
+        self._counting = doors.Counting(settings, ordered=not self._mood.concurrent_recipients)
         self._factory = SmtpServerFactory(
-            random.choice(CLASSES)(self._mood, extensions),
+            self._handler(),
             settings,
             reactor=self._clock,
             tls=random.choice((None, NoTls())),
+            observers=(self._counting.begin,) if settings.lmtp else (),
             memory_octets=random.choice((100, 1_000_000)),
             spool_folder=spool_folder,
         )
+        self._tls = doors.tls_for(random)
         self._wire = Wire(peerAddress=ADDRESS)
         self._protocol: Any = None
+        self.let_in: set[str] = set()
         self._lost = False
         self._sent = b""
         # Without trouble some sessions get far, with much of it others end in every way there is.
@@ -122,8 +111,9 @@ class Session:
 
     def run(self) -> list[str]:
         """Hold the session; return what is wrong with it."""
-        self._protocol = self._factory.buildProtocol(ADDRESS)
-        self._protocol.makeConnection(self._wire)
+        self._arrive()
+        if self._random.random() < 0.2:
+            self._log_in()
         segments = deque(self._sender.segments(self._sender.octets()))
         # So that a session that is never read to its end comes to one nevertheless.
         for _ in range(len(segments) * 3 + 50):
@@ -163,6 +153,44 @@ class Session:
         codes = [line[:4] for line in wire.value().splitlines()]
         self._end()
         return codes
+
+    def _handler(self) -> object:
+        made = self._random.choice(CLASSES)(self._mood, doors.honoured(self._random))
+        return doors.behind_policies(self._random, made, self._clock)
+
+    def _arrive(self) -> None:
+        self._protocol = self._factory.buildProtocol(ADDRESS)
+        self._protocol.connection.tls = self._tls
+        self._protocol.makeConnection(self._wire)
+
+    def _log_in(self) -> None:
+        """Be somebody who can, and waits for each reply."""
+        told = self._told
+        hello = b"LHLO x\r\n" if self._protocol.factory.settings.lmtp else b"EHLO x\r\n"
+        words = [line[4:].split() for line in told(hello)]
+        offered = [word.decode("ascii") for line in words if line[:1] == [b"AUTH"] for word in line]
+        if offered[1:]:
+            mechanism = true_login(self._random, offered[1:], doors.bound, told)
+            if mechanism is not None:
+                self.let_in.add(mechanism)
+
+    def _told(self, line: bytes) -> list[bytes]:
+        """Send a line; return what is said then, nothing if the client cannot speak."""
+        wire = self._wire
+        before = len(wire.value())
+        if self._lost or wire.disconnecting or wire.aborted or wire.half_closed:
+            return []
+        if wire.producerState != "producing":
+            return []
+        self._sent += line
+        self._protocol.dataReceived(line)
+        for _ in range(CALM_SECONDS):
+            while self._mood.pending:
+                self._mood.pending[0][0].callback(None)
+            if len(wire.value()) > before:
+                break
+            self._clock.advance(1.0)
+        return wire.value()[before:].splitlines()
 
     def _step(self, segments: deque[bytes]) -> None:
         wire, random = self._wire, self._random
@@ -216,6 +244,7 @@ class Session:
         """Let everything happen that still can: answers in any order, or none at all."""
         if self._random.random() < 0.5:
             self._clock.pump([1.0] * 10)
+        self._look_for_all()
         if not self._lost:
             self._lose()
         if self._random.random() < 0.5:
@@ -226,11 +255,20 @@ class Session:
             if self._clock.getDelayedCalls():
                 self._clock.advance(FOR_EVER_SECONDS)
 
+    def _look_for_all(self) -> None:
+        """See that nothing is kept back of what LMTP says of a message."""
+        wire = self._wire.value()
+        if not (self._lost or self._wire.aborted or self._wire.disconnecting):
+            for said in self._counting.said:
+                if said not in wire:
+                    self._counting.complaints.append(f"not all was sent: {said!r:.200}")
+
     def _complaints(self) -> list[str]:
         self._mood.ledger.conclude()
         found = [
             *self._mood.ledger.complaints,
-            *replies.complaints(self._wire.value(), self._sent),
+            *replies.complaints(self._wire.value(), self._sent, self._counting.more),
+            *self._counting.complaints,
         ]
         if b"BDAT" not in self._sent.upper():  # a line of theirs may be in two chunks
             found += [f"nobody sent {at!r}" for at in self._mood.lines if at not in self._sent]

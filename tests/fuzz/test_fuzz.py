@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from smtpcb.engine._envelope import Recipient
+from smtpcb.engine._lmtp import ReplyToEach
 from smtpcb.server._protocol import SmtpServerProtocol
+from smtpcb.smtp._reply import Reply
 
 from . import replies
 from .handlers import Mood
@@ -76,9 +80,49 @@ def test_content_that_nobody_sent_is_seen(
     monkeypatch.setattr(
         Mood, "read", lambda self, envelope: (read(self, envelope), self.lines.add(b"never"))
     )
-    wrong = dict(sessions("suite", 0, 100))
+    wrong = dict(sessions("suite", 0, SESSIONS))
     clean_reactor.clear()
     assert any("nobody sent b'never'" in text for texts in wrong.values() for text in texts)
+
+
+def test_a_recipient_that_nobody_answers_for_is_seen(
+    clean_reactor: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In LMTP a reply too few would be taken from the next message (RFC 2033 §4.2)."""
+    init = ReplyToEach.__init__
+
+    def forget(self: ReplyToEach, each: Iterable[tuple[Recipient, Reply]]) -> None:
+        first, *others = each
+        init(self, others or [first])
+
+    monkeypatch.setattr(ReplyToEach, "__init__", forget)
+    wrong = dict(sessions("suite", 0, SESSIONS))
+    clean_reactor.clear()
+    assert any("1 replies, 2 recipients" in text for texts in wrong.values() for text in texts)
+
+
+def test_a_client_in_the_place_of_another_is_one_of_its_own(
+    clean_reactor: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind XCLIENT a handler that is not told that the first one has gone is told of."""
+    called = Ledger.called
+    monkeypatch.setattr(
+        Ledger, "called", lambda self, name: name == "disconnected" or called(self, name)
+    )
+    wrong = dict(sessions("suite", 0, SESSIONS))
+    clean_reactor.clear()
+    assert any("connected twice" in text for texts in wrong.values() for text in texts)
+
+
+def test_clients_that_know_their_mechanism_get_in(clean_reactor: list[Any], tmp_path: Path) -> None:
+    """Or nothing would have been tried behind a login by a digest, a proof or a token."""
+    let_in = set()
+    for number in range(4 * SESSIONS):
+        session = Session(f"suite:{number}", tmp_path)
+        session.run()
+        let_in |= session.let_in
+    clean_reactor.clear()
+    assert let_in >= {"CRAM-MD5", "SCRAM-SHA-256", "OAUTHBEARER", "XOAUTH2"}
 
 
 def test_a_session_is_the_same_in_each_run(clean_reactor: list[Any], tmp_path: Path) -> None:
@@ -144,6 +188,16 @@ def test_calls_that_may_not_come(calls: str, complaint: str) -> None:
             ledger.began(name)
     ledger.conclude()
     assert complaint in "\n".join(ledger.complaints)
+
+
+@pytest.mark.parametrize("succeeded", [True, False])
+def test_calls_for_a_client_and_the_next_over_the_same_transport(succeeded: bool) -> None:
+    """Where XCLIENT is spoken the next one begins anew; elsewhere nobody comes twice."""
+    ledger = Ledger(concurrent=False, succeeded=succeeded)
+    for name in ("connected", "disconnected", "connected", "hello", "disconnected"):
+        ledger.called(name)
+    ledger.conclude()
+    assert bool(ledger.complaints) is not succeeded
 
 
 def test_calls_as_they_should_be() -> None:
