@@ -109,7 +109,7 @@ class Counting(Observer):
     @property
     def more(self) -> int:
         """How many replies there are that would be none in SMTP."""
-        return self._farewells + sum(max(0, said.count(b"\r\n") - 1) for said in self.said)
+        return self._refused + sum(max(0, said.count(b"\r\n") - 1) for said in self.said)
 
     def __init__(self, settings: Settings, *, ordered: bool) -> None:
         self._settings = settings
@@ -117,7 +117,7 @@ class Counting(Observer):
         self.complaints: list[str] = []
         self.said: list[bytes] = []
         self._accepted: list[object] = []
-        self._farewells = 0
+        self._refused = 0
 
     def begin(self, connection: Connection) -> Observer:
         """Look at one more connection."""
@@ -128,7 +128,6 @@ class Counting(Observer):
         """Note who was accepted, and what is said to each."""
         if method == "mail":
             self._accepted.clear()
-            self._farewells = 0  # that was no farewell
         elif method == "rcpt" and reply.positive:
             self._accepted.append(subject)
         elif method == "message":
@@ -137,9 +136,9 @@ class Counting(Observer):
             self._count(reply)
 
     def aborted(self, reason: Reason, envelope: Envelope, reply: Reply | None) -> None:
-        """A message that ends with a refusal has as many, and so may a 421 within one."""
+        """A message that is refused on its way, or cut by a 421, may have as many."""
         if not isinstance(reply, ReplyToEach):
-            self._farewells = len(self._accepted)
+            self._refused += len(self._accepted)
         self._count(reply)
 
     def _count(self, reply: Reply | None) -> None:

@@ -73,8 +73,12 @@ class HandReactor(Clock):
         results: list[Any] = []
         answer.addBoth(results.append)
         while not results:
-            self._told.get(timeout=20)()
+            self.do_one()
         return results[0]
+
+    def do_one(self) -> None:
+        """Do the next thing that a thread tells it."""
+        self._told.get(timeout=20)()
 
 
 class FailingLayer:

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from smtpcb.engine import Settings
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._flow import SLICE_SECONDS, TURN_SECONDS, Turns
 from smtpcb.smtp import Limits
-from tests.server.client import HELLO, MESSAGE, Client, Recorder
+from tests.server.client import HELLO, MAIL, MESSAGE, RCPT, TEXT, Client, Recorder
 
 Connect = Callable[..., Client]
 
@@ -208,3 +209,52 @@ def test_one_that_has_yielded_may_leave(connect: Connect) -> None:
     assert client.protocol.flow.yielded
     client.leave()
     assert client.timers == 0
+
+
+SLOW_AT = {
+    "connected": (b"", b"NOOP\r\n"),
+    "hello": (b"", HELLO),
+    "mail": (HELLO, MAIL),
+    "rcpt": (HELLO + MAIL, RCPT),
+    "data": (HELLO + MAIL + RCPT, b"DATA\r\n"),
+    "message": (HELLO + MAIL + RCPT + b"DATA\r\n", TEXT + b".\r\n"),
+    "verify": (HELLO, b"VRFY anne\r\n"),
+}
+
+
+@pytest.mark.parametrize("kind", ["Deferred", "coroutine"])
+@pytest.mark.parametrize("event", SLOW_AT)
+def test_nobody_waits_for_what_another_waits_for(kind: str, event: str, connect: Connect) -> None:
+    """
+    While one client's decision is open, others need no turn more for theirs (P43).
+
+    Their whole sessions come to an end before the reactor has had a single one.
+    """
+    slow: list[Deferred[None]] = []
+
+    def wait(*_: Any) -> Any:
+        if len(slow) == number:
+            return None
+        slow.append(Deferred())
+        return slow[-1] if kind == "Deferred" else awaited(slow[-1])
+
+    async def awaited(answer: Deferred[None]) -> None:
+        await answer
+
+    number = 20
+    handler = Recorder(**{event: wait})
+    factory = SmtpServerFactory(handler, reactor=Clock(), log_messages=False)
+    before, there = SLOW_AT[event]
+    waiting = [connect(factory=factory, clock=factory.reactor) for _ in range(number)]
+    for client in waiting:
+        client.protocol.dataReceived(before)
+        client.transport.clear()
+        client.protocol.dataReceived(there)
+        assert client.transport.value() == b""
+    assert len(slow) == number
+    good = connect(factory=factory, clock=factory.reactor)
+    assert good.codes(HELLO, MESSAGE, b"QUIT\r\n") == [220, 250, 250, 250, 354, 250, 221]
+    # Nor does it matter in which order the others are answered.
+    for client, answer in reversed([*zip(waiting, slow, strict=True)]):
+        answer.callback(None)
+        assert client.transport.value() != b""

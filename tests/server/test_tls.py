@@ -275,11 +275,12 @@ async def test_replies_waiting_when_tls_begins(serve: Open) -> None:
     await handler.over
 
 
-@pytest.mark.parametrize("how", ["garbage", "end"])
+@pytest.mark.parametrize("how", ["garbage", "end", "reset"])
+@pytest.mark.parametrize("by", ["DATA", "BDAT"])
 @pytest.mark.parametrize("implicit", [False, True])
 @pytest_twisted.ensureDeferred
 async def test_a_message_that_is_cut_off_inside_tls(
-    serve: Open, how: str, *, implicit: bool
+    serve: Open, how: str, by: str, *, implicit: bool
 ) -> None:
     """An end without close_notify, or what is no TLS, is as a reset: there is no message (P38)."""
     handler = Told()
@@ -290,13 +291,21 @@ async def test_a_message_that_is_cut_off_inside_tls(
         await wire.until(b"Ready to start TLS\r\n", b"STARTTLS\r\n")
         wire.transport.startTLS(client_options())
     await wire.until(b"250 HELP\r\n", HELLO)
-    await wire.until(b"354 ", MAIL + RCPT + b"DATA\r\n")
-    wire.transport.write(b"Subject: half\r\n\r\nof it\r\n")
+    if by == "DATA":
+        await wire.until(b"354 ", MAIL + RCPT + b"DATA\r\n")
+        wire.transport.write(b"Subject: half\r\n\r\nof it\r\n")
+    else:
+        # One chunk is whole, and of the last one an octet is missing.
+        chunk = MAIL + RCPT + b"BDAT 9\r\nA: half\r\n"
+        await wire.until(b"250 2.0.0", chunk)
+        wire.transport.write(b"BDAT 8 LAST\r\n\r\nof it")
     beneath = wire.transport
     while not hasattr(beneath, "socket"):
         beneath = beneath.transport
     if how == "garbage":
         beneath.socket.send(b"\r\n.\r\nQUIT\r\n")
+    elif how == "reset":
+        beneath.abortConnection()
     else:
         beneath.socket.shutdown(socket.SHUT_WR)
     await handler.over
