@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import tcp
@@ -46,17 +47,20 @@ class PatientPort(tcp.Port):
     Who comes meanwhile waits in the system's queue and is served late.  Twisted accepts them and
     closes without a word, so that their mail waits for a retry.
 
-    Connections take half of the descriptors that this process can have, and then one a second:
-    whoever has been let in needs some for what it sends.
+    As long as there are as many descriptors left as there are connections, others are let in at
+    once, and then one a second: whoever has been let in needs some for what it sends.  What the
+    application has open for itself is neither.
 
     :ivar accepts: how many connections it takes in one turn of the reactor.
+    :ivar connections: returns how many there are; ``None``: all that is open is taken for some.
     """
 
     reactor: Any
     accepts = ACCEPTS_A_TURN
     _pause: IDelayedCall | None = None
     _silent_until = float("-inf")
-    _half = sys.maxsize
+    connections: Callable[[], int] | None = None
+    _most = sys.maxsize
 
     def startListening(self) -> None:
         """Bind, and listen."""
@@ -64,7 +68,7 @@ class PatientPort(tcp.Port):
         if resource is not None:
             most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             if most != resource.RLIM_INFINITY:
-                self._half = most // 2
+                self._most = most
 
     def doRead(self) -> None:
         """Accept those that wait, or some of them."""
@@ -78,8 +82,7 @@ class PatientPort(tcp.Port):
                     continue
                 self._wait(error)
                 return
-            # The system gives the lowest number that is free.
-            many = accepted.fileno() >= self._half
+            few = self._has_few_left(accepted.fileno())
             try:
                 self._take(accepted, address)
             except KeyboardInterrupt:
@@ -87,8 +90,8 @@ class PatientPort(tcp.Port):
             except BaseException:  # the port goes on, whatever has failed
                 _log.failure("a connection failed at its start")
                 accepted.close()
-            if many:
-                self._wait(OSError(errno.EMFILE, "half of all open files are connections"))
+            if few:
+                self._wait(OSError(errno.EMFILE, "few open files are left for what clients send"))
                 return
 
     def loseConnection(self, *arguments: Any) -> Any:
@@ -99,6 +102,12 @@ class PatientPort(tcp.Port):
         return super().loseConnection(*arguments)
 
     stopListening = loseConnection
+
+    def _has_few_left(self, number: int) -> bool:
+        # The system gives the lowest number that is free, so at least as many are open.
+        opened = number + 1
+        connections = opened if self.connections is None else self.connections() + 1
+        return self._most - opened < connections
 
     def _take(self, accepted: socket.socket, address: tuple[Any, ...]) -> None:
         if len(address) == 4 and address[3]:

@@ -17,6 +17,7 @@ from smtpcb.engine import Settings
 from smtpcb.server._direct import at_once, is_supported
 from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.server._families import for_ipv6_alone, ports_of_both_families
+from smtpcb.server._port import PatientPort
 from smtpcb.server._preface import behind_prefaces
 from smtpcb.server._proxied import refuse_proxied
 from smtpcb.server._tls_layer import close_halves
@@ -172,6 +173,8 @@ class SmtpService(Service):
             port.stopListening()
             raise ValueError(NEVER_THERE)
         close_halves(port)
+        if isinstance(port, PatientPort):
+            port.connections = self.factory.everybody.__len__
         self.ports.append(port)
         if self.balancers:
             behind_prefaces(port, self.doorway, self.balancers)

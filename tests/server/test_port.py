@@ -112,8 +112,8 @@ def clients(number: int, host: str = "192.0.2.1") -> list[tuple[str, int]]:
 def test_half_of_the_descriptors_are_for_what_clients_send(one: Fixture, log: list[str]) -> None:
     """Who has been let in is not told to try again because others have been let in as well."""
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert one.port._half == most // 2
-    one.port._half = 0  # as if it were as many already
+    assert one.port._most == most
+    one.port._most = 0  # as if that many were open already
     one.socket.coming = clients(3)
     for taken in (1, 2, 3):
         one.port.doRead()
@@ -121,14 +121,41 @@ def test_half_of_the_descriptors_are_for_what_clients_send(one: Fixture, log: li
         assert one.port not in one.reactor.readers
         one.reactor.advance(1)
         assert one.port in one.reactor.readers
-    assert len([text for text in log if "half of all open files" in text]) == 1
+    assert len([text for text in log if "few open files are left" in text]) == 1
+
+
+@pytest.mark.parametrize(
+    ("most", "opened", "connections", "few"),
+    [
+        (1024, 512, 511, False),  # all of them are connections
+        (1024, 513, 512, True),
+        (1024, 800, 10, False),  # most of them are the application's
+        (1024, 800, 223, False),
+        (1024, 800, 224, True),
+        (1024, 1024, 0, True),
+        (1024, 1023, 0, False),
+        (1024, 513, None, True),  # nobody knows
+        (1024, 512, None, False),
+    ],
+)
+def test_what_an_application_has_open_itself_is_no_connection(
+    one: Fixture, most: int, opened: int, connections: int | None, few: bool
+) -> None:
+    """Its own files, however many, make no client wait while there are enough for those that come.
+
+    Enough is one for each client, beside its socket.
+    """
+    one.port._most = most
+    if connections is not None:
+        one.port.connections = lambda: connections
+    assert one.port._has_few_left(opened - 1) is few
 
 
 def test_a_port_that_a_client_has_had_closed_is_not_tried_again(
     one: Fixture, log: list[str]
 ) -> None:
     """A handler may stop the server from `connected`, though open files are few by then."""
-    one.port._half = 0
+    one.port._most = 0
     one.socket.coming = clients(1, "192.0.2.70")
     one.factory.stop = one.port.stopListening
     one.port.doRead()

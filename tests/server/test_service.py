@@ -16,6 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IStreamServerEndpoint
 from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent
 from zope.interface import implementer
 
@@ -496,3 +497,30 @@ async def test_one_port_in_both_families(direct: bool) -> None:
     hosts: list[Any] = [port.getHost() for port in service.ports]
     assert [(host.host, host.port) for host in hosts] == [("0.0.0.0", number), ("::", number)]
     await service.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_files_of_an_application_are_no_connections(log: list[str]) -> None:
+    """Though it has opened more than half of all it can, clients come in as fast as they come."""
+    from twisted.internet import reactor
+
+    service = SmtpService("tcp:0:interface=127.0.0.1", factory_with(Recorder(), reactor=reactor))
+    service.startService()
+    port: Any = service.ports[0]
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(100)]
+    port._most = files[-1] + 60
+    clients = []
+    try:
+        for _ in range(10):
+            clients.append(socket.create_connection(("127.0.0.1", port.getHost().port)))
+            said: str = await deferToThread(lambda: clients[-1].recv(100).decode("ascii"))
+            assert said.startswith("220 ")
+            assert port in reactor.getReaders()  # type: ignore[attr-defined]
+        assert port.connections() == len(clients)
+    finally:
+        for client in clients:
+            client.close()
+        for file in files:
+            os.close(file)
+        await service.stopService()
+    assert not [text for text in log if "have to wait" in text]
