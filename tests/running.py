@@ -182,15 +182,16 @@ class Client:
     A client that does exactly what the test says.
 
     :param port: on 127.0.0.1; the greeting and the reply to EHLO are read at once.
+    :param hello: what is said in the place of EHLO.
     :ivar keywords: of the extensions that EHLO offered.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, hello: str = "EHLO") -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS)
         self.file = self.socket.makefile("rb")
         try:
             assert self.reply().startswith(b"220 ")
-            self.say("EHLO client.example.org")
+            self.say(f"{hello} client.example.org")
         except BaseException:
             self.close()
             raise

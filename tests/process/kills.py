@@ -16,17 +16,20 @@ import time
 from pathlib import Path
 
 from ..running import Server, running, wait_until
-from .load import Kept, command, under_load, wait_for_the_end_of, workers_of
+from .load import DOORS, Kept, command, under_load, wait_for_the_end_of, workers_of
 
 # By one server, before all of it is killed: it waits longer each time before it starts a worker
 # again that does not live long.
 MOST_WORKERS_KILLED = 3
 
 
-def kill_under_load(folder: Path, times: int, *, seed: str, workers: int = 1) -> tuple[int, int]:
+def kill_under_load(
+    folder: Path, times: int, *, seed: str, workers: int = 1, door: str = "smtp"
+) -> tuple[int, int]:
     """
     Kill a server so many times; one state for all, so that what one kill leaves may hurt the next.
 
+    :param door: through which the clients come, one of `DOORS`.
     :return: how many messages got a 250, and how many were there in the end.
     :raises AssertionError: some were lost, or are there twice or in part.
     """
@@ -36,10 +39,11 @@ def kill_under_load(folder: Path, times: int, *, seed: str, workers: int = 1) ->
     killed = stored = 0
     while killed < times:
         options = ["--no-tls", "--no-transcripts", "--hostname", "mx.example.org"]
+        options += DOORS[door]
         if workers > 1:
             options += ["--workers", str(workers)]
-        with running(folder, *options) as server:
-            with under_load(server, f"{seed} {killed}") as senders:
+        with running(folder, *options, listen=None) as server:
+            with under_load(server, f"{seed} {killed}", door=door) as senders:
                 wait_until(lambda senders=senders: any(sender.accepted for sender in senders))
                 killed_before = killed
                 while server.process.poll() is None:

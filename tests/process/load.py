@@ -14,9 +14,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from ..running import Client, Server, wait_until
+from ..running import ANY_PORT, Client, Server, wait_until
 
 CLIENTS = 4
+DOORS = {
+    "smtp": ["--listen", ANY_PORT],
+    "lmtp": ["--lmtp", ANY_PORT],
+    "policies": [
+        *("--listen", ANY_PORT, "--policy", "local-domains:example.org,relay-logins=no"),
+        *("--policy", "rate:messages=1000000,recipients=1000000,by=sender"),
+        *("--policy", "greylist:trusted=127.0.0.0/8"),
+    ],
+}
+"""Through which the clients of a trial may come, and what a server is told for it."""
 MOST_OCTETS = 40_000
 _MARK = b"Digest: "
 
@@ -47,13 +57,18 @@ class Sender(threading.Thread):
     One client after another.
 
     :param pause_seconds: between two pieces of a message.
+    :param door: one of `DOORS`.
     :ivar accepted: digests of the messages that got a 250.
     :ivar cut: what it heard instead of the reply that was due within a transaction.
     :ivar inside: it is within a transaction.
     """
 
-    def __init__(self, port: int, seed: str, *, pause_seconds: float = 0.0) -> None:
+    def __init__(
+        self, port: int, seed: str, *, pause_seconds: float = 0.0, door: str = "smtp"
+    ) -> None:
         super().__init__()
+        # In LMTP each recipient has a reply of its own at the end.
+        self._hello, self._recipients = ("LHLO", 3) if door == "lmtp" else ("EHLO", 1)
         self._port = port
         self._random = random.Random(seed)
         self._pause_seconds = pause_seconds
@@ -66,7 +81,7 @@ class Sender(threading.Thread):
         """Send until told to end, with a new connection when one breaks."""
         while not self._done.is_set():
             try:
-                with Client(self._port) as client:
+                with Client(self._port, hello=self._hello) as client:
                     while not self._done.is_set() and self._transaction(client):
                         pass
             except (OSError, AssertionError):
@@ -93,7 +108,7 @@ class Sender(threading.Thread):
 
     def _rest(self, client: Client, message: bytes) -> bool:
         chunked = self._random.random() < 0.5
-        steps = [(b"RCPT TO:<b@example.org>\r\n", b"250")]
+        steps = [(b"RCPT TO:<b@example.org>\r\n", b"250")] * self._recipients
         if chunked:
             steps += [(b"BDAT %d LAST\r\n" % len(message) + message, b"250")]
         else:
@@ -108,7 +123,13 @@ class Sender(threading.Thread):
             if not reply.startswith(code):
                 self.cut.append(repr(reply))
                 return False
+        # Whoever has read the first of them may count on it.
         self.accepted.append(digest_of(message))
+        for _ in range(self._recipients - 1):
+            reply = client.reply()
+            if not reply.startswith(b"250"):
+                self.cut.append(repr(reply))
+                return False
         return True
 
 
@@ -142,10 +163,12 @@ class Kept:
 
 
 @contextmanager
-def under_load(server: Server, seed: str, *, pause_seconds: float = 0.0) -> Iterator[list[Sender]]:
+def under_load(
+    server: Server, seed: str, *, pause_seconds: float = 0.0, door: str = "smtp"
+) -> Iterator[list[Sender]]:
     """Have clients send to a server."""
     senders = [
-        Sender(server.port, f"{seed} {number}", pause_seconds=pause_seconds)
+        Sender(server.port, f"{seed} {number}", pause_seconds=pause_seconds, door=door)
         for number in range(CLIENTS)
     ]
     for sender in senders:
@@ -178,7 +201,9 @@ def wait_for_the_end_of(processes: list[int]) -> None:
 class Trial(Protocol):
     """Does something to a server under load so many times, and counts two things."""
 
-    def __call__(self, folder: Path, times: int, *, seed: str, workers: int) -> tuple[int, int]:
+    def __call__(
+        self, folder: Path, times: int, *, seed: str, workers: int, door: str
+    ) -> tuple[int, int]:
         """Return how many messages got a 250, and something else."""
 
 
@@ -193,10 +218,13 @@ def command(name: str, description: str | None, trial: Trial, said: str) -> int:
     )
     parser.add_argument("--times", type=int, default=20, metavar="N")
     parser.add_argument("--workers", type=int, default=1, metavar="N")
+    parser.add_argument("--door", default="smtp", choices=DOORS)
     parser.add_argument("--seed", default=secrets.token_hex(4))
     told = parser.parse_args()
     print(f"seed {told.seed}, {CLIENTS} clients", flush=True)
     with tempfile.TemporaryDirectory(prefix=f"smtpcb-{name}-") as folder:
-        accepted, other = trial(Path(folder), told.times, seed=told.seed, workers=told.workers)
+        accepted, other = trial(
+            Path(folder), told.times, seed=told.seed, workers=told.workers, door=told.door
+        )
     print(said.format(times=told.times, accepted=accepted, other=other))
     return 0

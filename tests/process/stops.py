@@ -16,16 +16,19 @@ import time
 from pathlib import Path
 
 from ..running import running
-from .load import Kept, command, under_load, wait_for_the_end_of, workers_of
+from .load import DOORS, Kept, command, under_load, wait_for_the_end_of, workers_of
 
 # A message takes its sender some of these, so that most clients are within one at any time.
 PAUSE_SECONDS = 0.1
 
 
-def stop_under_load(folder: Path, times: int, *, seed: str, workers: int = 1) -> tuple[int, int]:
+def stop_under_load(
+    folder: Path, times: int, *, seed: str, workers: int = 1, door: str = "smtp"
+) -> tuple[int, int]:
     """
     Stop a server so many times.
 
+    :param door: through which the clients come, one of `DOORS`.
     :return: how many messages got a 250, and how many clients were within a transaction when the
         signals came.
     :raises AssertionError: one of those was cut, a message was lost, or the end was no good one.
@@ -36,11 +39,14 @@ def stop_under_load(folder: Path, times: int, *, seed: str, workers: int = 1) ->
     inside = 0
     for number in range(times):
         options = ["--no-tls", "--no-transcripts", "--hostname", "mx.example.org"]
+        options += DOORS[door]
         if workers > 1:
             options += ["--workers", str(workers)]
-        with running(folder, *options) as server:
+        with running(folder, *options, listen=None) as server:
             children = workers_of(server)
-            with under_load(server, f"{seed} {number}", pause_seconds=PAUSE_SECONDS) as senders:
+            with under_load(
+                server, f"{seed} {number}", pause_seconds=PAUSE_SECONDS, door=door
+            ) as senders:
                 time.sleep(source.uniform(0.2, 0.6))
                 processes = [server.process.pid, *children]
                 source.shuffle(processes)

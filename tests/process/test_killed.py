@@ -11,10 +11,18 @@ from .kills import kill_under_load
 from .load import Kept, digest_of, make_message
 
 
-@pytest.mark.parametrize(("times", "workers"), [(6, 1), (4, 2)], ids=["alone", "workers"])
-def test_what_got_a_250_survives_a_kill(tmp_path: Path, times: int, workers: int) -> None:
+@pytest.mark.parametrize(
+    ("times", "workers", "door"),
+    [(6, 1, "smtp"), (4, 2, "smtp"), (3, 1, "lmtp"), (3, 1, "policies")],
+    ids=["alone", "workers", "lmtp", "policies"],
+)
+def test_what_got_a_250_survives_a_kill(
+    tmp_path: Path, times: int, workers: int, door: str
+) -> None:
     """P45, through the whole server: sockets, protocol, handler, threads, processes, disk."""
-    accepted, stored = kill_under_load(tmp_path / "kills", times, seed="45", workers=workers)
+    accepted, stored = kill_under_load(
+        tmp_path / "kills", times, seed="45", workers=workers, door=door
+    )
     assert times < accepted <= stored
 
 
