@@ -26,7 +26,7 @@ from smtpcb.run._shown import shown
 from smtpcb.run._signals import attend, remember_reload
 from smtpcb.run._switches import spelled_out
 from smtpcb.run._timers import follow_no_clock
-from smtpcb.run.build import handlers_known, make_service, policies_known
+from smtpcb.run.build import HANDLER_PLUGINS, POLICY_PLUGINS, make_service
 from smtpcb.run.options import (
     FILE,
     OPTIONS,
@@ -91,11 +91,11 @@ class Options(usage.Options, AuthOptionMixin):
 
     def opt_help_handlers(self) -> None:
         """List the handlers there are, and end."""
-        self._list(handlers_known())
+        self._list(HANDLER_PLUGINS.explained())
 
     def opt_help_policies(self) -> None:
         """List the policies there are, and end."""
-        self._list(policies_known())
+        self._list(POLICY_PLUGINS.explained())
 
     @staticmethod
     def _list(known: Mapping[str, str]) -> None:

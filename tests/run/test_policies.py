@@ -190,7 +190,7 @@ def test_a_plug_in_that_fails_is_named(
     argument: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever it raises, it is one line."""
-    monkeypatch.setattr("smtpcb.run.build._policies.getPlugins", lambda kind: [Clumsy()])
+    monkeypatch.setattr("smtpcb.run.build._plugins.getPlugins", lambda kind: [Clumsy()])
     with pytest.raises(ConfigurationError) as error:
         build("--policy", f"clumsy:{argument}")
     assert str(error.value) == f"--policy clumsy:{argument}: {why}"
@@ -198,7 +198,7 @@ def test_a_plug_in_that_fails_is_named(
 
 def test_a_policy_that_cannot_start_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The handler's own services start as ever."""
-    monkeypatch.setattr("smtpcb.run.build._policies.getPlugins", lambda kind: [Clumsy()])
+    monkeypatch.setattr("smtpcb.run.build._plugins.getPlugins", lambda kind: [Clumsy()])
     compound = handler_of(build("--policy", "clumsy"))
     with pytest.raises(ConfigurationError, match=r"^--policy clumsy: too late$"):
         compound.startService()

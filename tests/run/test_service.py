@@ -34,6 +34,7 @@ from smtpcb.run._passwords import PasswordFile
 from smtpcb.run._server import ServerService
 from smtpcb.run._start import StartError
 from smtpcb.run.build import _handler as handler_module
+from smtpcb.run.build import _plugins as plugins_module
 from smtpcb.run.build import make_service
 from smtpcb.run.build._python import import_handler
 from smtpcb.run.options import BY_NAME, ConfigurationError, read_value, resolve
@@ -247,7 +248,7 @@ class TestRunning:
             def message(self, envelope: object) -> None:
                 happened.append("message")
 
-        monkeypatch.setattr(handler_module, "import_handler", lambda path, where: Handler())
+        monkeypatch.setattr(plugins_module, "import_handler", lambda path, where: Handler())
         service = start(handler="python:a.b", no_tls=True)
 
         def send() -> None:
@@ -406,7 +407,7 @@ class TestIdentities:
                 seen.append(tls.client_certificate)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(handler_module, "import_handler", lambda path, where: Handler)
+            patch.setattr(plugins_module, "import_handler", lambda path, where: Handler)
             service = start(
                 handler="python:a.b",
                 tls_certificate=(
@@ -534,7 +535,7 @@ class TestLogins:
             (Knowing, (), True),
         ]:
             monkeypatch.setattr(
-                handler_module, "import_handler", lambda path, where, handler=handler: handler
+                plugins_module, "import_handler", lambda path, where, handler=handler: handler
             )
             service = start(handler="python:a.b", auth=auth, no_tls=True, allow_insecure_auth=True)
             keywords = await in_thread(lambda service=service: offered(port_of(service)))
@@ -601,7 +602,7 @@ class TestSettings:
 
     def test_transcripts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Capture has them unasked; a handler of one's own only when asked."""
-        monkeypatch.setattr(handler_module, "import_handler", lambda path, where: _Nothing)
+        monkeypatch.setattr(plugins_module, "import_handler", lambda path, where: _Nothing)
         wanted = {"transcripts": tmp_path / "t"}
         own = {"handler": "python:a.b"}
         for said, expected in [
@@ -660,7 +661,7 @@ class TestSettings:
                     raise ValueError("two\nlines")
                 return _Nothing
 
-        monkeypatch.setattr(handler_module, "getPlugins", lambda interface: [Plugin()])
+        monkeypatch.setattr(plugins_module, "getPlugins", lambda interface: [Plugin()])
         made(tmp_path, no_tls=True, handler="mine:a:b")
         with pytest.raises(ConfigurationError, match="--handler mine: two lines"):
             made(tmp_path, no_tls=True, handler="mine")
@@ -687,7 +688,7 @@ class TestReadyMade:
                 handler.setting = setting
                 return handler
 
-        monkeypatch.setattr(handler_module, "getPlugins", lambda interface: [Plugin()])
+        monkeypatch.setattr(plugins_module, "getPlugins", lambda interface: [Plugin()])
         return handler
 
     def test_the_server_fits_it(self, tmp_path: Path, handler: Demanding) -> None:
@@ -791,7 +792,7 @@ class TestReadyMade:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It need not be a plug-in's; a service that says nothing keeps its traceback."""
-        monkeypatch.setattr(handler_module, "import_handler", lambda path, where: Demanding())
+        monkeypatch.setattr(plugins_module, "import_handler", lambda path, where: Demanding())
         service = made(tmp_path, handler="python:a.b", no_tls=True)
         assert service.smtp.factory.settings.lenient_addresses
 
@@ -802,7 +803,7 @@ class TestReadyMade:
             def message(self, envelope: object) -> None:
                 pass
 
-        monkeypatch.setattr(handler_module, "import_handler", lambda path, where: Broken())
+        monkeypatch.setattr(plugins_module, "import_handler", lambda path, where: Broken())
         with pytest.raises(ValueError, match="where"):
             made(tmp_path, handler="python:a.b", no_tls=True).startService()
 
@@ -826,7 +827,7 @@ class TestReadyMade:
             def make(self, argument: str) -> object:
                 return _Nothing
 
-        monkeypatch.setattr(handler_module, "getPlugins", lambda interface: [Plugin()])
+        monkeypatch.setattr(plugins_module, "getPlugins", lambda interface: [Plugin()])
         with pytest.raises(ConfigurationError, match=r"--handler mine: TypeError: .*arguments? bu"):
             made(tmp_path, handler="mine")
 

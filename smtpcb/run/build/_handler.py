@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from twisted.plugin import getPlugins
 from zope.interface import Invalid, implementer
 from zope.interface.verify import verifyObject
 
 from smtpcb.handlers import READY_MADE
 from smtpcb.interfaces import IReadyMadeHandler, ISmtpHandlerPlugin
-from smtpcb.run._meant import did_you_mean, nearest, of_another_server
+from smtpcb.run._meant import nearest, of_another_server
 from smtpcb.run._start import one_line
 from smtpcb.run._state import State
-from smtpcb.run.build._python import as_dotted, import_handler
+from smtpcb.run.build._plugins import Plugins
+from smtpcb.run.build._python import as_dotted
 from smtpcb.run.options import Configuration, ConfigurationError
 
 # What aiosmtpd calls its own.
@@ -52,6 +52,9 @@ class Undemanding:
         return ()
 
 
+HANDLER_PLUGINS = Plugins("handler", READY_MADE, ISmtpHandlerPlugin, _meant)
+
+
 def handler_of(configuration: Configuration, state: State) -> object:
     """
     Return the handler.
@@ -59,22 +62,9 @@ def handler_of(configuration: Configuration, state: State) -> object:
     :raises ConfigurationError: there is none of that name, or it cannot be made so.
     """
     description = configuration["handler"]
-    name, _, argument = description.partition(":")
-    where = f"{configuration.where('handler')} {description}"
-    if name == "python":
-        return import_handler(argument, where)
-    known = _plugins()
-    if name not in known:
-        names = ", ".join(sorted({*known, "python"}))
-        meant = did_you_mean(_meant(description, known))
-        raise ConfigurationError(f"{where}: no such handler; there are {names}{meant}")
-    try:
-        return known[name].make(argument, state)
-    except ValueError as error:
-        raise ConfigurationError(f"{where}: {one_line(error)}") from None
-    except Exception as error:  # a plug-in may raise anything, and may be of another edition
-        fault = f"{type(error).__name__}: {one_line(error)}"
-        raise ConfigurationError(f"{where}: {fault}") from None
+    return HANDLER_PLUGINS.make(
+        description, f"{configuration.where('handler')} {description}", state
+    )
 
 
 def wishes_of(handler: object) -> Any:
@@ -90,15 +80,3 @@ def wishes_of(handler: object) -> Any:
     except Invalid as error:
         raise ConfigurationError(f"--handler: {one_line(error)}") from None
     return handler
-
-
-def handlers_known() -> dict[str, str]:
-    """Return what ``--handler`` takes, each with a line that explains it."""
-    rows = {getattr(plugin, "usage", plugin.name): plugin.help for _, plugin in _plugins().items()}
-    rows["python:MODULE.NAME"] = "Your own: a class, an instance, callbacks(...)."
-    return dict(sorted(rows.items()))
-
-
-def _plugins() -> Mapping[str, Any]:
-    """Return ours and those of others, who may well replace one of ours."""
-    return {plugin.name: plugin for plugin in (*READY_MADE, *getPlugins(ISmtpHandlerPlugin))}
