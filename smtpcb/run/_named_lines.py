@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 from twisted.logger import Logger
 
+from smtpcb._files import Watch
 from smtpcb.smtp._reply import Reply
 
 # RFC 4954 §6: not the client's fault, and it may try the same again.
@@ -81,11 +82,12 @@ class Watched(Generic[_Value]):
         owners: Collection[int] | None = None,
     ) -> None:
         self._path = path
+        # However many have passwords: how long it is decides nothing.
+        self._watch = Watch(path, bounded=False)
         self._understand = understand
         self._kind = kind
         self._readers = stat.S_IRGRP | stat.S_IROTH if private else stat.S_IROTH
         self._owners = owners
-        self._seen: tuple[int, ...] = ()
         self._known: Mapping[bytes, _Value] = {}
         self._fault = ""
         self._lock = Lock()
@@ -117,20 +119,16 @@ class Watched(Generic[_Value]):
     def _read_again(self) -> None:
         """Read the file, if it is not the one that was read last."""
         try:
-            status = self._path.stat()
-            seen = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-            if seen == self._seen:
-                return
-            if not stat.S_ISREG(status.st_mode):  # the end of a pipe may never come
-                raise PasswordFileError(f"{self._path}: is no regular file")
-            octets = self._path.read_bytes()
+            reading = self._watch.changed()
         except OSError as error:
             raise PasswordFileError(f"{self._path}: {error.strerror}") from None
-        self._known = self._understand(self._path, octets)
-        self._seen = seen
+        if reading is None:
+            return
+        self._known = self._understand(self._path, reading.octets)
+        self._watch.understood(reading)
         if not self._known:
             _log.warn("{path}: no names in it; nobody can log in", path=self._path)
-        self._judge(status)
+        self._judge(reading.status)
 
     def _judge(self, status: os.stat_result) -> None:
         mode = f"{stat.S_IMODE(status.st_mode):04o}"
