@@ -11,6 +11,7 @@ from smtpcb.interfaces import Verdict
 from smtpcb.policies._clients import Trusted
 from smtpcb.policies._domains import postmaster_of
 from smtpcb.smtp._command import Introduction
+from smtpcb.smtp._networks import Networks
 
 
 class ClientPolicy:
@@ -53,6 +54,19 @@ class ClientPolicy:
         if postmaster_of(recipient.local_part) or connection in self._exempt:
             return None
         return self._judge(connection)
+
+
+class NetworkPolicy(ClientPolicy):
+    """
+    A policy that asks only in which network a client is.
+
+    :param networks: see `Networks`.
+    :raises ValueError: one of them is none; the text is one line.
+    """
+
+    def __init__(self, networks: Iterable[str], *, at: str = "connected") -> None:
+        super().__init__(at)
+        self._networks = Networks(networks)
 
 
 AT = {"connect": "connected", "hello": "hello", "rcpt": "rcpt"}

@@ -54,6 +54,18 @@ def no_words(words: list[str]) -> None:
         raise ValueError(f"NAME=VALUE is wanted, not {words[0]!r}")
 
 
+def one_file(words: list[str], example: str) -> Path:
+    """
+    Return the path where nothing but one file is named.
+
+    :param example: how to write it.
+    :raises ValueError: there is none, or there are several.
+    """
+    if len(words) != 1:
+        raise ValueError(f"a file is wanted, such as {example}")
+    return path(words[0])
+
+
 def whole_number(text: str) -> int:
     """Read a number above 0."""
     if not (text.isascii() and text.isdigit() and 0 < len(text) < 16 and int(text)):
