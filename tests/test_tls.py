@@ -25,7 +25,7 @@ from twisted.internet.interfaces import IHandshakeListener, IOpenSSLServerConnec
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import LogEvent, capturedLogs, formatEvent
+from twisted.logger import capturedLogs, formatEvent
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -150,8 +150,9 @@ def pyopenssl_pair(
 def logged() -> Iterator[Callable[[], list[str]]]:
     """What was logged, as the reader of the log sees it."""
     with capturedLogs() as events:
-        ours: Callable[[LogEvent], bool] = lambda event: event["log_namespace"] == "smtpcb.tls"  # noqa: E731
-        yield lambda: [formatEvent(event) for event in events if ours(event)]
+        yield lambda: [
+            formatEvent(event) for event in events if event["log_namespace"] == "smtpcb.tls"
+        ]
 
 
 # Reading files

@@ -90,11 +90,11 @@ class Greylist(Service):
             self._store = GreylistStore(self._file, self._times)
             # One: it waits for one file, and SQLite lets one write at a time.
             self._pool = start_pool("smtpcb-greylist", 1)
-        super().startService()  # type: ignore[no-untyped-call]
+        super().startService()
 
     def stopService(self) -> None:
         """Let go of the file."""
-        super().stopService()  # type: ignore[no-untyped-call]
+        super().stopService()
         pool, self._pool = self._pool, None
         if pool is not None:
             store, self._store = self._store, None

@@ -317,7 +317,7 @@ class SmtpServerProtocol(LineReceiver):
         if seconds and not waited:
             self.patience.stop()
             self.flow.penalty = self._factory.reactor.callLater(seconds, self._turn, self._waited)
-            self.dataReceived = self._early  # type: ignore[method-assign]
+            self.dataReceived = self._early  # type: ignore[method-assign]  # for a while
             return
         connection = self.connection
         tls_possible = ITLSTransport.providedBy(self.transport)

@@ -54,9 +54,9 @@ def test_content_past_a_limit_is_no_matter_of_memory() -> None:
     """Each platform says how much of a message is kept there."""
     platform = PlainPlatform(memory_octets=10)
     content = platform.make_content()
-    content.write(b"x" * 100)  # type: ignore[attr-defined]
+    content.write(b"x" * 100)
     assert content.bytes() == b"x" * 100
-    assert content._memory == b""  # type: ignore[attr-defined]
+    assert content._memory == b""
     assert platform.seconds() <= platform.seconds()
 
 

@@ -230,7 +230,7 @@ def test_no_room_for_a_message_is_said_to_each() -> None:
         def close(self) -> None: ...
 
     server = Server(Does(message=returns(None)), LMTP)
-    server.platform.make = Full  # type: ignore[assignment]
+    server.platform.make = Full
     server.send(THREE + DATA)
     assert server.send(TEXT) == ["452"] * 3
 

@@ -366,8 +366,8 @@ def test_commands_are_told_to_whoever_wants_them() -> None:
 
     play(ONE_MESSAGE, around(OfRcpt, OfMail))
     assert seen[:2] == ["policy MAIL", "inbox RCPT"]
-    assert around(OfRcpt, OfMail)(HERE).command_mask == Verb.MAIL | Verb.RCPT  # type: ignore[attr-defined]
-    assert around(OfRcpt, Policy)(HERE).command_mask == Verb.RCPT  # type: ignore[attr-defined]
+    assert around(OfRcpt, OfMail)(HERE).command_mask == Verb.MAIL | Verb.RCPT
+    assert around(OfRcpt, Policy)(HERE).command_mask == Verb.RCPT
 
 
 def test_what_is_said_of_a_handler_is_said_behind_policies_too() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_twisted  # type: ignore[import-untyped]
+import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ConnectionLost
 from twisted.internet.threads import deferToThread
@@ -169,7 +169,7 @@ class Lines:
 # Life cycle and listeners.
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_e1_e11_one_server_handlers_of_a_connection_and_recording(tmp_path: Path) -> None:
     """I make a server, say who handles a connection, switch recording on, and start it."""
     heard: list[str] = []
@@ -191,7 +191,7 @@ async def test_e1_e11_one_server_handlers_of_a_connection_and_recording(tmp_path
     transcripts = TranscriptFolder(TranscriptSettings(folder), reactor)
     service = SmtpService(ANY_PORT, SmtpServerFactory(handler, transcripts=transcripts))
     service.startService()
-    port = service.ports[0].getHost().port  # type: ignore[attr-defined]
+    port = service.ports[0].getHost().port
     await deferToThread(hold)
     await service.stopService()
     assert [heard[0], heard[-1]] == ["open", "close"]
@@ -235,7 +235,7 @@ def test_e5_a_start_that_fails_says_so(tmp_path: Path) -> None:
         assert not service.running
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_e6_a_stop_closes_everything() -> None:
     """When I stop the server its port is free, its clients are gone, and handlers were told."""
     reasons: list[Reason] = []
@@ -245,7 +245,7 @@ async def test_e6_a_stop_closes_everything() -> None:
     )
     service = SmtpService(ANY_PORT, SmtpServerFactory(handler))
     service.startService()
-    port = service.ports[0].getHost().port  # type: ignore[attr-defined]
+    port = service.ports[0].getHost().port
     caller = await deferToThread(Caller, port)
     await service.stopService()
     with caller:
@@ -942,7 +942,7 @@ def test_e44_e45_e46_a_file_for_each_connection_below_a_folder(server: Server) -
     assert ("S", b"250 2.1.0 Sender ok") in said
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_e44_recording_is_switched_on_and_off_for_later_connections(tmp_path: Path) -> None:
     """Who is there stays recorded, or unrecorded, to the end; all is on the disk after a stop."""
     from twisted.internet import reactor
@@ -954,7 +954,7 @@ async def test_e44_recording_is_switched_on_and_off_for_later_connections(tmp_pa
     factory = SmtpServerFactory(handler, log_messages=False)
     service = SmtpService(ANY_PORT, factory)
     service.startService()
-    port = service.ports[0].getHost().port  # type: ignore[attr-defined]
+    port = service.ports[0].getHost().port
     callers: list[Caller] = []
 
     async def arrive() -> None:
@@ -974,7 +974,7 @@ async def test_e44_recording_is_switched_on_and_off_for_later_connections(tmp_pa
         assert factory.transcripts is folder
         await arrive()
     with pytest.raises(TypeError, match="transcripts"):
-        factory.transcripts = tmp_path  # type: ignore[assignment]
+        factory.transcripts = tmp_path
     await deferToThread(say_to_all)
     await service.stopService()
     kept = {path.stem: path.read_text() for path in tmp_path.rglob("*.txt")}
@@ -1013,7 +1013,7 @@ def test_e47_what_the_log_does_not_say_the_record_does(server: Server) -> None:
     assert "*: TLS" in record_with(server, "vrfy secured", "the client has quit").read_text()
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_e48_a_record_that_cannot_be_written_hurts_no_mail(tmp_path: Path) -> None:
     """One line in the log says so, and the session goes on."""
     from twisted.internet import reactor

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_twisted  # type: ignore[import-untyped]
+import pytest_twisted
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.testing import MemoryReactorClock
@@ -167,7 +167,7 @@ def test_p4_p18_a_message_and_its_recipients_have_limits() -> None:
     assert "SIZE 0\r\n" in said(b"EHLO me\r\n", Recorder(), unlimited)
 
 
-def said(octets: bytes, handler: object = Discard, settings: Settings = Settings()) -> str:  # noqa: B008
+def said(octets: bytes, handler: object = Discard, settings: Settings = Settings()) -> str:  # noqa: B008 - frozen
     """Return what the engine says to that."""
     made = handler() if isinstance(handler, type) else handler
     driver = Driver(made, settings, Connection("test", "192.0.2.1"))
@@ -195,14 +195,14 @@ def test_p5_an_address_has_one_at() -> None:
     )
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_p5_px9_the_domain_of_a_sender_may_have_to_take_mail() -> None:
     """The DNS is asked, and nobody else waits for it."""
     from twisted.internet import reactor
 
     zone = Zone()
     protocol = dns.DNSDatagramProtocol(server.DNSServerFactory(clients=[zone]))
-    port: Any = reactor.listenUDP(0, protocol, interface="127.0.0.1")  # type: ignore[attr-defined]
+    port: Any = reactor.listenUDP(0, protocol, interface="127.0.0.1")
     policy = SenderDomain(reactor, servers=[("127.0.0.1", port.getHost().port)])
 
     async def mail(domain: str) -> Any:
@@ -218,7 +218,7 @@ async def test_p5_px9_the_domain_of_a_sender_may_have_to_take_mail() -> None:
         await maybeDeferred(port.stopListening)
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_p6_a_server_that_is_stopped_listens_no_more() -> None:
     """Its port is free again."""
     from twisted.internet import reactor

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_twisted  # type: ignore[import-untyped]
+import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
@@ -73,7 +73,7 @@ class Does:
         self.__dict__.update(methods)
 
 
-def driver(handler: object, settings: Settings = Settings(), **options: Any) -> Driver:  # noqa: B008
+def driver(handler: object, settings: Settings = Settings(), **options: Any) -> Driver:  # noqa: B008 - frozen
     """Return a driver, whose client has been greeted."""
     made = Driver(handler, settings, Connection("test", "192.0.2.1", 40000), **options)
     made.start()
@@ -170,7 +170,7 @@ def test_r5_a_reply_of_several_lines_is_written_at_once() -> None:
 
         def write(self, data: bytes) -> None:
             self.writes += 1
-            super().write(data)  # type: ignore[no-untyped-call]
+            super().write(data)
 
     transport = Counting()
     client = Client(Does(), transport=transport)
@@ -821,7 +821,7 @@ def test_r1_r31_an_evented_server_is_four_short_methods() -> None:
     session = HELLO + MESSAGE + b"QUIT\r\n"
     heard, closed = ([], []), []  # type: tuple[list[bytes], list[bytes]], list[int]
     clients = [
-        Evented(heard[number].append, lambda number=number: closed.append(number))  # type: ignore[misc]
+        Evented(heard[number].append, lambda number=number: closed.append(number))
         for number in (0, 1)
     ]
     for client in clients:
@@ -877,7 +877,7 @@ def port() -> Iterator[Callable[[object], int]]:
         service = SmtpService("tcp:0:interface=127.0.0.1", factory)
         service.startService()
         services.append(service)
-        number: int = service.ports[0].getHost().port  # type: ignore[attr-defined]
+        number: int = service.ports[0].getHost().port
         return number
 
     yield serve
@@ -885,7 +885,7 @@ def port() -> Iterator[Callable[[object], int]]:
         pytest_twisted.blockon(service.stopService())
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_r32_a_stock_client_delivers_over_a_socket(port: Callable[[object], int]) -> None:
     """A message is taken, and another one refused for what it says."""
     taken: list[bytes] = []

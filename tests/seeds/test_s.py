@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_twisted  # type: ignore[import-untyped]
+import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
@@ -629,7 +629,7 @@ def test_s22_pipelining_works_and_is_offered() -> None:
 # Server, threads, limits.
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_s23_callbacks_may_block() -> None:
     """While one waits for its database, another client is served: it is what lets the first go."""
     gate = threading.Event()
@@ -650,7 +650,7 @@ async def test_s23_callbacks_may_block() -> None:
     handler = threaded(Blocking)
     service = SmtpService(ANY_PORT, SmtpServerFactory(handler))
     service.startService()
-    port = service.ports[0].getHost().port  # type: ignore[attr-defined]
+    port = service.ports[0].getHost().port
 
     def send(recipient: str) -> None:
         with smtplib.SMTP("127.0.0.1", port) as caller:
@@ -684,7 +684,7 @@ def test_s24_a_session_has_one_callback_at_a_time() -> None:
     client.finish()
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_s25_a_server_runs_in_the_background_and_says_if_it_does() -> None:
     """It is started and shut down beside whatever else the process does, and again."""
     service = SmtpService(ANY_PORT, SmtpServerFactory(Mta))
@@ -692,7 +692,7 @@ async def test_s25_a_server_runs_in_the_background_and_says_if_it_does() -> None
     for _ in range(2):
         service.startService()
         running_at.append(service.running)
-        port = service.ports[0].getHost().port  # type: ignore[attr-defined]
+        port = service.ports[0].getHost().port
         caller = await deferToThread(Caller, port)
         caller.close()
         await service.stopService()
@@ -727,7 +727,7 @@ def test_s26_s27_s34_what_a_server_is_told(tmp_path: Path) -> None:
     for wrong in ({"idle_seconds": 0}, {"idle_seconds": -1}, {"connections": -1}):
         [(name, value)] = wrong.items()
         with pytest.raises(ValueError, match=name):
-            Limits(**{name: value})  # type: ignore[arg-type]
+            Limits(**{name: value})
     with pytest.raises(ValueError, match="threads"):
         threaded(Mta, threads=0)
     assert threaded(Mta, threads=4) is not None
@@ -1039,7 +1039,7 @@ def test_sx8_there_is_always_a_way_back() -> None:
     client.finish()
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_sx8_clients_may_come_by_ipv6() -> None:
     """The handler sees their address."""
     if not socket.has_ipv6:
@@ -1055,7 +1055,7 @@ async def test_sx8_clients_may_come_by_ipv6() -> None:
     )
     service = SmtpService(LOOPBACK_6, SmtpServerFactory(handler))
     service.startService()
-    port = service.ports[0].getHost().port  # type: ignore[attr-defined]
+    port = service.ports[0].getHost().port
 
     def hold() -> None:
         with smtplib.SMTP("::1", port) as caller:

@@ -519,7 +519,7 @@ def test_the_same_deferred_for_two_recipients_gives_both_the_same(
         shared: Deferred[Any] = Deferred()
         handler = Recorder(rcpt=nonsense(shared))
         if late:
-            handler.concurrent_recipients = True  # type: ignore[attr-defined]
+            handler.concurrent_recipients = True
         client = connect(handler)
         client.send(HELLO + MAIL + RCPT + RCPT)
         fire(shared)

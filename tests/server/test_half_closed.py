@@ -32,7 +32,7 @@ CHUNKED = MAIL + RCPT + b"BDAT 6 LAST\r\nA: b\r\nQUIT\r\n"
 def turns(seconds: float = 0.001) -> Deferred[None]:
     from twisted.internet import reactor
 
-    return deferLater(reactor, seconds, lambda: None)  # type: ignore[arg-type]
+    return deferLater(reactor, seconds, lambda: None)
 
 
 class Slow(Recorder):
@@ -157,13 +157,10 @@ class Listening:
         factory = SmtpServerFactory(
             handler, Settings(limits=Limits(**limits)), reactor=reactor, tls=creator
         )
-        clear, inside = (
-            TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")  # type: ignore[arg-type]
-            for _ in range(2)
-        )
+        clear, inside = (TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1") for _ in range(2))
         self.service = SmtpService([clear, wrapServerTLS(creator, inside)], factory, direct=direct)
         self.service.startService()
-        self.ports: list[Any] = [port.getHost().port for port in self.service.ports]  # type: ignore[attr-defined]
+        self.ports: list[Any] = [port.getHost().port for port in self.service.ports]
 
 
 Open = Callable[..., Listening]
@@ -334,7 +331,7 @@ async def test_a_handler_may_cut_the_service_from_within(
         listening.service.cut()
         told(reason, connection)
 
-    handler.disconnected = disconnected  # type: ignore[method-assign]
+    handler.disconnected = disconnected
     peer = await connected(listening, how)
     await peer.until(b"354 ", MAIL + RCPT + b"DATA\r\n")
     peer.socket.send(b"A: b\r\n.\r\n")

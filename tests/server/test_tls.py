@@ -72,7 +72,7 @@ class Wire(Protocol):
         if send:
             self.transport.write(send)
         self._look()
-        return found.addTimeout(10, reactor)  # type: ignore[arg-type]
+        return found.addTimeout(10, reactor)
 
 
 class Told(Recorder):
@@ -265,7 +265,7 @@ async def test_replies_waiting_when_tls_begins(serve: Open) -> None:
     from twisted.internet import reactor
     from twisted.internet.task import deferLater
 
-    await deferLater(reactor, 0.1)  # type: ignore[arg-type]
+    await deferLater(reactor, 0.1)
     wire.transport.write(b"STARTTLS\r\n")
     wire.transport.resumeProducing()
     await wire.until(b"Ready to start TLS\r\n")

@@ -55,4 +55,4 @@ def test_what_is_no_network_is_told(text: str, said: str) -> None:
 def test_networks_are_a_list_of_texts(wrong: object) -> None:
     """A single text would be read letter by letter."""
     with pytest.raises(TypeError, match="text"):
-        Networks(wrong)  # type: ignore[arg-type]
+        Networks(wrong)
