@@ -23,7 +23,7 @@ from smtpcb.policies._addresses import address_of
 from smtpcb.policies._clients import Trusted, network_text
 from smtpcb.policies._domains import postmaster_of
 from smtpcb.policies._greylist_store import GreylistStore, Times
-from smtpcb.policies._words import Kind, no_words, path, read_words, seconds, whole_number
+from smtpcb.policies._words import Kind, duration, no_words, path, read_words, seconds, whole_number
 from smtpcb.smtp._address import ReversePath
 from smtpcb.smtp._networks import LINE_BITS, UNIX, network_around, read_address
 from smtpcb.smtp._reply import Reply
@@ -139,6 +139,14 @@ def network_of(address: str) -> str:
     return network_around(found, 24 if found.version == 4 else LINE_BITS)
 
 
+def _delay(text: str) -> float:
+    """Read how long who is not known has to wait."""
+    value = duration(text)
+    if not value:
+        raise ValueError("who need not wait is not greylisted: a time above 0 is wanted")
+    return value
+
+
 @implementer(ISmtpPolicyPlugin)
 class GreylistPlugin:
     """``--policy greylist[:file=FILE][,delay=5m][,retry=2d][,keep=36d][,passes=5]``."""
@@ -154,7 +162,7 @@ class GreylistPlugin:
         """Return a `Greylist`; see `smtpcb.interfaces.ISmtpPolicyPlugin.make`."""
         kinds: dict[str, Kind] = {
             "file": path,
-            "delay": seconds,
+            "delay": _delay,
             "retry": seconds,
             "keep": seconds,
             "passes": whole_number,
