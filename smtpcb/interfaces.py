@@ -452,7 +452,9 @@ class ISmtpPolicyPlugin(Interface):
 
         As with `ISmtpHandlerPlugin.make` nothing is changed here.  If it provides
         `twisted.application.service.IService`, it starts and stops with the server; `OSError` and
-        `ValueError` from ``startService`` end the start with one line.
+        `ValueError` from ``startService`` end the start with one line.  If it has ``warnings``, a
+        sequence of lines that say what is dangerous about it as it was made, each is shown by
+        ``--check`` and at each start.
 
         :param argument: what stands behind the colon, or ``""``.
         :raises ValueError: the argument is wrong; the text says why, in one line.

@@ -8,7 +8,7 @@ from typing import Any
 from smtpcb.engine._connection import Connection
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.interfaces import Verdict
-from smtpcb.policies._clients import Trusted
+from smtpcb.policies._clients import JUDGES_NOBODY, Trusted, of_everybody
 from smtpcb.policies._domains import postmaster_of
 from smtpcb.smtp._command import Introduction
 from smtpcb.smtp._networks import Networks
@@ -38,6 +38,11 @@ class ClientPolicy:
             raise ValueError(f"at is connected, hello or rcpt, not {at!r}")
         self.__dict__[at] = methods[at]
         self._exempt = Trusted(exempt, logins=logins)
+
+    @property
+    def warnings(self) -> list[str]:
+        """See `smtpcb.interfaces.ISmtpPolicyPlugin.make`."""
+        return of_everybody("exempt=", self._exempt.networks, JUDGES_NOBODY)
 
     def _judge(self, connection: Connection) -> Verdict:
         """Return what the client hears; None: nothing is wrong with it."""

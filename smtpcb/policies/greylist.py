@@ -20,7 +20,7 @@ from smtpcb._threads import start_pool
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._addresses import address_of
-from smtpcb.policies._clients import Trusted, network_text
+from smtpcb.policies._clients import JUDGES_NOBODY, Trusted, network_text, of_everybody
 from smtpcb.policies._domains import postmaster_of
 from smtpcb.policies._greylist_store import GreylistStore, Times
 from smtpcb.policies._words import Kind, duration, no_words, path, read_words, seconds, whole_number
@@ -79,6 +79,11 @@ class Greylist(Service):
         minutes = max(1, round(delay_seconds / 60))
         wait = f"{minutes} minute{'s' if minutes > 1 else ''}"
         self._later = Reply(451, "4.7.1", f"Greylisted, try again in {wait}")
+
+    @property
+    def warnings(self) -> list[str]:
+        """See `smtpcb.interfaces.ISmtpPolicyPlugin.make`."""
+        return of_everybody("trusted=", self._trusted.networks, JUDGES_NOBODY)
 
     def startService(self) -> None:
         """

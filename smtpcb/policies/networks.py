@@ -7,7 +7,7 @@ from zope.interface import implementer
 from smtpcb.engine._connection import Connection
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._client_policy import AT, NetworkPolicy
-from smtpcb.policies._clients import network_text
+from smtpcb.policies._clients import network_text, of_everybody
 from smtpcb.policies._words import one_of, read_words
 from smtpcb.smtp._reply import Reply
 
@@ -26,6 +26,11 @@ class Allow(NetworkPolicy):
         and may log in, after which they are served.
     :raises ValueError: one of them is none; the text is one line.
     """
+
+    @property
+    def warnings(self) -> list[str]:
+        """See `smtpcb.interfaces.ISmtpPolicyPlugin.make`."""
+        return of_everybody("", self._networks, "they are all served")
 
     def _judge(self, connection: Connection) -> Verdict:
         return None if connection.peer_address in self._networks else NOT_WELCOME

@@ -11,7 +11,7 @@ from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._addresses import AddressSet, address_of
 from smtpcb.policies._asked import Asked
-from smtpcb.policies._clients import Trusted, network_text
+from smtpcb.policies._clients import OPEN_RELAY, Trusted, network_text, of_everybody
 from smtpcb.policies._watched import CANNOT_TELL, WatchedFile
 from smtpcb.policies._words import one_file, read_words, switch
 from smtpcb.smtp._reply import Reply
@@ -74,6 +74,11 @@ class RecipientFile:
         self._file = WatchedFile(file, AddressSet)
         self._delimiter = delimiter
         self._may_relay = Trusted(relay_from, logins=relay_logins)
+
+    @property
+    def warnings(self) -> list[str]:
+        """See `smtpcb.interfaces.ISmtpPolicyPlugin.make`."""
+        return of_everybody("relay-from=", self._may_relay.networks, OPEN_RELAY)
 
     def rcpt(self, recipient: Recipient, envelope: Envelope) -> Verdict:
         """See `smtpcb.interfaces.ISmtpEventHandler.rcpt`."""

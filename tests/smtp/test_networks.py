@@ -31,6 +31,22 @@ def test_who_is_meant(
 
 
 @pytest.mark.parametrize(
+    ("texts", "whole"),
+    [
+        ((), ()),
+        (("unix", "192.0.2.0/24", "0.0.0.0/1", "2000::/3"), ()),
+        (("192.0.2.7", "0.0.0.0/0"), ("0.0.0.0/0",)),
+        (("::/0", "0.0.0.0/0", "::/0"), ("0.0.0.0/0", "::/0")),
+        (("0.0.0.0/1", "128.0.0.0/1"), ("0.0.0.0/0",)),
+        (("8000::/1", "10.0.0.0/8", "::/1"), ("::/0",)),
+    ],
+)
+def test_who_means_everybody(texts: tuple[str, ...], whole: tuple[str, ...]) -> None:
+    """All of a family, however it is cut; what is merely wide is not."""
+    assert Networks(texts).whole == whole
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("10.0.0.1/8", "did you mean 10.0.0.0/8?"),
