@@ -296,6 +296,8 @@ class ServerDialogue:
         data, rest = intake.reader.read(octets)
         if data:
             intake.take(self, data)
+            if self.finished is not None:  # the handler has had enough of it
+                return b""
         if rest is None:
             limit = self.offer.settings.limits.message_octets
             if limit is not None and intake.octets > 2 * limit + SLACK_OCTETS:
@@ -319,6 +321,8 @@ class ServerDialogue:
 
     def resume(self) -> None:
         """Go on when nothing is waited for any more; its owner says so when it was busy."""
+        if self.parting is not None:
+            self.part_if_due()
         intake = self.intake
         if intake is not None and intake.ended and self.open is None and not self.owner.busy:
             finish(self, intake)
@@ -415,8 +419,8 @@ class ServerDialogue:
         """
         End without a word: the client has gone.
 
-        Content that is complete is kept, even if nobody hears of it (RFC 5321 §4.5.3.2.6); nothing
-        else is worth doing any more.
+        Content that is complete is kept, even if nobody hears of it (RFC 5321 §4.5.3.2.6), unless
+        the handler has aborted the connection; nothing else is worth doing any more.
         """
         if self.finished is not None:
             return
@@ -425,7 +429,11 @@ class ServerDialogue:
         self.finished = reason
         self.login = None
         intake = self.intake
-        kept = intake is not None and intake.ended and intake.last and intake.refusal is None
+        kept = (
+            intake is not None
+            and (intake.ended and intake.last and intake.refusal is None)
+            and reason is not Reason.CLOSED  # by an abort: it will be sent again
+        )
         waiting, self.open = self.open, None
         if isinstance(waiting, Question) and waiting.kind is MESSAGE:
             self.open = waiting
