@@ -14,7 +14,7 @@ from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.engine._intake import SLACK_OCTETS, Intake, refuse_content
 from smtpcb.engine._lmtp import to_what_is_open
 from smtpcb.engine._login import Login, give_up, respond
-from smtpcb.engine._offer import Offer, offer_for
+from smtpcb.engine._offer import Offer, offer_to
 from smtpcb.engine._parting import SHUTDOWN, Parting, may_part
 from smtpcb.engine._pipeline import Pipeline, drain, join, wait_behind
 from smtpcb.engine._questions import (
@@ -172,16 +172,7 @@ class ServerDialogue:
         trusted = NOBODY
         if settings.xclient_from or settings.xforward_from:
             trusted = trusted_with(settings, connection)
-        tls = connection.tls
-        self.offer: Offer = offer_for(
-            settings,
-            abilities,
-            tls is not None,
-            connection.identity is not None,
-            trusted,
-            tls is not None and tls.client_certificate is not None,
-            tls is not None and tls.bind is not None,
-        )
+        self.offer: Offer = offer_to(connection, settings, abilities, trusted)
         self.state = State.ARRIVED
         self.wants = WANTS[self.state]
         self.envelope: Envelope | None = None
@@ -516,16 +507,12 @@ class ServerDialogue:
         :param abilities: of another handler.
         :param trusted: what it is trusted with; ``None``: as before.
         """
-        connection, offer = self.connection, self.offer
-        tls = connection.tls
-        self.offer = offer_for(
+        offer = self.offer
+        self.offer = offer_to(
+            self.connection,
             offer.settings,
             offer.abilities if abilities is None else abilities,
-            tls is not None,
-            connection.identity is not None,
             offer.trusted if trusted is None else trusted,
-            tls is not None and tls.client_certificate is not None,
-            tls is not None and tls.bind is not None,
         )
 
     def settle(self, question: Question, reply: Reply) -> None:
