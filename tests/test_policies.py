@@ -110,7 +110,7 @@ def test_blanks_around_a_login_are_none_of_it(tmp_path: Path) -> None:
     connection = Connection("test", identity="anne")
     assert policy.mail(Envelope(connection, ReversePath("anne", "example.org"))) is None
     with pytest.raises(ValueError, match="'anne' has a line already"):
-        SenderLoginFile(rows(tmp_path, "anne : anne@example.org", "anne: bob@example.org"))
+        SenderLoginFile(rows(tmp_path, "anne: anne@example.org", "anne : bob@example.org"))
 
 
 def test_a_list_of_domains_is_read_as_it_is_meant() -> None:
