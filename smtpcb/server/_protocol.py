@@ -486,11 +486,11 @@ class SmtpServerProtocol(LineReceiver):
             return
         wants = dialogue.wants
         patience = self.patience
-        if wants is _NOTHING and self._successor is not None:
-            conversation.farewell(Reason.XCLIENT)
-            self._start_over(conversation)
-            return
-        if conversation.calls or wants is not _LINE or patience.pace is not None:
+        if wants is not _LINE or conversation.calls or patience.pace is not None:
+            if wants is _NOTHING and self._successor is not None:
+                conversation.farewell(Reason.XCLIENT)
+                self._start_over(conversation)
+                return
             patience.look(wants, conversation, self._lines)
             if wants is _HANDSHAKE and patience.waits_for is not _HANDSHAKE:
                 self._shake_hands()
