@@ -373,6 +373,10 @@ def test_who_is_no_recipient_is_an_incident() -> None:
     server = served(mapping({"a@b": None, "c@d": None, "e@f": None, **many}))
     assert server.codes == ["250"] * 3
     assert "x4@y, …" in incidents(server)
+    del many["x5@y"], many["x6@y"], many["x7@y"], many["x8@y"]
+    server = served(mapping({"a@b": None, "c@d": None, "e@f": None, **many}))
+    assert "x4@y" in incidents(server)
+    assert "…" not in incidents(server)
 
 
 async def never() -> None:

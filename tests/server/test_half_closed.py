@@ -22,7 +22,7 @@ from smtpcb.engine import Reason, Settings
 from smtpcb.server import SmtpServerFactory, SmtpService
 from smtpcb.smtp import Limits
 from smtpcb.tls import ServerTls
-from tests.certificates import make_identity
+from tests.certificates import make_identity, unchecked
 from tests.server.client import HELLO, MAIL, MESSAGE, RCPT, Recorder
 
 ISSUED = make_identity(["mx.example.org"])
@@ -94,9 +94,7 @@ class SecurePeer(Peer):
     """
 
     def begin(self, version: ssl.TLSVersion) -> None:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+        context = unchecked()
         context.minimum_version = context.maximum_version = version
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.raw = self.socket
