@@ -57,6 +57,7 @@ TABLE = {
     "engine": row("smtp"),
     "_folders": row(),
     "_files": row(),
+    "_reread": row("_files"),
     "_ending": row(),
     "_steady": row(),
     "_hangup": row(),
@@ -69,11 +70,11 @@ TABLE = {
     "handlers": row(
         "smtp engine interfaces transcript handling tls _folders _ending _steady _threads", ANY
     ),
-    "policies": row("smtp engine interfaces handling _files _ending _steady _threads", ANY),
+    "policies": row("smtp engine interfaces handling _reread _ending _steady _threads", ANY),
     "testing": row("smtp engine interfaces transcript handling tls server handlers _threads", ANY),
     "run": row(
         "smtp engine interfaces transcript handling tls server handlers policies testing"
-        " _files _folders _ending _steady _hangup _threads",
+        " _files _reread _folders _ending _steady _hangup _threads",
         ANY,
     ),
 }
