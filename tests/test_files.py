@@ -72,7 +72,7 @@ def gone(path: Path) -> None:
 
 
 def half_written(path: Path) -> None:
-    path.write_text("wrong")
+    path.write_text("wrong\n")
 
 
 def no_utf8(path: Path) -> None:

@@ -58,6 +58,7 @@ TABLE = {
     "_folders": row(),
     "_files": row(),
     "_amounts": row(),
+    "_reread": row("_files"),
     "_ending": row(),
     "_steady": row(),
     "_hangup": row(),
@@ -72,12 +73,12 @@ TABLE = {
         ANY,
     ),
     "policies": row(
-        "smtp engine interfaces handling _amounts _files _ending _steady _threads", ANY
+        "smtp engine interfaces handling _amounts _reread _ending _steady _threads", ANY
     ),
     "testing": row("smtp engine interfaces transcript handling tls server handlers _threads", ANY),
     "run": row(
         "smtp engine interfaces transcript handling tls server handlers policies testing"
-        " _amounts _files _folders _ending _steady _hangup _threads",
+        " _amounts _files _reread _folders _ending _steady _hangup _threads",
         ANY,
     ),
 }

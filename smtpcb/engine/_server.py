@@ -193,6 +193,8 @@ class ServerDialogue:
     def greet(self) -> None:
         """Begin: a client has connected, and any TLS of its port is established."""
         self.ask(CONNECTED, None, self.connection, accept=self.offer.greeting)
+        if self.parting is not None:
+            self.part_if_due()  # what the client sends with the end of the handshake is too late
 
     def line(self, line: bytes) -> None:
         """
@@ -381,6 +383,8 @@ class ServerDialogue:
             SECURED.settle(self, tls, replies.CERTIFICATE_REQUIRED)
         else:
             self.ask(SECURED, tls, tls, connection)
+        if self.parting is not None:
+            self.part_if_due()
 
     def shut_down(self) -> None:
         """End with 421 as soon as no mail transaction is under way (RFC 5321 §3.8)."""

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from twisted.logger import Logger
 
-from smtpcb._files import Watch
+from smtpcb._reread import Reread
 from smtpcb.smtp._reply import Reply
 
 CANNOT_TELL = Reply(451, "4.3.0", "That cannot be looked up now, try again later")
@@ -20,7 +20,7 @@ _log = Logger(namespace="smtpcb.policies")
 
 class WatchedFile(Generic[_Read]):
     """
-    What a text file says, as it is now.
+    What a text file says, as it is now; while it is being written, as it was.
 
     :param path: of the file, which is read now.
     :param understand: makes something of its lines: the number of each, and the line; raises
@@ -30,8 +30,8 @@ class WatchedFile(Generic[_Read]):
 
     def __init__(self, path: Path, understand: Callable[[list[tuple[int, str]]], _Read]) -> None:
         self._path = path
-        self._watch = Watch(path)
         self._understand = understand
+        self._file = Reread(path, limited=True)
         self._fault = ""
         self._value = self._read()
 
@@ -49,14 +49,11 @@ class WatchedFile(Generic[_Read]):
 
     def _read(self) -> _Read:
         try:
-            reading = self._watch.changed()
-        except OSError as error:
-            raise ValueError(f"{self._path}: {error.strerror}") from None
-        if reading is None:
-            return self._value
-        try:
+            content = self._file.look()
+            if content is None:
+                return self._value
             # Editors on Windows put a byte order mark first.
-            text = reading.octets.decode("utf-8-sig")
+            text = content.octets.decode("utf-8-sig")
             lines = [(at, line.strip()) for at, line in enumerate(text.split("\n"), 1)]
             value = self._understand(
                 [(at, line) for at, line in lines if line and not line.startswith("#")]
@@ -66,5 +63,5 @@ class WatchedFile(Generic[_Read]):
         except ValueError as error:
             raise ValueError(f"{self._path}: {error}") from None
         self._value = value
-        self._watch.understood(reading)
+        self._file.take(content)
         return value

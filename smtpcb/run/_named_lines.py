@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from twisted.logger import Logger
 
-from smtpcb._files import Watch
+from smtpcb._reread import Reread
 from smtpcb.smtp._reply import Reply
 
 # RFC 4954 §6: not the client's fault, and it may try the same again.
@@ -62,7 +62,7 @@ def named_lines(path: Path, octets: bytes, wanted: str) -> Iterator[tuple[int, b
 
 class Watched(Generic[_Value]):
     """
-    A file that may change at any time; from any thread.
+    A file that may change at any time, whole or bit by bit; from any thread.
 
     :param path: of the file.
     :param understand: makes of its octets what belongs to each name; it raises
@@ -82,12 +82,12 @@ class Watched(Generic[_Value]):
         owners: Collection[int] | None = None,
     ) -> None:
         self._path = path
-        # However many have passwords: how long it is decides nothing.
-        self._watch = Watch(path, bounded=False)
         self._understand = understand
         self._kind = kind
         self._readers = stat.S_IRGRP | stat.S_IROTH if private else stat.S_IROTH
         self._owners = owners
+        # However many have passwords: how long it is decides nothing.
+        self._file = Reread(path, limited=False)
         self._known: Mapping[bytes, _Value] = {}
         self._fault = ""
         self._lock = Lock()
@@ -119,16 +119,16 @@ class Watched(Generic[_Value]):
     def _read_again(self) -> None:
         """Read the file, if it is not the one that was read last."""
         try:
-            reading = self._watch.changed()
-        except OSError as error:
-            raise PasswordFileError(f"{self._path}: {error.strerror}") from None
-        if reading is None:
+            content = self._file.look()
+        except ValueError as error:
+            raise PasswordFileError(f"{self._path}: {error}") from None
+        if content is None:
             return
-        self._known = self._understand(self._path, reading.octets)
-        self._watch.understood(reading)
+        self._known = self._understand(self._path, content.octets)
+        self._file.take(content)
         if not self._known:
             _log.warn("{path}: no names in it; nobody can log in", path=self._path)
-        self._judge(reading.status)
+        self._judge(content.status)
 
     def _judge(self, status: os.stat_result) -> None:
         mode = f"{stat.S_IMODE(status.st_mode):04o}"

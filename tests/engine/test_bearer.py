@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smtpcb.engine._connection import Connection
+from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._envelope import Envelope
 from smtpcb.engine._plain import Driver
 from smtpcb.engine._reason import Reason
@@ -105,6 +105,29 @@ def test_in_a_handshake_nothing_can_be_said() -> None:
     assert server.codes[-1] == "220"
 
 
+@pytest.mark.parametrize("word", [GO_AWAY, None])
+@pytest.mark.parametrize("event", ["connected", "secured"])
+def test_what_comes_with_the_end_of_a_handshake_is_not_acted_on(
+    event: str, word: Reply | None
+) -> None:
+    """It is in the same read, so nobody has had a turn since the event that closed."""
+    heard: list[str] = []
+
+    def end(connection: Connection) -> None:
+        if word is None:
+            connection.abort()
+        else:
+            connection.close(word)
+
+    server = Server(on(event, end, hello=lambda *_: heard.append("hello")))
+    if event == "secured":
+        server.send(b"EHLO me\r\nSTARTTLS\r\n")
+        heard.clear()
+        server.dialogue.secured(TlsInformation("TLSv1.3", "any", 256))
+    assert server.dialogue.finished is Reason.CLOSED
+    assert heard == []
+
+
 def test_what_is_over_can_be_closed_again() -> None:
     """Nothing happens, and nobody has to look before."""
     server = Server()
@@ -124,6 +147,12 @@ def test_a_last_word_that_is_a_yes_is_none() -> None:
     """A client would go on."""
     with pytest.raises(ValueError, match="no yes"):
         Connection("x").close(Reply(250, "fine"))
+
+
+def test_a_last_word_is_a_reply() -> None:
+    """Nothing but an answer is written as a tuple."""
+    with pytest.raises(TypeError, match=r"a Reply is wanted, such as .*, not \(421, 'Go away'\)"):
+        Connection("x").close((421, "Go away"))  # type: ignore[arg-type]
 
 
 def test_an_aborted_connection_hears_nothing_more() -> None:

@@ -50,7 +50,7 @@ def test_a_file_that_is_gone_refuses_nobody_for_good(rcpt: Rcpt, file: Path) -> 
     anne = client(identity="anne")
     file.unlink()
     rcpt(policy, sender="anne@example.org", mail="451 4.3.0", connection=anne)
-    file.write_text("anne: other@example.org")
+    file.write_text("anne: other@example.org\n")
     rcpt(policy, sender="anne@example.org", mail=NOT_YOURS, connection=anne)
 
 
