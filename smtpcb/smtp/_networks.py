@@ -85,6 +85,8 @@ def read_network(text: str) -> _Network:
     """
     if not isinstance(text, str):
         raise TypeError(f"a network is a text such as '192.0.2.0/24', not {text!r:.80}")
+    if "%" in text:
+        raise ValueError(f"{text} has a zone, and networks have none: leave it out from % on")
     try:
         return ipaddress.ip_network(text)
     except ValueError:

@@ -72,3 +72,10 @@ def test_networks_are_a_list_of_texts(wrong: object) -> None:
     """A single text would be read letter by letter."""
     with pytest.raises(TypeError, match="text"):
         Networks(wrong)
+
+
+def test_a_zone_is_no_part_of_a_network() -> None:
+    """Nobody would be in it: clients are looked up without theirs (RFC 4007 §11)."""
+    with pytest.raises(ValueError, match="fe80::1%lo has a zone"):
+        Networks(["fe80::1%lo"])
+    assert "fe80::1%lo" in Networks(["fe80::1"])
