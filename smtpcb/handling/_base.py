@@ -108,8 +108,9 @@ class SmtpEventHandler:
         :param username: whom the client says it is.
         :param mechanism: such as ``"SCRAM-SHA-256"``.
         :return: the password, or for SCRAM a `ScramSecret`; ``None``: nobody is known by that
-            name, which the client cannot tell from a wrong password.  A no of your own refuses
-            the login; 4yz (454 4.7.0) asks to try again later.
+            name, which the client cannot tell from a wrong password; where others have a
+            `ScramSecret`, say `ScramSecret.imaginary` instead.  A no of your own refuses the
+            login; 4yz (454 4.7.0) asks to try again later.
         """
         return None
 

@@ -59,10 +59,12 @@ def settings_for(random: Random) -> Settings:
                 ({}, {"RCPT": 2}, {"NOOP": 1, "BDAT": 1}, {"DATA": 0}, {"AUTH": 1, "EHLO": 1})
             ),
         )
-    keywords = sorted(row.keyword for row in EXTENSIONS)
+    lmtp = random.random() < 0.35
+    relied_on = {"PIPELINING", "ENHANCEDSTATUSCODES"} if lmtp else set()
+    keywords = sorted({row.keyword for row in EXTENSIONS} - relied_on)
     without = random.sample(keywords, random.choice((0, 0, 0, 1, 3, len(keywords))))
     return Settings(
-        lmtp=random.random() < 0.35,
+        lmtp=lmtp,
         limits=limits,
         bare_newline=random.choice(("refuse", "normalize")),
         lenient_addresses=random.random() < 0.5,
