@@ -458,16 +458,17 @@ class SmtpServerProtocol(LineReceiver):
         if self._hung_up:
             self._follow()
             return
-        dialogue, conversation = self._dialogue, self._conversation
-        if dialogue is None or conversation is None:
+        conversation = self._conversation
+        if conversation is None:
             return
+        dialogue = conversation.dialogue
         self.flow.began = 0.0
         if self._buffer and self.line_mode and not self.paused and has_lone_lf(self._buffer):
             start, self._buffer = self._buffer, b""
             self._throw_away(start, lone_lf=True)
         out = dialogue.out
         if out:
-            octets = out[0] if len(out) == 1 else b"".join(out)
+            octets = b"".join(out)
             out.clear()
             self.connection.octets_out += len(octets)
             if self._recorder is not None:
