@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from smtpcb.engine._budget import Budget
 from smtpcb.smtp._errors import LocalProtocolError
@@ -185,23 +185,25 @@ class Connection:
             raise LocalProtocolError("the connection has no dialogue that a handler could take on")
         self.bearer.exchange(handler)
 
-    def close(self, reply: Reply = CLOSING) -> None:
+    def close(self, reply: Reply | int | tuple[Any, ...] = CLOSING) -> None:
         """
         End the connection from our side, as soon as the event under way is over.
 
         A message whose content is complete gets its answer first: whoever sent it must not send it
         again.  Where the dialogue is over, nothing happens.
 
-        :param reply: what the client is told (RFC 5321 §3.8): 421, or another that refuses.
-        :raises TypeError: it is something else.
+        :param reply: what the client is told (RFC 5321 §3.8): 421, or another that refuses; said as
+            a verdict is: ``421``, ``(421, "Go away")``, ``(421, "4.7.0", "Go away")`` or a `Reply`.
+        :raises TypeError: it is no such thing.
         :raises ValueError: it refuses nothing.
         """
-        if not isinstance(reply, Reply):
-            raise TypeError(f"a Reply is wanted, such as Reply(421, 'Bye'), not {reply!r:.80}")
-        if reply.code < 400:
-            raise ValueError(f"the last word of a connection that is closed is no yes: {reply}")
+        last = Reply.from_verdict(reply)
+        if isinstance(last, bool):
+            raise TypeError("a last word has a code: 421, (421, 'Go away') or a Reply")
+        if last.code < 400:
+            raise ValueError(f"the last word of a connection that is closed is no yes: {last}")
         if self.bearer is not None:
-            self.bearer.close(reply)
+            self.bearer.close(last)
 
     def abort(self) -> None:
         """

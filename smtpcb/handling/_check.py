@@ -13,21 +13,21 @@ from zope.interface.verify import verifyObject
 
 from smtpcb.engine._connection import Connection
 from smtpcb.engine._handler import Handler, name_of, understand
-from smtpcb.engine._settings import Abilities
+from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.handling._compose import Compound
 from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import Factory, handler_factory
 from smtpcb.handling._threaded import threaded
 from smtpcb.interfaces import ISmtpEventHandler
 from smtpcb.smtp._errors import Refusal
-from smtpcb.smtp.sasl import MECHANISMS
+from smtpcb.smtp.sasl import MECHANISMS, Mechanism
 
 
 def check(
     given: object,
     *,
     own: AbstractSet[str] = frozenset(),
-    needs_login: bool = False,
+    needs_login: str = "",
     mechanisms: Iterable[str] = (),
 ) -> list[str]:
     """
@@ -37,7 +37,7 @@ def check(
 
     :param given: what `handler_factory` takes.
     :param own: keywords of the server's own extensions, which a handler may say it honours.
-    :param needs_login: nobody may send mail without a login, and nobody else decides on logins.
+    :param needs_login: the setting that wants somebody who decides on logins, if nobody else does.
     :param mechanisms: those of ours that it has to be able to decide on.
     :return: what is likely to be wrong, a sentence each.
     :raises TypeError: it is wrong, and every client would be told 421 or 451; the text says why.
@@ -52,7 +52,7 @@ def check(
         return warnings
     examine(handler, blocking=blocking, own=own)
     if needs_login:
-        require_login(understand(handler, own=frozenset(own)))
+        require_login(understand(handler, own=frozenset(own)), needs_login)
     if mechanisms:
         understood = understand(handler, own=frozenset(own))
         require_mechanisms(mechanisms, understood.abilities, name_of(handler))
@@ -65,15 +65,24 @@ def check(
     return warnings
 
 
-def require_login(handler: Handler) -> None:
-    """
-    Refuse a handler that nobody could log in to, where everybody has to.
+def wants_login(settings: Settings) -> str:
+    """Return the setting that wants somebody who decides on logins, or nothing."""
+    if settings.require_auth:
+        return "require_auth"
+    own = any(isinstance(one, Mechanism) for one in settings.mechanisms or ())
+    return "a mechanism of your own" if own else ""
 
+
+def require_login(handler: Handler, wanted: str) -> None:
+    """
+    Refuse a handler that nobody could log in to, where somebody has to.
+
+    :param wanted: by which setting.
     :raises TypeError: nobody decides on logins.
     """
     if not handler.abilities.authentication:
         raise TypeError(
-            "require_auth needs who decides on logins: a handler with authenticate, or an "
+            f"{wanted} needs who decides on logins: a handler with authenticate, or an "
             "authenticator (--auth)"
         )
 

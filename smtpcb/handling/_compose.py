@@ -205,6 +205,12 @@ def around(handler: object, *policies: object) -> Compound:
     """
     if not policies:
         raise TypeError("around(handler, policy, ...) has no policy")
+    for one in policies:
+        if isinstance(one, (list, tuple, str)):
+            kind = type(one).__name__
+            raise TypeError(
+                f"around(handler, policy, ...) takes policies, one by one, not a {kind}"
+            )
     parts = [*(_made(one, takes_mail=False) for one in policies), _made(handler)]
     return Compound("around", policies_first, parts)
 

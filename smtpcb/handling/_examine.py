@@ -31,7 +31,7 @@ from smtpcb.handling._calls import (
     signature_of,
 )
 from smtpcb.handling._composed import Composed
-from smtpcb.handling._names import SETTINGS, Likeness, Meant, declared, meant
+from smtpcb.handling._names import SETTINGS, Likeness, Meant, declared, meant, said_elsewhere
 from smtpcb.handling._written import functions_of, is_used, names_of, sets
 from smtpcb.interfaces import IReadyMadeHandler
 from smtpcb.smtp._command import Verb
@@ -110,14 +110,16 @@ def _refuse_misspelt(handler: object, methods: dict[str, Method], name: str) -> 
 def _refuse_unread(handler: object, methods: dict[str, Method], name: str) -> None:
     """Refuse what was meant to say something of the handler, under a name that nobody looks at."""
     right = declared(name)
-    if right is None or name in methods or is_used(handler, name):
+    elsewhere = said_elsewhere(name) if right is None else None
+    if (right or elsewhere) is None or name in methods or is_used(handler, name):
         return
     if name in IReadyMadeHandler and _is_ready_made(handler):
         return
-    if right in SETTINGS:
+    if right is None or right in SETTINGS:
+        where = elsewhere or f"Settings({right}=...)"
         raise TypeError(
             f"{name_of(handler)}.{name} would never be looked at: it is said to the server, "
-            f"Settings({right}=...), or, if it is something of your own, _{name}"
+            f"{where}, or, if it is something of your own, _{name}"
         )
     raise TypeError(
         f"{name_of(handler)}.{name} would never be looked at: what is meant is {right}, or, if it "

@@ -129,6 +129,29 @@ _SAYINGS: Mapping[str, str] = {
     "esmtp_extensions": "extensions",
     "smtp_extensions": "extensions",
 }
+# How aiosmtpd, Twisted and the standard library's smtpd name what answers a verb.
+_OWN_VERB = re.compile(r"(?:smtp|do|cmd|ext)_[A-Z][A-Z0-9]+")
+# What other servers are told so, and what ours is; a name that a method of the handler's own speaks
+# of is its own.
+_ELSEWHERE_SAID: Mapping[str, str] = {
+    "auth_optional": "Settings(require_auth=...)",
+    "auth_methods": "Settings(mechanisms=...)",
+    "auth_exclude_mechanism": "Settings(mechanisms=...)",
+    "command_call_limit": "Settings(limits=Limits(commands_per_verb=...))",
+    "data_size_limit": "Settings(limits=Limits(message_octets=...))",
+    "max_message_size": "Settings(limits=Limits(message_octets=...))",
+    "disabled_commands": "Settings(without=...)",
+    "hide_8_bitmime": 'Settings(without={"8BITMIME"})',
+    "hide_pipelining": 'Settings(without={"PIPELINING"})',
+    "hide_starttls": 'Settings(without={"STARTTLS"})',
+    "lmtp": "Settings(lmtp=...)",
+    "max_clients": "Settings(limits=Limits(connections=...))",
+    "require_starttls": "Settings(require_tls=...)",
+    "secure": "an endpoint with TLS, --smtps",
+    "use_proxy": "SmtpService(proxy_from=...)",
+    "use_x_client": "Settings(xclient_from=...)",
+    "use_x_forward": "Settings(xforward_from=...)",
+}
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
@@ -162,6 +185,8 @@ def meant(name: str) -> Meant | None:
     if name in EVENTS:
         return None
     words = [word.lower() for word in _WORD.findall(name)]
+    if _OWN_VERB.fullmatch(name) and name.partition("_")[2].lower() not in _WORDS:
+        return Meant((), Likeness.FOREIGN, "a verb of your own is one of an Extension")
     if " ".join(words) in _ELSEWHERE:
         return Meant((), Likeness.FOREIGN, _ELSEWHERE[" ".join(words)])
     hooked = len(words) > 1 and words[0] in _PREFIXES
@@ -203,6 +228,11 @@ def declared(name: str) -> str | None:
     if meaning is not None:
         return meaning
     return nearest(spelt, DECLARATIONS, 2) or nearest(spelt, SETTINGS, 2)
+
+
+def said_elsewhere(name: str) -> str | None:
+    """Return where a server is told what an attribute says in other libraries, or ``None``."""
+    return _ELSEWHERE_SAID.get("_".join(word.lower() for word in _WORD.findall(name)))
 
 
 def nearest(name: str, known: Iterable[str], most: int) -> str | None:

@@ -41,6 +41,10 @@ class AddressSet:
                 self._addresses.add(address_of(path))
         self._domains = {one.rpartition("@")[2] for one in self._addresses} | self._whole
 
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._domains)
+
     def has(self, path: _Path, delimiter: str = "") -> bool:
         """Whether an address is in it, as it is or up to the delimiter."""
         domain = plain(path.domain)

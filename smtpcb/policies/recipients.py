@@ -78,7 +78,11 @@ class RecipientFile:
     @property
     def warnings(self) -> list[str]:
         """See `smtpcb.interfaces.ISmtpPolicyPlugin.make`."""
-        return of_everybody("relay-from=", self._may_relay.networks, OPEN_RELAY)
+        found = of_everybody("relay-from=", self._may_relay.networks, OPEN_RELAY)
+        known = self._file.now()
+        if known is not None and not known:
+            found.append("no addresses in the file: every recipient but postmaster is refused")
+        return found
 
     def rcpt(self, recipient: Recipient, envelope: Envelope) -> Verdict:
         """See `smtpcb.interfaces.ISmtpEventHandler.rcpt`."""

@@ -17,7 +17,7 @@ from smtpcb.engine._handler import name_of
 from smtpcb.engine._questions import CONNECTED
 from smtpcb.engine._verdict import reply_of_refusal, reply_to_incident
 from smtpcb.handling import check, handler_factory
-from smtpcb.handling._check import require_mechanisms
+from smtpcb.handling._check import require_mechanisms, wants_login
 from smtpcb.handling._composed import Composed
 from smtpcb.handling._examine import examine
 from smtpcb.handling._known import Known
@@ -65,7 +65,7 @@ class Handlers:
         for warning in check(
             self._handler,
             own=frozenset(one.keyword for one in settings.extensions),
-            needs_login=settings.require_auth and login is None,
+            needs_login=wants_login(settings) if login is None else "",
             mechanisms=asked if login is None else (),
         ):
             if warning not in self._warned:

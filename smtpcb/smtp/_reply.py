@@ -204,9 +204,18 @@ class Reply:
         else:
             raise TypeError(
                 "a verdict is None, True, False, a code, (code, text), (code, status, text) "
-                f"or a Reply, not {_described(answer)}"
+                f"or a Reply, not {_described(answer)}{_as_tuple(answer)}"
             )
         return reply if refuse is None else reply.fitted(refuse)
+
+
+_LINE = re.compile(r"([2-5][0-9][0-9])(?:[ -](.{0,60}))?\Z")
+
+
+def _as_tuple(answer: object) -> str:
+    """Return how a line of other libraries is said here."""
+    match = _LINE.match(answer) if isinstance(answer, str) else None
+    return "" if match is None else f"; did you mean ({match[1]}, {match[2] or ''!r})?"
 
 
 def _described(answer: object) -> str:

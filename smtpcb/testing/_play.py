@@ -40,7 +40,7 @@ from twisted.internet.task import Clock
 from smtpcb.engine._budget import Budget
 from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._envelope import Envelope
-from smtpcb.engine._handler import Handler, understand
+from smtpcb.engine._handler import Handler, name_of, understand
 from smtpcb.engine._observer import Observer
 from smtpcb.engine._offer import try_own
 from smtpcb.engine._plain import Driver
@@ -48,7 +48,7 @@ from smtpcb.engine._reason import Reason
 from smtpcb.engine._server import ServerDialogue
 from smtpcb.engine._settings import Settings
 from smtpcb.engine._verdict import Incidents
-from smtpcb.handling._check import require_login
+from smtpcb.handling._check import require_login, require_mechanisms, wants_login
 from smtpcb.handling._compose import Compound
 from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import Factory, handler_factory
@@ -235,8 +235,12 @@ def _understood(made: object, settings: Settings, *, tls: bool, login: Any) -> H
     own = frozenset(one.keyword for one in settings.extensions)
     examine(made, own=own)
     understood = understand(made, tls=tls, login=login, own=own)
-    if settings.require_auth and not isinstance(made, _Unwelcome):
-        require_login(understood)
+    if not isinstance(made, _Unwelcome):
+        wanted = wants_login(settings)
+        if wanted:
+            require_login(understood, wanted)
+        named = [one for one in settings.mechanisms or () if isinstance(one, str)]
+        require_mechanisms(named, understood.abilities, name_of(made))
     return understood
 
 

@@ -150,9 +150,14 @@ def test_a_last_word_that_is_a_yes_is_none() -> None:
 
 
 def test_a_last_word_is_a_reply() -> None:
-    """Nothing but an answer is written as a tuple."""
-    with pytest.raises(TypeError, match=r"a Reply is wanted, such as .*, not \(421, 'Go away'\)"):
-        Connection("x").close((421, "Go away"))  # type: ignore[arg-type]
+    """It may be said as any other, with a code."""
+    for said in [True, None, "bye", [421]]:
+        with pytest.raises(TypeError, match=r"a last word has a code|a verdict is None, True"):
+            Connection("x").close(said)
+    play(
+        "C: HELO x\nS: 250\nS: 421 4.7.0 Go away",
+        on("hello", lambda connection: connection.close((421, "4.7.0", "Go away"))),
+    )
 
 
 def test_an_aborted_connection_hears_nothing_more() -> None:

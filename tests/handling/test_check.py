@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import sys
 import types
 from types import SimpleNamespace
@@ -533,6 +534,33 @@ def test_what_a_server_is_told_is_not_told_to_a_handler(name: str, right: str) -
     """Everybody would be let in, where it says that they are not."""
     with pytest.raises(TypeError, match=rf"{name} would .* to the server, Settings\({right}=...\)"):
         check(handler(**{name: "yes"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("authOptional", "Settings(require_auth=...)"),
+        ("authMethods", "Settings(mechanisms=...)"),
+        ("disabledCommands", "Settings(without=...)"),
+        ("require_starttls", "Settings(require_tls=...)"),
+        ("secure", "an endpoint with TLS, --smtps"),
+        ("lmtp", "Settings(lmtp=...)"),
+        ("useProxy", "SmtpService(proxy_from=...)"),
+        ("maxClients", "Settings(limits=Limits(connections=...))"),
+        ("data_size_limit", "Settings(limits=Limits(message_octets=...))"),
+    ],
+)
+def test_options_of_other_servers_are_not_told_to_a_handler(name: str, right: str) -> None:
+    """Nobody would look at them, and what they forbid would be allowed."""
+    with pytest.raises(TypeError, match=re.escape(f"it is said to the server, {right}, or, if")):
+        check(handler(**{name: False}))
+
+
+@pytest.mark.parametrize("name", ["smtp_XFOO", "do_XPING", "smtp_TURNME"])
+def test_a_verb_of_ones_own_is_no_method(name: str) -> None:
+    """Nobody would call it: an Extension has the verbs."""
+    with pytest.raises(TypeError, match=f"{name} would never be called: a verb of your own is one"):
+        check(handler(**{name: lambda self, argument: None}))
 
 
 def test_who_speaks_to_the_server_around_it_may() -> None:

@@ -442,6 +442,13 @@ def test_what_a_factory_makes_is_looked_at_too() -> None:
         check(around(in_threads(Policy), Policy))
 
 
+@pytest.mark.parametrize("policies", [[Policy()], (Policy(),), "local-domains:example.org"])
+def test_policies_are_given_one_by_one(policies: object) -> None:
+    """A list of them is none, and neither is a line of options."""
+    with pytest.raises(TypeError, match="takes policies, one by one, not a "):
+        around(Inbox(), policies)
+
+
 def test_nothing_to_compose_is_a_mistake() -> None:
     """One handler alone is no composition; threads are for what it is made of."""
     with pytest.raises(TypeError, match="no policy"):

@@ -303,6 +303,19 @@ class TestCredentials:
         assert configuration["tls_key"] == (Path("/run/credentials/smtpcb.service/key.pem"),)
         assert configuration["auth"] == ("file:/run/credentials/smtpcb.service/passwords",)
 
+    def test_it_can_stand_behind_the_name_of_a_policy_or_a_handler(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A recipient map is a file like any other."""
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/smtpcb.service")
+        configuration = said(
+            *("--handler", "maildir:${CREDENTIALS_DIRECTORY}/m"),
+            *("--policy", "recipients:${CREDENTIALS_DIRECTORY}/map"),
+        ).configuration()
+        assert configuration["handler"] == "maildir:/run/credentials/smtpcb.service/m"
+        assert configuration["policy"] == ("recipients:/run/credentials/smtpcb.service/map",)
+        assert "${HOME} is unknown" in mistake("--handler", "maildir:${HOME}/m")
+
     def test_a_password_is_left_as_it_is(self) -> None:
         """Whatever it looks like."""
         assert read_text(BY_NAME["auth"], "memory:a:${HOME}", "") == "memory:a:${HOME}"

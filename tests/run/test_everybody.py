@@ -13,7 +13,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from smtpcb.policies.local_domains import LocalDomains
 from smtpcb.run.build import Share, make_service
-from smtpcb.run.options import read_file, resolve
+from smtpcb.run.options import ConfigurationError, read_file, resolve
 from smtpcb.run.tap import Options
 
 PROXIES = [
@@ -140,3 +140,38 @@ def test_check_shows_them(capsys: pytest.CaptureFixture[str]) -> None:
         f"--policy local-domains:*: * is every domain: {OPEN}",
         "--proxy-from 0.0.0.0/0 is everybody: anybody may say who they are",
     ]
+
+
+def test_a_map_without_addresses_is_said_to_refuse_everybody(folder: Path) -> None:
+    """Somebody may have written over it the wrong way."""
+    (folder / "FILE").write_text("# nobody yet\n")
+    [warning] = warnings("--policy", "recipients:FILE")
+    assert warning == (
+        "--policy recipients:FILE: no addresses in the file: every recipient but postmaster is "
+        "refused"
+    )
+
+
+@pytest.mark.parametrize("name", ["local-domains", "recipients"])
+def test_two_that_refuse_what_the_other_takes_do_not_start(folder: Path, name: str) -> None:
+    """Else nobody could get mail, and each line would look right."""
+    one, two = ("FILE", "OTHER") if name == "recipients" else ("a.example", "b.example")
+    (folder / "OTHER").write_text("bob@example.net\n")
+    with pytest.raises(ConfigurationError, match=f"{name}:{two}: beside {name}:{one} it would"):
+        warnings("--policy", f"{name}:{one}", "--policy", f"{name}:{two}")
+
+
+def test_what_a_listeners_table_says_otherwise_is_told(folder: Path) -> None:
+    """The option would look as if it held."""
+    path = folder / "smtpcb.toml"
+    path.write_text(
+        'handler = "discard"\n[listener.submission]\nlisten = "tcp:0"\nmessage-octets = "50M"\n'
+    )
+    options = Options()
+    options.parseOptions(["--no-tls", "--message-octets", "5M"])
+    with capturedLogs() as events:
+        make_service(resolve(options.said, read_file(path), path), Clock())
+    [said] = [formatEvent(event) for event in events if event["log_level"] is LogLevel.warn]
+    assert said == (
+        f"--message-octets has no effect on [listener.submission], which says it too in {path}"
+    )

@@ -380,3 +380,11 @@ def test_a_reply_is_a_value() -> None:
     assert repr(Reply(550, "No")) == (
         "Reply(code=550, status='5.7.1', lines=('No',), closes=False)"
     )
+
+
+def test_a_line_of_other_libraries_is_said_as_a_tuple() -> None:
+    """aiosmtpd's handlers return one."""
+    with pytest.raises(TypeError, match=re.escape("not str; did you mean (250, 'OK')?")):
+        Reply.from_verdict("250 OK")
+    with pytest.raises(TypeError, match=r"not str$"):
+        Reply.from_verdict("OK")

@@ -6,6 +6,7 @@ import itertools
 import re
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from smtpcb.engine._handler import understand
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._settings import Settings
 from smtpcb.handling import SmtpEventHandler, callbacks, threaded
+from smtpcb.server._factory import SmtpServerFactory
 from smtpcb.smtp import Extension, Refusal
 from smtpcb.smtp._limits import Limits
+from smtpcb.smtp.sasl import MECHANISMS
 from smtpcb.testing import DialogueDiffers, play
 from smtpcb.testing._play import turns
 from smtpcb.testing._reactor import PlayReactor
@@ -629,3 +632,19 @@ def test_a_handler_may_honour_what_is_offered_anyway() -> None:
 
     settings = Settings(extensions=(Extension("XTAG"),))
     play("C: EHLO c\nS: 250-...\nS: 250 XTAG\n", Honours, settings=settings)
+
+
+def test_who_decides_on_logins_is_wanted_as_by_a_server() -> None:
+    """What would stop its start stops a play: nobody could be let in by that mechanism."""
+    own = replace(MECHANISMS["PLAIN"], name="X-OWN")
+    settings = Settings(mechanisms=(own,), allow_insecure_auth=True)
+    with pytest.raises(TypeError, match="a mechanism of your own needs who decides on logins"):
+        play("C: NOOP", handler=callbacks(message=lambda envelope: None), settings=settings)
+    with pytest.raises(TypeError, match="a mechanism of your own needs who decides on logins"):
+        SmtpServerFactory(callbacks(message=lambda envelope: None), settings)
+    with pytest.raises(ValueError, match="mechanisms names PLAIN, on which"):
+        play(
+            "C: NOOP",
+            handler=callbacks(message=lambda envelope: None),
+            settings=Settings(mechanisms=("PLAIN",)),
+        )

@@ -19,6 +19,12 @@ from smtpcb.run.options import Configuration, ConfigurationError
 
 _log = Logger(namespace="smtpcb")
 
+# What refuses whatever it does not name, and how several are said in one.
+ALONE = {
+    "local-domains": "say local-domains:ONE,OTHER",
+    "recipients": "put all addresses into one file",
+}
+
 
 def guarded(
     handler: object, configuration: Configuration, state: State, *, quiet: bool = False
@@ -33,6 +39,7 @@ def guarded(
     descriptions: Sequence[str] = configuration["policy"]
     if not descriptions:
         return handler
+    _refuse_two_of_a_kind(descriptions, configuration.where("policy"))
     said = [f"{configuration.where('policy')} {one}" for one in descriptions]
     policies = []
     for description, where in zip(descriptions, said, strict=True):
@@ -47,6 +54,19 @@ def guarded(
     compound = around(handler, *policies)
     compound.start_part = _Explain(dict(zip(map(id, policies), said, strict=True)))
     return compound
+
+
+def _refuse_two_of_a_kind(descriptions: Sequence[str], where: str) -> None:
+    """Refuse two policies that take only what they name: each would refuse what the other takes."""
+    first: dict[str, str] = {}
+    for one in descriptions:
+        name = one.partition(":")[0]
+        if name in ALONE and name in first:
+            raise ConfigurationError(
+                f"{where} {one}: beside {first[name]} it would refuse what that takes, and the "
+                f"other way round: {ALONE[name]}"
+            )
+        first[name] = one
 
 
 def _warnings_of(policy: object) -> list[str]:

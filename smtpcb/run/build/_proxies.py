@@ -1,4 +1,4 @@
-"""Whose word is taken for who a client is: everybody's is nobody's."""
+"""What a configuration says that may not be meant: proxies that are everybody, words in vain."""
 
 from __future__ import annotations
 
@@ -28,4 +28,10 @@ def warn_of_everybody(configuration: Configuration) -> None:
             if whole := networks_of(door[key]).whole:
                 said[f"{door.where(key)} {' and '.join(whole)} is everybody: {means}"] = None
     for warning in said:  # once, where several doors have it from above their tables
+        _log.warn("{warning}", warning=warning)
+
+
+def warn_of_words_in_vain(configuration: Configuration) -> None:
+    """Say what the command line or the environment says, and a listener's table says otherwise."""
+    for warning in configuration.overridden:
         _log.warn("{warning}", warning=warning)

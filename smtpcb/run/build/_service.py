@@ -22,7 +22,7 @@ from smtpcb.run.build._identities import identities_of, no_tls_alone
 from smtpcb.run.build._kept import Kept
 from smtpcb.run.build._logins import authenticator_of
 from smtpcb.run.build._policies import guarded
-from smtpcb.run.build._proxies import warn_of_everybody
+from smtpcb.run.build._proxies import warn_of_everybody, warn_of_words_in_vain
 from smtpcb.run.build._settings import settings_of
 from smtpcb.run.build._share import Share, part_of
 from smtpcb.run.build._transcripts import transcripts_of
@@ -86,6 +86,7 @@ def make_service(
     kept = Kept(configuration, state, wishes, recorded, identities)
     if share is None:
         warn_of_everybody(configuration)
+        warn_of_words_in_vain(configuration)
     kept.look_at(checking=checking, quiet=share is not None)
     places = [_place(name, door, asked) for door, names in opened for name in names]
     announcement = Announcement(places, identities.server is not None, kept.report)

@@ -71,6 +71,17 @@ class Configuration:
             listener=name,
         )
 
+    @property
+    def overridden(self) -> tuple[str, ...]:
+        """What was said before the file, and has no effect on a listener that says it too."""
+        file = self.origins.get(TABLE, "")
+        return tuple(
+            f"{self.where(key)} has no effect on [{TABLE}.{name}], which says it too in {file}"
+            for name, said in self.listeners.items()
+            for key in said
+            if key in self.given and not self.where(key).startswith(f"{file}: ")
+        )
+
     def as_json(self) -> dict[str, Any]:
         """Return it as what JSON can say; `from_json` reads it."""
         return {

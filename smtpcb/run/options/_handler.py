@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from smtpcb.run.options._option import Option
-from smtpcb.run.options._values import path
+from smtpcb.run.options._values import described, path
 
 ROWS: tuple[Option, ...] = (
     Option(
         "handler",
-        str,
+        described,
         "capture",
         "Who decides: python:MODULE.NAME, capture[:FOLDER], or a plug-in's NAME[:ARGUMENT].",
         "HANDLER",
     ),
     Option(
         "policy",
-        str,
+        described,
         (),
         "Asked before the handler; may be repeated, and is asked in that order: see "
         "--help-policies.",

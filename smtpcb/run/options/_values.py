@@ -124,6 +124,11 @@ def path(text: str) -> Path:
     return Path(expanded(text)).expanduser().absolute()
 
 
+def described(text: str) -> str:
+    """Read a name with its argument, in which there may be a path."""
+    return expanded(text)
+
+
 def login_method(text: str) -> str:
     """Read a method of ``--auth``; what may be a password is left as it is."""
     return expanded(text) if text.partition(":")[0] in FILES else text
