@@ -2,6 +2,22 @@
 
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._budget import Budget, Circumstances
+from smtpcb.engine._client import (
+    CLIENT_TRANSITIONS,
+    Cause,
+    ClientDialogue,
+    ClientFailure,
+    ClientObserver,
+    ClientSettings,
+    ClientState,
+    ClientStep,
+    ClientWants,
+    Destination,
+    Offers,
+    Outcome,
+    Stage,
+    Transaction,
+)
 from smtpcb.engine._connection import Connection, ProxyInformation, ProxyTls, TlsInformation
 from smtpcb.engine._conversation import Conversation, Host
 from smtpcb.engine._envelope import Content, Envelope, Recipient
@@ -20,13 +36,23 @@ from smtpcb.engine._table import TRANSITIONS, State, Step, Wants
 from smtpcb.engine._verdict import Failed, Incidents, Log
 
 __all__ = [
+    "CLIENT_TRANSITIONS",
     "TRANSITIONS",
     "Abilities",
     "Budget",
+    "Cause",
     "Circumstances",
+    "ClientDialogue",
+    "ClientFailure",
+    "ClientObserver",
+    "ClientSettings",
+    "ClientState",
+    "ClientStep",
+    "ClientWants",
     "Connection",
     "Content",
     "Conversation",
+    "Destination",
     "Driver",
     "Envelope",
     "Failed",
@@ -37,6 +63,8 @@ __all__ = [
     "Log",
     "MailData",
     "Observer",
+    "Offers",
+    "Outcome",
     "Owner",
     "Pending",
     "PlainPlatform",
@@ -49,9 +77,11 @@ __all__ = [
     "ReplyToEach",
     "ServerDialogue",
     "Settings",
+    "Stage",
     "State",
     "Step",
     "TlsInformation",
+    "Transaction",
     "Wants",
     "received_header",
     "replies",

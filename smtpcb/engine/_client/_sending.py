@@ -1,0 +1,156 @@
+"""
+Sending: one transaction on its way, its replies read in the order of its commands.
+
+With PIPELINING all that may go goes in one write: MAIL, every RCPT, and DATA (RFC 2920), or the
+first chunk instead of DATA (RFC 3030 §4.2).  Without it each command waits for the reply to the one
+before.  The script is the same for both: where it waits for a reply, the command has been written,
+just now or with all the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from smtpcb.engine._client._content import Content, refuses
+from smtpcb.engine._client._failure import Cause, ClientFailure
+from smtpcb.engine._client._table import ClientStep, Stage
+from smtpcb.engine._client._transaction import Destination, Outcome, Transaction
+from smtpcb.smtp._reply import Reply
+
+if TYPE_CHECKING:
+    from smtpcb.engine._client._dialogue import ClientDialogue
+
+# A member of an enum is looked up in its class for the price of three calls before Python 3.12.
+_MAIL, _RCPT, _DATA, _FINAL = Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.FINAL
+_NOT_TRIED = Outcome.NOT_TRIED
+
+
+class Sending:
+    """
+    A transaction on its way.
+
+    :param dialogue: in which it is sent.
+    :param destinations: those of the transaction that are tried.
+    :param commands: MAIL and each RCPT.
+    :ivar accepted: those whom the server has taken.
+    :ivar content: what follows them.
+    :ivar script: reads the replies.
+    """
+
+    __slots__ = (
+        *("_commands", "_destinations", "_dialogue", "_resets", "_together"),
+        *("accepted", "content", "script", "transaction"),
+    )
+
+    def __init__(
+        self,
+        dialogue: ClientDialogue,
+        transaction: Transaction,
+        destinations: list[Destination],
+        commands: list[bytes],
+    ) -> None:
+        self._dialogue = dialogue
+        self._destinations = destinations
+        self._commands = commands
+        self._together = dialogue.offers.pipelining
+        # A transaction that has come to nothing is open at the server until it is told.
+        self._resets, dialogue.unfinished = dialogue.unfinished, False
+        self.transaction = transaction
+        self.accepted: list[Destination] = []
+        self.content = Content(dialogue, self)
+        self.script = self._replies()
+
+    def begin(self) -> None:
+        """Write what may be written at once."""
+        dialogue, content, commands = self._dialogue, self.content, self._commands
+        step = ClientStep.TRANSACTION
+        if self._resets:
+            commands.insert(0, b"RSET\r\n")
+        if self._together:
+            if not self.transaction.require_all_recipients:
+                if not content.chunked:
+                    commands.append(b"DATA\r\n")
+                    content.begun = True
+                elif not content.waits:
+                    step = ClientStep.TRANSACTION_AHEAD
+            dialogue.outbox.write(b"".join(commands), len(commands))
+        else:
+            dialogue.outbox.write(commands[0])
+        dialogue.move(step)
+
+    def _replies(self) -> Generator[Stage, Reply, None]:
+        dialogue, content = self._dialogue, self.content
+        refusal = yield from self._envelope()
+        if refusal is None:
+            dialogue.unfinished = True
+        if content.begun or content.ahead or self._worth_it():
+            yield from content.replies()
+        dialogue.sending = None
+        dialogue.move(ClientStep.TRANSACTION_ENDED)
+        yield Stage.IDLE
+
+    def _envelope(self) -> Generator[Stage, Reply, Reply | None]:
+        """Read what is said to MAIL and to each RCPT; return the reply that has refused MAIL."""
+        transaction, outbox = self.transaction, self._dialogue.outbox
+        observer = outbox.observer
+        rest = None if self._together else iter(self._commands[1:])
+        if self._resets:
+            reply = yield _MAIL
+            if reply.code >= 300:
+                raise ClientFailure(_MAIL, Cause.REFUSED, "RSET was refused", reply)
+            if rest is not None:
+                outbox.write(next(rest))
+        refusal: Reply | None = None
+        transaction.mail_reply = reply = yield _MAIL
+        if observer is not None:
+            observer.replied(_MAIL, transaction, reply)
+        if reply.code >= 300 and refuses(reply, _MAIL):
+            refusal = reply
+            for one in self._destinations:
+                one.decide(reply, _MAIL)
+            if rest is not None:
+                return refusal
+        for one in self._destinations:
+            if rest is not None:
+                outbox.write(next(rest))
+            reply = yield _RCPT
+            if observer is not None:
+                observer.replied(_RCPT, one, reply)
+            if reply.code >= 300 and refuses(reply, _RCPT):
+                if refusal is None:
+                    one.decide(reply, _RCPT)
+            elif refusal is None:
+                self.accepted.append(one)
+        return refusal
+
+    def _worth_it(self) -> bool:
+        """Whether the content is to be sent at all, where that has been left open."""
+        if not self.accepted:
+            return False
+        if not self.transaction.require_all_recipients:
+            return True
+        refused = [one for one in self._destinations if one.reply is not None]
+        if not refused:
+            return True
+        failure = ClientFailure(
+            _RCPT, Cause.REFUSED, "another recipient was refused", refused[0].reply
+        )
+        self.transaction.failure = failure
+        for one in self.accepted:
+            one.fail(failure, _NOT_TRIED)
+        return False
+
+    def fail(self, failure: ClientFailure) -> None:
+        """
+        Take note that the session is over.
+
+        What was sent to its end may have been delivered, unless the server has said before that it
+        would close; all else was not.
+        """
+        said = failure.reply is not None and failure.reply.code >= 400
+        outcome = Outcome.UNKNOWN if self.content.whole and not said else Outcome.DEFERRED
+        self.transaction.failure = failure
+        for one in self._destinations:
+            if one.outcome is _NOT_TRIED:
+                one.fail(failure, outcome)
