@@ -2,22 +2,19 @@
 
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._budget import Budget, Circumstances
-from smtpcb.engine._client import (
+from smtpcb.engine._client._dialogue import ClientDialogue
+from smtpcb.engine._client._failure import Cause, ClientFailure
+from smtpcb.engine._client._observer import ClientObserver
+from smtpcb.engine._client._offers import Offers
+from smtpcb.engine._client._settings import ClientSettings
+from smtpcb.engine._client._table import (
     CLIENT_TRANSITIONS,
-    Cause,
-    ClientDialogue,
-    ClientFailure,
-    ClientObserver,
-    ClientSettings,
     ClientState,
     ClientStep,
     ClientWants,
-    Destination,
-    Offers,
-    Outcome,
     Stage,
-    Transaction,
 )
+from smtpcb.engine._client._transaction import Destination, Outcome, Transaction
 from smtpcb.engine._connection import Connection, ProxyInformation, ProxyTls, TlsInformation
 from smtpcb.engine._conversation import Conversation, Host
 from smtpcb.engine._envelope import Content, Envelope, Recipient

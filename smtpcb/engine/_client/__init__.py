@@ -48,38 +48,3 @@ Here is all of it, for a message that is in memory::
         else:
             dialogue.quit()
 """
-
-from smtpcb.engine._client._dialogue import ClientDialogue
-from smtpcb.engine._client._failure import Cause, ClientFailure
-from smtpcb.engine._client._observer import ClientObserver
-from smtpcb.engine._client._offers import Offers
-from smtpcb.engine._client._settings import ClientSettings
-from smtpcb.engine._client._table import (
-    CLIENT_TRANSITIONS,
-    CLIENT_WANTS,
-    STAGES,
-    ClientState,
-    ClientStep,
-    ClientWants,
-    Stage,
-)
-from smtpcb.engine._client._transaction import Destination, Outcome, Transaction
-
-__all__ = [
-    "CLIENT_TRANSITIONS",
-    "CLIENT_WANTS",
-    "STAGES",
-    "Cause",
-    "ClientDialogue",
-    "ClientFailure",
-    "ClientObserver",
-    "ClientSettings",
-    "ClientState",
-    "ClientStep",
-    "ClientWants",
-    "Destination",
-    "Offers",
-    "Outcome",
-    "Stage",
-    "Transaction",
-]
