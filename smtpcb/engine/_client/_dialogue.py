@@ -153,8 +153,7 @@ class ClientDialogue:
         self._leave(Cause.CANCELLED, text)
 
     def _leave(self, cause: Cause, text: str) -> None:
-        quits = self.state is ClientState.QUITTING
-        self.end(None if quits else ClientFailure(self.stage, cause, text))
+        self.end(ClientFailure(self.stage, cause, text))
 
     # What the owner gives.
 
@@ -273,8 +272,8 @@ class ClientDialogue:
         """End the session, without a word."""
         if self.state is ClientState.OVER:
             return
-        if self.failure is None:
-            self.failure = failure
+        if self.failure is None and self.state is not ClientState.QUITTING:
+            self.failure = failure  # behind QUIT nothing can go wrong that matters
         self._part()
         self.outbox.clear()
         self.move(ClientStep.ENDED)

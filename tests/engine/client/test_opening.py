@@ -234,7 +234,16 @@ def test_what_is_required_is_looked_for_behind_tls() -> None:
 
 
 @pytest.mark.parametrize(
-    "last", ["S: 221 bye\n", "S: 421 bye\n", "S: 500 what?\n", "*: gone\n", "*: late\n"]
+    "last",
+    [
+        "S: 221 bye\n",
+        "S: 421 bye\n",
+        "S: 500 what?\n",
+        "S: bye\n",
+        "S: 221 bye\nS: 250\n",
+        "*: gone\n",
+        "*: late\n",
+    ],
 )
 def test_however_quit_is_answered_nothing_was_lost(last: str) -> None:
     """What was accepted before it stays accepted (P55)."""
