@@ -75,7 +75,8 @@ class ReplyReader:
         while True:
             match = _LINE.match(self._octets, self._at)
             if match is None:
-                self._require_beginning()
+                if self._at < len(self._octets):
+                    self._require_beginning()
                 return
             line = match[0]
             if len(line) > self.most_line_octets:
@@ -88,7 +89,7 @@ class ReplyReader:
             elif len(line) <= _REMEMBERED_OCTETS:
                 reply = _alone(line, self.enhanced)
             else:
-                reply = _reply(match[1], [_text(match)], enhanced=self.enhanced)
+                reply = _reply(line, self.enhanced)
             yield reply
 
     def _add(self, match: re.Match[bytes]) -> Reply | None:
@@ -104,7 +105,10 @@ class ReplyReader:
         if match[2] == b"-":
             return None
         lines, self._lines = self._lines, []
-        return _reply(match[1], lines, enhanced=self.enhanced)
+        status = _status(lines[0], match[1]) if self.enhanced else None
+        if status is not None:
+            lines = [_behind(status, line) for line in lines]
+        return Reply.received(int(match[1]), tuple(lines), status)
 
     def _require_beginning(self) -> None:
         """Refuse what can never become a line of a reply."""
@@ -123,32 +127,35 @@ def _what_is_wrong(so_far: bytes) -> str:
     return "a line that is no reply"
 
 
-@lru_cache(maxsize=256)
-def _alone(line: bytes, enhanced: bool) -> Reply:
-    """Read a reply of one line; most are said again and again."""
+def _reply(line: bytes, enhanced: bool) -> Reply:
+    """Read a reply of one line."""
     match = _LINE.match(line)
     assert match is not None
-    return _reply(match[1], [_text(match)], enhanced=enhanced)
+    text = _text(match)
+    status = _status(text, match[1]) if enhanced else None
+    if status is not None:
+        text = _behind(status, text)
+    return Reply.received(int(match[1]), (text,), status)
+
+
+# Most are said again and again.
+_alone = lru_cache(maxsize=256)(_reply)
 
 
 def _text(match: re.Match[bytes]) -> str:
     return (match[3] or b"").decode("utf-8", "backslashreplace")
 
 
-def _reply(code: bytes, lines: list[str], *, enhanced: bool) -> Reply:
-    if enhanced:
-        status = STATUS.match(lines[0])
-        if status is not None and status[1] == code[:1].decode("ascii"):
-            return Reply.received(int(code), *_divided(lines, status[0]))
-    return Reply.received(int(code), tuple(lines))
+def _status(text: str, code: bytes) -> str | None:
+    """Return the status that a text begins with, if it fits the code (RFC 2034 §4)."""
+    match = STATUS.match(text)
+    # "2.0.0.1" is an address, and no status.
+    if match is None or match[1] != chr(code[0]) or text[match.end() : match.end() + 1].strip(" "):
+        return None
+    return match[0]
 
 
-def _divided(lines: list[str], status: str) -> tuple[tuple[str, ...], str | None]:
-    """Return the lines without the status that they begin with, and the status."""
-    if lines[0] != status and lines[0][len(status)] != " ":
-        return tuple(lines), None  # "5.1.12" begins with "5.1.1", and "2.0.0.1" is an address
-    start = f"{status} "
-    return tuple(
-        "" if line == status else line[len(start) :] if line.startswith(start) else line
-        for line in lines
-    ), status
+def _behind(status: str, line: str) -> str:
+    """Return a line without the status; one that has another one, or none, stays as it is."""
+    rest = line.removeprefix(status)
+    return rest[1:] if rest[:1] in ("", " ") else line

@@ -125,14 +125,8 @@ class Content:
 
     # What the server says.
 
-    def replies(self) -> Generator[Stage, Reply, None]:
-        """Read what is said to the content, from DATA or the first BDAT on."""
-        if self.chunked:
-            yield from self._to_chunks()
-        else:
-            yield from self._to_data()
-
-    def _to_data(self) -> Generator[Stage, Reply, None]:
+    def to_data(self) -> Generator[Stage, Reply, None]:
+        """Read what is said to DATA and to what follows it."""
         dialogue, sending = self._dialogue, self._sending
         if not self.begun:
             dialogue.outbox.write(b"DATA\r\n")
@@ -153,7 +147,8 @@ class Content:
             yield _FINAL
             dialogue.unfinished = False
 
-    def _to_chunks(self) -> Generator[Stage, Reply, None]:
+    def to_chunks(self) -> Generator[Stage, Reply, None]:
+        """Read what is said to each BDAT."""
         dialogue = self._dialogue
         if not self._sending.accepted:
             yield from self._ignored()
@@ -166,7 +161,8 @@ class Content:
                 break
             if refuses(reply, _CONTENT):
                 self._refused(reply, _CONTENT)
-                dialogue.move(ClientStep.CHUNK_REFUSED)
+                if self._answers:
+                    dialogue.move(ClientStep.CHUNK_REFUSED)
                 yield from self._ignored()
                 return
             if dialogue.state is ClientState.CHUNK:
@@ -184,7 +180,8 @@ class Content:
         """Take the reply to the whole message; in LMTP each recipient has one (RFC 2033 §4.2)."""
         dialogue, sending = self._dialogue, self._sending
         observer = dialogue.outbox.observer
-        refuses(reply, _FINAL)
+        if reply.code >= 300:
+            refuses(reply, _FINAL)
         sending.transaction.final_reply = reply
         if not dialogue.settings.lmtp:
             if observer is not None:

@@ -198,7 +198,7 @@ class ClientDialogue:
             if one.stage is not None:
                 one.again()
         try:
-            destinations = chosen(transaction, self.offers, self._transactions)
+            destinations = chosen(transaction, destinations, self.offers, self._transactions)
             commands = written(transaction, destinations, self.offers, self.settings)
         except ClientFailure as failure:
             transaction.failure = failure

@@ -8,14 +8,16 @@ from smtpcb.engine._client._table import Stage
 from smtpcb.engine._client._transaction import Destination, Transaction
 
 
-def chosen(transaction: Transaction, offers: Offers, transactions: int) -> list[Destination]:
+def chosen(
+    transaction: Transaction, remaining: list[Destination], offers: Offers, transactions: int
+) -> list[Destination]:
     """
     Return the recipients of a transaction that are tried now; the others are for the next time.
 
+    :param remaining: its recipients for whom something is left to be done.
     :param transactions: how many there have been in the session.
     :raises ClientFailure: there can be none.
     """
-    remaining = transaction.remaining
     if not remaining:
         raise ClientFailure(Stage.RCPT, Cause.CANCELLED, "no recipient is left", temporary=False)
     limits = offers.limits

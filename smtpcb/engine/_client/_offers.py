@@ -25,6 +25,7 @@ class Offers(Mapping[str, str]):
     :param reply: to EHLO or LHLO; ``None``: HELO was answered, or nothing yet, so nothing is
         offered.
     :param without: keywords that are not to be used.
+    :ivar keywords: the same as a dict.
     :ivar hostname: the name by which the server calls itself, ``""`` if it says none.
     :ivar pipelining: commands may be sent in groups (RFC 2920).
     :ivar chunking: BDAT is understood (RFC 3030).
@@ -34,9 +35,9 @@ class Offers(Mapping[str, str]):
     """
 
     __slots__ = (
-        "_keywords",
         "chunking",
         "hostname",
+        "keywords",
         "limits",
         "mechanisms",
         "pipelining",
@@ -47,17 +48,16 @@ class Offers(Mapping[str, str]):
         lines = () if reply is None else reply.lines
         words = lines[0].split() if lines else ()
         self.hostname = words[0] if words else ""
-        self._keywords: dict[str, str] = {}
+        self.keywords: dict[str, str] = {}
         for line in lines[1:]:
             self._add(line, without)
-        self.pipelining = "PIPELINING" in self._keywords
-        self.chunking = "CHUNKING" in self._keywords
+        self.pipelining = "PIPELINING" in self.keywords
+        self.chunking = "CHUNKING" in self.keywords
         self.size_octets = self.number("SIZE", _OCTETS) or None  # 0: no limit (RFC 1870 §4)
-        mechanisms = dict.fromkeys(upper(self._keywords.get("AUTH", "")).split())
+        mechanisms = dict.fromkeys(upper(self.keywords.get("AUTH", "")).split())
         self.mechanisms = tuple(mechanisms)
         self.limits = {
-            upper(name): int(most)
-            for name, most in _LIMIT.findall(self._keywords.get("LIMITS", ""))
+            upper(name): int(most) for name, most in _LIMIT.findall(self.keywords.get("LIMITS", ""))
         }
 
     def _add(self, line: str, without: frozenset[str]) -> None:
@@ -69,25 +69,25 @@ class Offers(Mapping[str, str]):
         keyword = upper(keyword)
         if keyword in without:
             return
-        if keyword == "AUTH" and keyword in self._keywords:
-            said = f"{self._keywords[keyword]} {said}"
-        elif keyword in self._keywords:
+        if keyword == "AUTH" and keyword in self.keywords:
+            said = f"{self.keywords[keyword]} {said}"
+        elif keyword in self.keywords:
             return
-        self._keywords[keyword] = said.strip(" \t")
+        self.keywords[keyword] = said.strip(" \t")
 
     def number(self, keyword: str, pattern: re.Pattern[str] = _SECONDS) -> int | None:
         """Return the number that is said first behind a keyword, ``None`` if there is none."""
-        words = self._keywords.get(keyword, "").split()
+        words = self.keywords.get(keyword, "").split()
         return int(words[0]) if words and pattern.fullmatch(words[0]) else None
 
     def __getitem__(self, keyword: str) -> str:
-        return self._keywords[keyword]
+        return self.keywords[keyword]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._keywords)
+        return iter(self.keywords)
 
     def __len__(self) -> int:
-        return len(self._keywords)
+        return len(self.keywords)
 
     def __repr__(self) -> str:
-        return f"Offers({self.hostname!r}, {', '.join(self._keywords)})"
+        return f"Offers({self.hostname!r}, {', '.join(self.keywords)})"

@@ -70,26 +70,27 @@ def written(
     if size is not None and most is not None and size > most:
         raise _limited(f"the server takes {most} octets at most")
     left_out: list[str] = []
-    lines = [b"MAIL FROM:" + transaction.wire]
-    if size is not None and "SIZE" in offers:
-        lines[0] += b" SIZE=%d" % size
+    mail = b"MAIL FROM:" + transaction.wire
+    if size is not None and "SIZE" in offers.keywords:
+        mail += b" SIZE=%d" % size
     if transaction.parameters is not NO_MAIL_PARAMETERS:
-        lines[0] += _of_mail(transaction, offers, settings, left_out)
+        mail += _of_mail(transaction, offers, settings, left_out)
+    lines = [mail + b"\r\n"]
+    plain = mail.isascii()
     for one in destinations:
-        line = b"RCPT TO:" + one.wire
+        rcpt = b"RCPT TO:" + one.wire
         if one.parameters is not NO_RCPT_PARAMETERS:
-            rcpt = _rows(settings)[1]
-            values = _said(one.parameters, rcpt, transaction, offers, left_out)
-            line += RcptParameters.of(values).write(rcpt.rows).encode()
-        lines.append(line)
-    lines.append(b"")
-    commands = b"\r\n".join(lines)
-    if not commands.isascii() and not transaction.parameters.smtputf8:
+            known = _rows(settings)[1]
+            values = _said(one.parameters, known, transaction, offers, left_out)
+            rcpt += RcptParameters.of(values).write(known.rows).encode()
+        lines.append(rcpt + b"\r\n")
+        plain = plain and rcpt.isascii()
+    if not (plain or transaction.parameters.smtputf8):
         _require("SMTPUTF8", ("SMTPUTF8",), offers)
-        lines[0] += b" SMTPUTF8"
+        lines[0] = mail + b" SMTPUTF8\r\n"
     if left_out:
         transaction.left_out = tuple(dict.fromkeys(left_out))
-    return [line + b"\r\n" for line in lines[:-1]]
+    return lines
 
 
 def _of_mail(
@@ -124,7 +125,7 @@ def _said(
         if name == "BODY":
             # Octets that are no lines cannot be sent otherwise.
             may_lack = value == BodyType.SEVEN_BIT or (may_lack and len(needed) == 1)
-        if offers.keys() >= set(needed):
+        if offers.keywords.keys() >= set(needed):
             values[name] = value
         elif may_lack:
             left_out.append(name)
@@ -134,7 +135,7 @@ def _said(
 
 
 def _require(name: str, needed: Iterable[str], offers: Offers) -> None:
-    lacking = [keyword for keyword in needed if keyword not in offers]
+    lacking = [keyword for keyword in needed if keyword not in offers.keywords]
     if lacking:
         raise ClientFailure(
             Stage.MAIL, Cause.LACKING, f"{name} needs {' and '.join(lacking)}, which is not offered"

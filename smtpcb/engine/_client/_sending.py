@@ -85,7 +85,7 @@ class Sending:
         if refusal is None:
             dialogue.unfinished = True
         if content.begun or content.ahead or self._worth_it():
-            yield from content.replies()
+            yield from content.to_chunks() if content.chunked else content.to_data()
         dialogue.sending = None
         dialogue.move(ClientStep.TRANSACTION_ENDED)
         yield Stage.IDLE

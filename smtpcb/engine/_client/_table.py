@@ -72,7 +72,7 @@ class ClientStep(enum.Enum):
     CONTENT_WANTED = "the server takes content"
     CHUNK_SENT = "a chunk was sent, and the next must wait"
     CONTENT_SENT = "the content is at its end"
-    CHUNK_REFUSED = "a chunk was refused"
+    CHUNK_REFUSED = "a chunk was refused while others are under way"
     TRANSACTION_ENDED = "what became of the message is known"
     QUIT = "QUIT is sent"
     ENDED = "the connection is over"
@@ -171,7 +171,6 @@ CLIENT_TRANSITIONS: Mapping[ClientState, _Moves] = {
         {
             _T.CONTENT_WANTED: _S.CONTENT,
             _T.CONTENT_SENT: _S.FINAL,  # it went ahead, and is all there is; or a lone dot
-            _T.CHUNK_REFUSED: _S.FINAL,
             _T.TRANSACTION_ENDED: _S.READY,
         }
     ),
@@ -180,12 +179,13 @@ CLIENT_TRANSITIONS: Mapping[ClientState, _Moves] = {
             _T.CHUNK_SENT: _S.CHUNK,
             _T.CONTENT_SENT: _S.FINAL,
             _T.CHUNK_REFUSED: _S.FINAL,
+            _T.TRANSACTION_ENDED: _S.READY,
         }
     ),
-    _S.CHUNK: _row({_T.CONTENT_WANTED: _S.CONTENT, _T.CHUNK_REFUSED: _S.FINAL}),
+    _S.CHUNK: _row({_T.CONTENT_WANTED: _S.CONTENT, _T.TRANSACTION_ENDED: _S.READY}),
     _S.FINAL: _row({_T.CHUNK_REFUSED: _S.FINAL, _T.TRANSACTION_ENDED: _S.READY}),
     _S.QUITTING: _row({}),
-    _S.OVER: {_T.ENDED: _S.OVER},
+    _S.OVER: {},
 }
 """Every move there is."""
 

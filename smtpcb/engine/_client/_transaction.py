@@ -42,6 +42,7 @@ class Outcome(enum.Enum):
     __hash__ = object.__hash__
 
 
+_NOTHING: frozenset[str] = frozenset()
 _DECIDED = frozenset({Outcome.DELIVERED, Outcome.REFUSED})
 
 
@@ -140,7 +141,7 @@ class Transaction:
         parameters: MailParameters = NO_MAIL_PARAMETERS,
         size_octets: int | None = None,
         require_all_recipients: bool = False,
-        may_lack: Iterable[str] = frozenset(),
+        may_lack: Iterable[str] = _NOTHING,
     ) -> None:
         self.reverse_path, self.wire = _reverse_path(reverse_path)
         if isinstance(destinations, (str, bytes)):
@@ -151,7 +152,7 @@ class Transaction:
         self.parameters = parameters
         self.size_octets = parameters.size if size_octets is None else size_octets
         self.require_all_recipients = require_all_recipients
-        self.may_lack = keywords("may_lack", may_lack) if may_lack else frozenset()
+        self.may_lack = keywords("may_lack", may_lack) if may_lack else _NOTHING
         self.forget()
 
     def forget(self) -> None:

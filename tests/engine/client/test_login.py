@@ -335,9 +335,15 @@ def clings(credentials: Credentials) -> ClientExchange:
         raise RuntimeError("secret")
 
 
+def breaks(credentials: Credentials) -> ClientExchange:
+    """Be no exchange at all."""
+    raise RuntimeError("secret")
+
+
 @pytest.mark.parametrize(
     ("client", "script", "why"),
     [
+        (breaks, "", "RuntimeError"),
         (nothing, "", "LocalProtocolError"),
         (fails, "", "RuntimeError"),
         (silent, "C: AUTH X-OWN\nS: 334\nC: *\nS: 501 ok\n", "LocalProtocolError"),
