@@ -13,6 +13,9 @@ The owner has the connection, the timers, the handshake, the secrets and the con
      `handshake_failed`.
    - CREDENTIALS: find out who logs in by `mechanism`, now or later, and call `give`.
    - WORK: call `send` with the next `Transaction`, `ask` with a `Command`, or `quit`.
+   - RECIPIENTS: a transaction was begun by `open`: call `add` with another `Destination`, `proceed`
+     if there is none, or `drop`.  The server goes on answering meanwhile, so octets from it are
+     passed on as ever.
    - CONTENT: call `content` with the next piece, then go round again; `end_content` behind the
      last one.  Wait before the next piece while the connection takes no more.  Whoever reads the
      content piece by piece must look again before it gives one: the server may have refused the

@@ -6,13 +6,13 @@ from typing import Any
 
 from smtpcb.engine._client._asking import askable, asking
 from smtpcb.engine._client._failure import Cause, ClientFailure
-from smtpcb.engine._client._limits import chosen
+from smtpcb.engine._client._limits import TOO_MANY, chosen, has_room
 from smtpcb.engine._client._login import check
 from smtpcb.engine._client._observer import ClientObserver
 from smtpcb.engine._client._offers import Offers
 from smtpcb.engine._client._opening import injected, opening, quitting
 from smtpcb.engine._client._outbox import Outbox
-from smtpcb.engine._client._parameters import written
+from smtpcb.engine._client._parameters import written, written_later
 from smtpcb.engine._client._sending import Sending
 from smtpcb.engine._client._settings import ClientSettings
 from smtpcb.engine._client._table import (
@@ -24,7 +24,7 @@ from smtpcb.engine._client._table import (
     ClientWants,
     Stage,
 )
-from smtpcb.engine._client._transaction import Outcome, Transaction
+from smtpcb.engine._client._transaction import Destination, Outcome, Transaction
 from smtpcb.engine._connection import TlsInformation
 from smtpcb.smtp._command import Command
 from smtpcb.smtp._errors import LocalProtocolError
@@ -164,7 +164,7 @@ class ClientDialogue:
     def secured(self, tls: TlsInformation) -> None:
         """Go on inside TLS, after STARTTLS."""
         self._require(ClientStep.SECURED)
-        self._resume(tls)
+        self.resume(tls)
 
     def handshake_failed(self, text: str = "the handshake failed") -> None:
         """Take note that there will be no TLS: nothing goes on without."""
@@ -181,7 +181,7 @@ class ClientDialogue:
         self._require(ClientStep.CREDENTIALS_GIVEN)
         if credentials is not None:
             check(credentials)
-        self._resume(credentials)
+        self.resume(credentials)
 
     def send(self, transaction: Transaction) -> None:
         """
@@ -192,6 +192,25 @@ class ClientDialogue:
         :raises ValueError: something in it cannot be written; likewise.
         """
         self._require(ClientStep.TRANSACTION)
+        if not transaction.remaining:
+            text = "no recipient is left"
+            raise ClientFailure(Stage.RCPT, Cause.CANCELLED, text, temporary=False)
+        self._start(transaction, named=True)
+
+    def open(self, transaction: Transaction) -> None:
+        """
+        Begin to send a message whose recipients are not all known: `add` names another one.
+
+        The reply to each stands in its ``rcpt_reply`` as soon as it has come, that to MAIL in
+        ``mail_reply``; if MAIL is refused, the transaction ends at once.
+
+        :raises ClientFailure: see `send`.
+        :raises ValueError: likewise.
+        """
+        self._require(ClientStep.TRANSACTION_OPEN)
+        self._start(transaction, named=False)
+
+    def _start(self, transaction: Transaction, *, named: bool) -> None:
         transaction.forget()
         destinations = transaction.remaining
         for one in destinations:
@@ -206,9 +225,40 @@ class ClientDialogue:
                 one.fail(failure, _NOT_TRIED)
             raise
         self._transactions += 1
-        self.sending = Sending(self, transaction, destinations, commands)
+        self.sending = Sending(self, transaction, destinations, commands, named=named)
         self.sending.begin()
         self._begin(self.sending.script)
+
+    def add(self, destination: Destination) -> None:
+        """
+        Name another recipient of the message that was opened; several may be under way.
+
+        :raises ClientFailure: the server lacks what it needs, or takes no more; the transaction
+            goes on without it.
+        :raises ValueError: something in it cannot be written; likewise.
+        """
+        sending = self._opened()
+        try:
+            if not has_room(sending.destinations, destination, self.offers):
+                raise ClientFailure(Stage.RCPT, Cause.LIMIT, TOO_MANY)
+            command = written_later(sending.transaction, destination, self.offers, self.settings)
+        except ClientFailure as failure:
+            destination.fail(failure, _NOT_TRIED)
+            raise
+        sending.add(destination, command)
+
+    def proceed(self) -> None:
+        """Go on to the content: the message that was opened has no more recipients."""
+        self._opened().proceed()
+
+    def drop(self) -> None:
+        """Give up the message that was opened; the session goes on."""
+        self._opened().proceed(drop=True)
+
+    def _opened(self) -> Sending:
+        self._require(ClientStep.RECIPIENTS_NAMED)
+        assert self.sending is not None
+        return self.sending
 
     def content(self, octets: bytes) -> None:
         """
@@ -303,7 +353,7 @@ class ClientDialogue:
         self._script = script
         self._awaited = next(script)
 
-    def _resume(self, given: object) -> None:
+    def resume(self, given: object) -> None:
         """Give the script what it has waited for, and is no reply."""
         try:
             self._awaited = self._script.send(given)

@@ -7,6 +7,8 @@ from smtpcb.engine._client._offers import Offers
 from smtpcb.engine._client._table import Stage
 from smtpcb.engine._client._transaction import Destination, Transaction
 
+TOO_MANY = "more recipients than the server takes"
+
 
 def chosen(
     transaction: Transaction, remaining: list[Destination], offers: Offers, transactions: int
@@ -18,24 +20,25 @@ def chosen(
     :param transactions: how many there have been in the session.
     :raises ClientFailure: there can be none.
     """
-    if not remaining:
-        raise ClientFailure(Stage.RCPT, Cause.CANCELLED, "no recipient is left", temporary=False)
     limits = offers.limits
     if not limits:
         return remaining
     if transactions >= limits.get("MAILMAX", transactions + 1):
         raise ClientFailure(Stage.MAIL, Cause.LIMIT, "no more messages in this session")
-    most = limits.get("RCPTMAX", len(remaining))
-    most_domains = limits.get("RCPTDOMAINMAX", len(remaining))
-    domains: set[str] = set()
     found: list[Destination] = []
     for one in remaining:
-        domain = one.forward_path.domain
-        if len(found) < most and (domain in domains or len(domains) < most_domains):
-            domains.add(domain)
+        if has_room(found, one, offers):
             found.append(one)
     if transaction.require_all_recipients and len(found) < len(remaining):
-        raise ClientFailure(
-            Stage.RCPT, Cause.LIMIT, "more recipients than the server takes", temporary=False
-        )
+        raise ClientFailure(Stage.RCPT, Cause.LIMIT, TOO_MANY, temporary=False)
     return found
+
+
+def has_room(named: list[Destination], another: Destination, offers: Offers) -> bool:
+    """Tell whether a server that has set limits takes another recipient beside some."""
+    limits = offers.limits
+    most, most_domains = limits.get("RCPTMAX"), limits.get("RCPTDOMAINMAX")
+    if most is not None and len(named) >= most:
+        return False
+    domains = {one.forward_path.domain for one in named} if most_domains is not None else set()
+    return most_domains is None or len(domains | {another.forward_path.domain}) <= most_domains

@@ -80,17 +80,49 @@ def written(
     for one in destinations:
         rcpt = b"RCPT TO:" + one.wire
         if one.parameters is not NO_RCPT_PARAMETERS:
-            known = _rows(settings)[1]
-            values = _said(one.parameters, known, transaction, offers, left_out)
-            rcpt += RcptParameters.of(values).write(known.rows).encode()
+            rcpt += _of_rcpt(transaction, one, offers, settings, left_out)
         lines.append(rcpt + b"\r\n")
         plain = plain and rcpt.isascii()
-    if not (plain or transaction.parameters.smtputf8):
+    if not plain:
+        # Whatever may be lacking: without it, no octet of such an address may be sent.
         _require("SMTPUTF8", ("SMTPUTF8",), offers)
-        lines[0] = mail + b" SMTPUTF8\r\n"
+        if not transaction.parameters.smtputf8:
+            lines[0] = mail + b" SMTPUTF8\r\n"
     if left_out:
         transaction.left_out = tuple(dict.fromkeys(left_out))
     return lines
+
+
+def written_later(
+    transaction: Transaction, destination: Destination, offers: Offers, settings: ClientSettings
+) -> bytes:
+    """
+    Return RCPT for a recipient who is named behind MAIL.
+
+    :raises ClientFailure: the server lacks what is needed, or has not been told by MAIL.
+    :raises ValueError: a value cannot be written.
+    """
+    left_out = list(transaction.left_out)
+    line = b"RCPT TO:" + destination.wire
+    line += _of_rcpt(transaction, destination, offers, settings, left_out) + b"\r\n"
+    if not line.isascii():
+        _require("SMTPUTF8", ("SMTPUTF8",), offers)
+        if transaction.wire.isascii() and not transaction.parameters.smtputf8:
+            raise ClientFailure(Stage.RCPT, Cause.LACKING, "MAIL was said without SMTPUTF8")
+    transaction.left_out = tuple(dict.fromkeys(left_out))
+    return line
+
+
+def _of_rcpt(
+    transaction: Transaction,
+    destination: Destination,
+    offers: Offers,
+    settings: ClientSettings,
+    left_out: list[str],
+) -> bytes:
+    known = _rows(settings)[1]
+    values = _said(destination.parameters, known, transaction, offers, left_out)
+    return RcptParameters.of(values).write(known.rows).encode()
 
 
 def _of_mail(

@@ -33,14 +33,16 @@ class Sending:
     :param dialogue: in which it is sent.
     :param destinations: those of the transaction that are tried.
     :param commands: MAIL and each RCPT.
+    :param named: whether these are all; else `add` names others, until `proceed`.
+    :ivar destinations: those whom it names.
     :ivar accepted: those whom the server has taken.
     :ivar content: what follows them.
     :ivar script: reads the replies.
     """
 
     __slots__ = (
-        *("_commands", "_destinations", "_dialogue", "_resets", "_together"),
-        *("accepted", "content", "script", "transaction"),
+        *("_commands", "_dialogue", "_dropped", "_idle", "_named", "_resets", "_together"),
+        *("accepted", "content", "destinations", "script", "transaction"),
     )
 
     def __init__(
@@ -49,13 +51,18 @@ class Sending:
         transaction: Transaction,
         destinations: list[Destination],
         commands: list[bytes],
+        *,
+        named: bool,
     ) -> None:
         self._dialogue = dialogue
-        self._destinations = destinations
+        self.destinations = destinations
         self._commands = commands
         self._together = dialogue.offers.pipelining
         # A transaction that has come to nothing is open at the server until it is told.
         self._resets, dialogue.unfinished = dialogue.unfinished, False
+        self._named = named
+        self._idle = False  # the script waits for the owner, and not for a reply
+        self._dropped = False
         self.transaction = transaction
         self.accepted: list[Destination] = []
         self.content = Content(dialogue, self)
@@ -64,11 +71,11 @@ class Sending:
     def begin(self) -> None:
         """Write what may be written at once."""
         dialogue, content, commands = self._dialogue, self.content, self._commands
-        step = ClientStep.TRANSACTION
+        step = ClientStep.TRANSACTION if self._named else ClientStep.TRANSACTION_OPEN
         if self._resets:
             commands.insert(0, b"RSET\r\n")
         if self._together:
-            if not self.transaction.require_all_recipients:
+            if self._named and not self.transaction.require_all_recipients:
                 if not content.chunked:
                     commands.append(b"DATA\r\n")
                     content.begun = True
@@ -78,6 +85,32 @@ class Sending:
         else:
             dialogue.outbox.write(commands[0])
         dialogue.move(step)
+
+    def add(self, destination: Destination, command: bytes) -> None:
+        """Name another recipient."""
+        self.transaction.destinations.append(destination)
+        self.destinations.append(destination)
+        if self._together:
+            self._dialogue.outbox.write(command)
+        else:
+            self._commands.append(command)
+        self._wake()
+
+    def proceed(self, *, drop: bool = False) -> None:
+        """
+        Take note that there are no more recipients.
+
+        :param drop: the message is not to be sent at all.
+        """
+        self._dropped = drop
+        self._named = True
+        self._dialogue.move(ClientStep.RECIPIENTS_NAMED)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._idle:
+            self._idle = False
+            self._dialogue.resume(None)
 
     def _replies(self) -> Generator[Stage, Reply, None]:
         dialogue, content = self._dialogue, self.content
@@ -94,7 +127,10 @@ class Sending:
         """Read what is said to MAIL and to each RCPT; return the reply that has refused MAIL."""
         transaction, outbox = self.transaction, self._dialogue.outbox
         observer = outbox.observer
-        rest = None if self._together else iter(self._commands[1:])
+        # Those that are still to be written, each behind the reply to the one before.
+        rest = None if self._together else iter(self._commands)
+        if rest is not None:
+            next(rest)
         if self._resets:
             reply = yield _MAIL
             if reply.code >= 300:
@@ -107,14 +143,23 @@ class Sending:
             observer.replied(_MAIL, transaction, reply)
         if reply.code >= 300 and refuses(reply, _MAIL):
             refusal = reply
-            for one in self._destinations:
+            for one in self.destinations:
                 one.decide(reply, _MAIL)
+            if not self._named:
+                self.proceed()
             if rest is not None:
                 return refusal
-        for one in self._destinations:
+        at = 0
+        while at < len(self.destinations) or not self._named:
+            if at == len(self.destinations):
+                self._idle = True
+                yield _RCPT  # until the owner has named another one, or says that there is none
+                continue
+            one = self.destinations[at]
+            at += 1
             if rest is not None:
                 outbox.write(next(rest))
-            reply = yield _RCPT
+            one.rcpt_reply = reply = yield _RCPT
             if observer is not None:
                 observer.replied(_RCPT, one, reply)
             if reply.code >= 300 and refuses(reply, _RCPT):
@@ -128,18 +173,23 @@ class Sending:
         """Whether the content is to be sent at all, where that has been left open."""
         if not self.accepted:
             return False
+        if self._dropped:
+            self._keep_back(ClientFailure(_RCPT, Cause.CANCELLED))
+            return False
         if not self.transaction.require_all_recipients:
             return True
-        refused = [one for one in self._destinations if one.reply is not None]
+        refused = [one for one in self.destinations if one.reply is not None]
         if not refused:
             return True
-        failure = ClientFailure(
-            _RCPT, Cause.REFUSED, "another recipient was refused", refused[0].reply
+        self._keep_back(
+            ClientFailure(_RCPT, Cause.REFUSED, "another recipient was refused", refused[0].reply)
         )
+        return False
+
+    def _keep_back(self, failure: ClientFailure) -> None:
         self.transaction.failure = failure
         for one in self.accepted:
             one.fail(failure, _NOT_TRIED)
-        return False
 
     def fail(self, failure: ClientFailure) -> None:
         """
@@ -151,6 +201,6 @@ class Sending:
         said = failure.reply is not None and failure.reply.code >= 400
         outcome = Outcome.UNKNOWN if self.content.whole and not said else Outcome.DEFERRED
         self.transaction.failure = failure
-        for one in self._destinations:
+        for one in self.destinations:
             if one.outcome is _NOT_TRIED:
                 one.fail(failure, outcome)

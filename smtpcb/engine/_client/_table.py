@@ -37,6 +37,8 @@ class ClientState(enum.Enum):
     """Nothing is: what comes next, the owner decides."""
     COMMAND = "command"
     """A command that is no part of a transaction was sent."""
+    OPEN = "open"
+    """MAIL was sent, and the recipients are named one by one."""
     AHEAD = "ahead"
     """MAIL and RCPT were sent, and some content may follow them unasked (RFC 3030 §4.2)."""
     ENVELOPE = "envelope"
@@ -68,6 +70,8 @@ class ClientStep(enum.Enum):
     COMMAND = "a command is sent"
     ANSWERED = "it was answered"
     TRANSACTION = "a mail transaction begins"
+    TRANSACTION_OPEN = "the same, and its recipients are named later"
+    RECIPIENTS_NAMED = "no more recipients will be named"
     TRANSACTION_AHEAD = "the same, and some content may follow at once"
     CONTENT_WANTED = "the server takes content"
     CHUNK_SENT = "a chunk was sent, and the next must wait"
@@ -87,6 +91,7 @@ class ClientWants(enum.Enum):
     HANDSHAKE = "the outcome of a TLS handshake"
     CREDENTIALS = "who logs in"
     WORK = "a transaction, a command, or QUIT"
+    RECIPIENTS = "another recipient, or the word that there are no more"
     CONTENT = "the next piece of the content, or its end"
     NOTHING = "nothing: close the connection"
 
@@ -154,11 +159,13 @@ CLIENT_TRANSITIONS: Mapping[ClientState, _Moves] = {
         {
             _T.COMMAND: _S.COMMAND,
             _T.TRANSACTION: _S.ENVELOPE,
+            _T.TRANSACTION_OPEN: _S.OPEN,
             _T.TRANSACTION_AHEAD: _S.AHEAD,
             _T.QUIT: _S.QUITTING,
         }
     ),
     _S.COMMAND: _row({_T.ANSWERED: _S.READY}),
+    _S.OPEN: _row({_T.RECIPIENTS_NAMED: _S.ENVELOPE}),
     _S.AHEAD: _row(
         {
             _T.CHUNK_SENT: _S.ENVELOPE,  # no second one before it is known that it is wanted
@@ -194,6 +201,7 @@ CLIENT_WANTS: Mapping[ClientState, ClientWants] = {
     _S.HANDSHAKE: ClientWants.HANDSHAKE,
     _S.CREDENTIALS: ClientWants.CREDENTIALS,
     _S.READY: ClientWants.WORK,
+    _S.OPEN: ClientWants.RECIPIENTS,
     _S.AHEAD: ClientWants.CONTENT,
     _S.CONTENT: ClientWants.CONTENT,
     _S.OVER: ClientWants.NOTHING,

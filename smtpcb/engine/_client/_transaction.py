@@ -54,12 +54,16 @@ class Destination:
     :param parameters: of RCPT.
     :raises ValueError: it is no mailbox, or cannot be written.
     :ivar outcome: what became of the message.
+    :ivar rcpt_reply: the reply to RCPT.
     :ivar reply: the reply that decided it; ``None``: none did.
     :ivar stage: which command that was the reply to, or what was under way.
     :ivar failure: why it did not come to a reply.
     """
 
-    __slots__ = ("failure", "forward_path", "outcome", "parameters", "reply", "stage", "wire")
+    __slots__ = (
+        *("failure", "forward_path", "outcome", "parameters", "rcpt_reply", "reply", "stage"),
+        "wire",
+    )
 
     def __init__(
         self, forward_path: ForwardPath | str, parameters: RcptParameters = NO_RCPT_PARAMETERS
@@ -71,6 +75,7 @@ class Destination:
     def again(self) -> None:
         """Forget what became of it, so that the transaction tries it again."""
         self.outcome = Outcome.NOT_TRIED
+        self.rcpt_reply: Reply | None = None
         self.reply: Reply | None = None
         self.stage: Stage | None = None
         self.failure: ClientFailure | None = None

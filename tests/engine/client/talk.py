@@ -13,6 +13,7 @@ from smtpcb.engine import (
     ClientObserver,
     ClientSettings,
     ClientWants,
+    Destination,
     Transaction,
 )
 from smtpcb.engine._connection import TlsInformation
@@ -49,6 +50,7 @@ class Owner:
     :param content: of every message; ``None``: the source fails.
     :param piece_octets: how much of it is given at a time.
     :param credentials: who logs in, by mechanism.
+    :param later: recipients of a message that is opened; ``None`` drops it.
     :ivar failures: what `send` and `ask` have raised.
     """
 
@@ -63,6 +65,7 @@ class Owner:
         tls: TlsInformation | None = None,
         handshake: TlsInformation | None = TLS,
         observer: ClientObserver | None = None,
+        later: Iterable[Destination | str | None] = (),
     ) -> None:
         self.dialogue = ClientDialogue(settings, tls=tls, observer=observer)
         self.work = list(work)
@@ -70,6 +73,7 @@ class Owner:
         self.piece_octets = piece_octets
         self.credentials = credentials
         self.handshake = handshake
+        self.later = list(later)
         self.failures: list[ClientFailure] = []
         self._given = 0
 
@@ -94,6 +98,8 @@ class Owner:
             dialogue.give(self.credentials(dialogue.mechanism))
         elif wants is ClientWants.CONTENT:
             self._give_content()
+        elif wants is ClientWants.RECIPIENTS:
+            self._name()
         elif self.work:
             self._given = 0
             self._begin(self.work.pop(0))
@@ -110,6 +116,16 @@ class Owner:
                 work(self.dialogue)
         except ClientFailure as failure:
             self.failures.append(failure)
+
+    def _name(self) -> None:
+        dialogue = self.dialogue
+        one = self.later.pop(0) if self.later else ""
+        if one is None:
+            dialogue.drop()
+        elif one:
+            dialogue.add(one if isinstance(one, Destination) else Destination(one))
+        else:
+            dialogue.proceed()
 
     def _give_content(self) -> None:
         dialogue = self.dialogue

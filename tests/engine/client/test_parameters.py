@@ -257,6 +257,9 @@ def test_an_address_in_utf8_needs_smtputf8() -> None:
         mail = said(message, "SMTPUTF8", "8BITMIME")[0]
         assert mail.endswith("> SMTPUTF8")
         assert lacks(message) == "mail: SMTPUTF8 needs SMTPUTF8, which is not offered"
+    for which in (MailParameters(smtputf8=True), MailParameters(smtputf8=False)):
+        anyway = to("bób@example.org", parameters=which, may_lack={"SMTPUTF8"})
+        assert lacks(anyway) == "mail: SMTPUTF8 needs SMTPUTF8, which is not offered"
     both = to("bób@example.org", parameters=MailParameters(smtputf8=True))
     assert said(both, "SMTPUTF8")[0] == "MAIL FROM:<anne@example.org> SMTPUTF8"
 

@@ -13,7 +13,14 @@ from typing import Any
 
 import pytest
 
-from smtpcb.engine import CLIENT_TRANSITIONS, ClientState, ClientStep, ClientWants, Stage
+from smtpcb.engine import (
+    CLIENT_TRANSITIONS,
+    ClientState,
+    ClientStep,
+    ClientWants,
+    Stage,
+    Transaction,
+)
 from smtpcb.engine._client import _dialogue
 from smtpcb.engine._client._table import CLIENT_WANTS, STAGES
 from smtpcb.smtp import Command, Credentials, LocalProtocolError, Verb
@@ -58,6 +65,9 @@ SESSIONS: list[tuple[Any, list[Any], list[str]]] = [
     (PLAIN, [to], [*OPEN, "250", "250", "354", LOST]),
     (PLAIN, [to], [*OPEN, "250", "250", LOST]),
     (PLAIN, [to], [*GROUPS, "250\r\n250\r\n354", "250", *BYE]),
+    (PLAIN, ["open"], [*GROUPS, "250\r\n250", "354", "250", *BYE]),
+    (PLAIN, ["open"], [*GROUPS, "550\r\n503", *BYE]),
+    (PLAIN, ["stays open"], [*GROUPS, LOST]),
     (PLAIN, [to], [*GROUPS, "250\r\n550\r\n354", "250", *BYE]),
     (PLAIN, [to], [*GROUPS, "250\r\n550\r\n354", LOST]),
     (PLAIN, ["source fails", to], [*GROUPS, "250\r\n250\r\n354", "250"]),
@@ -88,6 +98,8 @@ def held(settings: Any, work: list[Any], replies: list[str]) -> list[object]:
     pace = next((one for one in work if isinstance(one, str)), "")
     shown: list[object] = []
     messages = [one(BOB) if one is to else one for one in work if not isinstance(one, str)]
+    if "open" in pace:
+        messages = [lambda dialogue: dialogue.open(Transaction("", []))]
 
     def anne(mechanism: str) -> Credentials | None:
         return None if pace == "no credentials" else Credentials(mechanism, "anne", "secret")
@@ -103,6 +115,7 @@ def held(settings: Any, work: list[Any], replies: list[str]) -> list[object]:
         piece_octets=3,
         credentials=anne,
         handshake=None if pace == "no handshake" else TLS,
+        later=[BOB],
     )
     dialogue = owner.dialogue
     try:
@@ -130,7 +143,7 @@ WAITS = (ClientWants.REPLY, ClientWants.NOTHING)
 def waits(pace: str, wants: ClientWants, at: int, given: int) -> bool:
     """Return whether the owner does nothing yet, at that reply and with so much content given."""
     if wants is not ClientWants.CONTENT:
-        return pace == "idle"
+        return pace == "idle" or (pace == "stays open" and wants is ClientWants.RECIPIENTS)
     return {
         "never": True,
         "later": at < 2,
@@ -170,7 +183,9 @@ def test_each_entry_of_the_table_shows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_column_is_complete() -> None:
     """Every state wants something, and is about something; but an envelope's stage varies."""
     assert set(CLIENT_TRANSITIONS) == set(CLIENT_WANTS) == set(ClientState)
-    assert set(ClientState) - set(STAGES) == {ClientState.AHEAD, ClientState.ENVELOPE}
+    assert set(ClientState) - set(STAGES) == {
+        *(ClientState.OPEN, ClientState.AHEAD, ClientState.ENVELOPE)
+    }
     assert {Stage.MAIL, Stage.RCPT, Stage.DATA}.isdisjoint(STAGES.values())
     for state, moves in CLIENT_TRANSITIONS.items():
         assert moves.get(ClientStep.ENDED) is (ClientState.OVER if moves else None), state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smtpcb.engine import (
+    ClientDialogue,
     ClientSettings,
     ClientState,
     Connection,
@@ -86,6 +88,7 @@ class Case:
     sizes: list[int]
     piece_octets: int
     content: bytes
+    opens: bool = False
 
     def hold(self, messages: list[Transaction], most: int = 1 << 40) -> tuple[Mailroom, Owner]:
         """
@@ -96,13 +99,14 @@ class Case:
         room = Mailroom(lmtp=self.server.lmtp)
         driver = Driver(room, self.server, Connection("x", lmtp=self.server.lmtp), tls=self.tls)
         owner = Owner(
-            messages,
+            [partial(self.begin, message) for message in messages],
             self.client,
             content=self.content,
             piece_octets=self.piece_octets,
             credentials=secrets,
             handshake=BOUND,
         )
+        self.owner = owner
         client, turn = owner.dialogue, 0
         to_client, to_server = driver.start(), b""
         while most > 0 and (to_client or to_server):
@@ -121,6 +125,15 @@ class Case:
         client.lost()
         driver.disconnect()
         return room, owner
+
+    def begin(self, message: Transaction, dialogue: ClientDialogue) -> None:
+        """Send a message, or open it and name all recipients but the first one later."""
+        if not self.opens:
+            dialogue.send(message)
+            return
+        self.owner.later = list(message.destinations[1:])
+        del message.destinations[1:]
+        dialogue.open(message)
 
 
 def secrets(mechanism: str) -> Credentials:
@@ -155,6 +168,7 @@ def cases(draw: st.DrawFn) -> Case:
         draw(st.lists(st.integers(1, 90), min_size=1, max_size=6)),
         draw(st.sampled_from([1, 3, 10, 1000])),
         b"".join(draw(st.lists(st.sampled_from(PARTS), max_size=9))),
+        draw(st.booleans()),
     )
 
 
