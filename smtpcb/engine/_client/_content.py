@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from smtpcb.engine._client._failure import Cause, ClientFailure
 from smtpcb.engine._client._table import ClientState, ClientStep, Stage
+from smtpcb.engine._client._transaction import Destination, Transaction
 from smtpcb.smtp._content import DotStuffer, NewlineCheck
 from smtpcb.smtp._parameter import BodyType
 from smtpcb.smtp._reply import Reply
 
 if TYPE_CHECKING:
     from smtpcb.engine._client._dialogue import ClientDialogue
-    from smtpcb.engine._client._sending import Sending
 
 _DATA, _CONTENT, _FINAL = Stage.DATA, Stage.CONTENT, Stage.FINAL
 _BINARY = BodyType.BINARY_MIME
@@ -39,6 +39,7 @@ class Content:
     """
     What a transaction has to send.
 
+    :param accepted: those of its recipients whom the server has taken, so far and from now on.
     :ivar chunked: it is sent by BDAT.
     :ivar waits: each chunk waits for the reply to the one before: without PIPELINING, and in LMTP,
         where the last chunk has as many replies as recipients, and another one has a single one.
@@ -47,18 +48,21 @@ class Content:
     """
 
     __slots__ = (
-        *("_answers", "_dialogue", "_held", "_held_octets", "_newlines", "_sending"),
-        *("_stuffer", "_tail", "begun", "chunked", "waits", "whole"),
+        *("_accepted", "_answers", "_dialogue", "_held", "_held_octets", "_newlines"),
+        *("_stuffer", "_tail", "_transaction", "begun", "chunked", "waits", "whole"),
     )
 
-    def __init__(self, dialogue: ClientDialogue, sending: Sending) -> None:
+    def __init__(
+        self, dialogue: ClientDialogue, transaction: Transaction, accepted: list[Destination]
+    ) -> None:
         offers = dialogue.offers
         self._dialogue = dialogue
-        self._sending = sending
+        self._transaction = transaction
+        self._accepted = accepted
         self.begun = self.whole = False
         self.chunked = offers.chunking
         self.waits = not offers.pipelining or dialogue.settings.lmtp
-        binary = sending.transaction.parameters.body == _BINARY
+        binary = transaction.parameters.body == _BINARY
         self._newlines = None if binary else NewlineCheck()
         if not self.chunked:
             self._stuffer = DotStuffer()
@@ -97,7 +101,7 @@ class Content:
             self._refuse_newlines()
             return
         self.whole = True
-        replies = len(self._sending.accepted) if dialogue.settings.lmtp else 1
+        replies = len(self._accepted) if dialogue.settings.lmtp else 1
         if self.chunked:
             if self._newlines is not None and self._tail != b"\r\n":
                 self._held.append(b"\r\n")
@@ -127,7 +131,7 @@ class Content:
 
     def to_data(self) -> Generator[Stage, Reply, None]:
         """Read what is said to DATA and to what follows it."""
-        dialogue, sending = self._dialogue, self._sending
+        dialogue = self._dialogue
         if not self.begun:
             dialogue.outbox.write(b"DATA\r\n")
         reply = yield _DATA
@@ -135,7 +139,7 @@ class Content:
             if reply.code < 400:
                 raise wrong_code(reply, _DATA)
             self._refused(reply, _DATA)
-        elif sending.accepted:
+        elif self._accepted:
             dialogue.move(ClientStep.CONTENT_WANTED)
             yield from self._final((yield _FINAL))
         elif dialogue.settings.lmtp:
@@ -150,7 +154,7 @@ class Content:
     def to_chunks(self) -> Generator[Stage, Reply, None]:
         """Read what is said to each BDAT."""
         dialogue = self._dialogue
-        if not self._sending.accepted:
+        if not self._accepted:
             yield from self._ignored()
             return
         dialogue.move(ClientStep.CONTENT_SENT if self.whole else ClientStep.CONTENT_WANTED)
@@ -178,18 +182,18 @@ class Content:
 
     def _final(self, reply: Reply) -> Generator[Stage, Reply, None]:
         """Take the reply to the whole message; in LMTP each recipient has one (RFC 2033 §4.2)."""
-        dialogue, sending = self._dialogue, self._sending
+        dialogue = self._dialogue
         observer = dialogue.outbox.observer
         if reply.code >= 300:
             refuses(reply, _FINAL)
-        sending.transaction.final_reply = reply
+        self._transaction.final_reply = reply
         if not dialogue.settings.lmtp:
             if observer is not None:
-                observer.replied(_FINAL, sending.transaction, reply)
-            for one in sending.accepted:
+                observer.replied(_FINAL, self._transaction, reply)
+            for one in self._accepted:
                 one.decide(reply, _FINAL)
         else:
-            for number, one in enumerate(sending.accepted):
+            for number, one in enumerate(self._accepted):
                 if number:
                     reply = yield _FINAL
                     refuses(reply, _FINAL)
@@ -200,10 +204,9 @@ class Content:
         dialogue.unfinished = self.chunked and reply.code >= 400
 
     def _refused(self, reply: Reply, stage: Stage) -> None:
-        sending = self._sending
-        sending.transaction.final_reply = reply
+        self._transaction.final_reply = reply
         observer = self._dialogue.outbox.observer
         if observer is not None:
-            observer.replied(stage, sending.transaction, reply)
-        for one in sending.accepted:
+            observer.replied(stage, self._transaction, reply)
+        for one in self._accepted:
             one.decide(reply, stage)

@@ -83,6 +83,7 @@ class ClientDialogue:
         self.reader = ReplyReader()
         self._transactions = 0
         self._awaited: Stage | None = None
+        self._script: Any = None
         self._begin(opening(self))
 
     @property
@@ -137,6 +138,7 @@ class ClientDialogue:
             try:
                 self._script.send(reply)
             except ClientFailure as other:
+                other.__traceback__ = None
                 failure = other
         self.end(failure)
 
@@ -227,7 +229,7 @@ class ClientDialogue:
         self._transactions += 1
         self.sending = Sending(self, transaction, destinations, commands, named=named)
         self.sending.begin()
-        self._begin(self.sending.script)
+        self._begin(self.sending.replies())
 
     def add(self, destination: Destination) -> None:
         """
@@ -326,6 +328,7 @@ class ClientDialogue:
             self.failure = failure  # behind QUIT nothing can go wrong that matters
         self._part()
         self.outbox.clear()
+        self._script = None  # it knows the dialogue, which would wait for the garbage collector
         self.move(ClientStep.ENDED)
         if self.outbox.observer is not None:
             self.outbox.observer.ended(self.failure)
@@ -337,6 +340,7 @@ class ClientDialogue:
 
     def _give_up(self, failure: ClientFailure) -> None:
         """End the session, by QUIT where a server that keeps the rules waits for a command."""
+        failure.__traceback__ = None  # likewise
         if failure.cause is Cause.PROTOCOL or ClientStep.QUIT not in CLIENT_TRANSITIONS[self.state]:
             self.end(failure)
         else:

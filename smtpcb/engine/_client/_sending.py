@@ -37,12 +37,11 @@ class Sending:
     :ivar destinations: those whom it names.
     :ivar accepted: those whom the server has taken.
     :ivar content: what follows them.
-    :ivar script: reads the replies.
     """
 
     __slots__ = (
         *("_commands", "_dialogue", "_dropped", "_idle", "_named", "_resets", "_together"),
-        *("accepted", "content", "destinations", "script", "transaction"),
+        *("accepted", "content", "destinations", "transaction"),
     )
 
     def __init__(
@@ -65,8 +64,7 @@ class Sending:
         self._dropped = False
         self.transaction = transaction
         self.accepted: list[Destination] = []
-        self.content = Content(dialogue, self)
-        self.script = self._replies()
+        self.content = Content(dialogue, transaction, self.accepted)
 
     def begin(self) -> None:
         """Write what may be written at once."""
@@ -112,7 +110,8 @@ class Sending:
             self._idle = False
             self._dialogue.resume(None)
 
-    def _replies(self) -> Generator[Stage, Reply, None]:
+    def replies(self) -> Generator[Stage, Reply, None]:
+        """Read what is said to it."""
         dialogue, content = self._dialogue, self.content
         refusal = yield from self._envelope()
         if refusal is None:

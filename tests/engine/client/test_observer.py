@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -195,6 +197,39 @@ def test_an_observer_that_fails_costs_nobody_anything(method: str, twice: bool) 
     assert [str(error) for error in told] == [method]
     assert message.destinations[0].complete
     assert ("ended", None) not in fails.events
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        STEPS + QUIT,
+        "S: 554 no\n" + QUIT,
+        "S: 250 no\n",
+        STEPS + MAIL + "S: 250 ok\n" + RCPT + "S: 354 no\n",
+        STEPS + MAIL + "S: 421 no\n",
+        GROUPS + MAIL + RCPT + "C: DATA\n*: gone\n",
+        GROUPS
+        + MAIL
+        + RCPT
+        + "C: DATA\nS: 250 ok\nS: 250 ok\nS: 354 go\n"
+        + CONTENT
+        + "S: 250\n"
+        + QUIT,
+    ],
+)
+def test_a_session_that_is_over_is_freed_at_once(script: str) -> None:
+    """Nobody has to look for it later: thousands of them would wait for that."""
+    observer = Sees()
+    gone = weakref.ref(observer)
+    message = to()
+    gc.disable()
+    try:
+        talk(script, *([message] if "MAIL" in script else []), observer=observer, cut=False)
+        observer.events.clear()
+        del observer
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_subjects_are_those_of_the_caller() -> None:
