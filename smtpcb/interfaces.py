@@ -211,8 +211,9 @@ class ISmtpEventHandler(Interface):
         :param username: whom the client says it is.
         :param mechanism: such as ``"SCRAM-SHA-256"``.
         :return: the password, or for SCRAM a `ScramSecret`; ``None``: nobody is known by that
-            name, which the client cannot tell from a wrong password.  A no of your own refuses
-            the login; 4yz (454 4.7.0) asks to try again later.
+            name, which the client cannot tell from a wrong password; where others have a
+            `ScramSecret`, say `ScramSecret.imaginary` instead.  A no of your own refuses the
+            login; 4yz (454 4.7.0) asks to try again later.
         """
 
     def authenticate(credentials: Credentials, connection: Connection) -> AuthenticationVerdict:
@@ -452,7 +453,9 @@ class ISmtpPolicyPlugin(Interface):
 
         As with `ISmtpHandlerPlugin.make` nothing is changed here.  If it provides
         `twisted.application.service.IService`, it starts and stops with the server; `OSError` and
-        `ValueError` from ``startService`` end the start with one line.
+        `ValueError` from ``startService`` end the start with one line.  If it has ``warnings``, a
+        sequence of lines that say what is dangerous about it as it was made, each is shown by
+        ``--check`` and at each start.
 
         :param argument: what stands behind the colon, or ``""``.
         :raises ValueError: the argument is wrong; the text says why, in one line.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -146,6 +147,14 @@ def write_pkcs12(
     )
     path.chmod(mode)
     return path
+
+
+def unchecked() -> ssl.SSLContext:
+    """Return the context of a client that looks at no certificate, whoever issued it."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _issue(

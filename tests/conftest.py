@@ -47,6 +47,12 @@ def small_heap() -> None:
 
 
 @pytest.fixture(autouse=True)
+def settled_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a file that a test has just written be one that nobody is writing any more."""
+    monkeypatch.setattr("smtpcb._reread.SETTLED_SECONDS", 0.0)
+
+
+@pytest.fixture(autouse=True)
 def clean_reactor(request: pytest.FixtureRequest) -> Iterator[list[LogEvent]]:
     """
     Fail a test that logs a failure, or leaves a delayed call, a port or a connection behind.

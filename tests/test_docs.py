@@ -324,11 +324,13 @@ def test_readme_has_one_command(section: str) -> None:
 
 def test_files_that_pages_name_exist() -> None:
     """A link of README, or a file that a page takes in, is there."""
-    for link in re.findall(r"\]\(([^:)#]+)\)", (ROOT / "README.md").read_text()):
-        assert (ROOT / link).is_file(), link
-    for page in DOCS.glob("*.rst"):
-        for name in re.findall(r"^.. literalinclude:: (\S+)", page.read_text(), re.MULTILINE):
-            assert (DOCS / name).is_file(), name
+    links = re.findall(r"\]\(([^:)#]+)\)", (ROOT / "README.md").read_text())
+    pages = "".join(page.read_text() for page in DOCS.glob("*.rst"))
+    names = re.findall(r"^.. literalinclude:: (\S+)", pages, re.MULTILINE)
+    assert links
+    assert names
+    for path in (*(ROOT / link for link in links), *(DOCS / name for name in names)):
+        assert path.is_file(), path
 
 
 @pytest.fixture

@@ -57,6 +57,8 @@ TABLE = {
     "engine": row("smtp"),
     "_folders": row(),
     "_files": row(),
+    "_amounts": row(),
+    "_reread": row("_files"),
     "_ending": row(),
     "_steady": row(),
     "_hangup": row(),
@@ -67,13 +69,16 @@ TABLE = {
     "tls": row("smtp engine interfaces transcript _files _folders _ending _steady", ANY),
     "server": row("smtp engine interfaces transcript handling tls _ending _steady _hangup", ANY),
     "handlers": row(
-        "smtp engine interfaces transcript handling tls _folders _ending _steady _threads", ANY
+        "smtp engine interfaces transcript handling tls _amounts _folders _ending _steady _threads",
+        ANY,
     ),
-    "policies": row("smtp engine interfaces handling _files _ending _steady _threads", ANY),
+    "policies": row(
+        "smtp engine interfaces handling _amounts _reread _ending _steady _threads", ANY
+    ),
     "testing": row("smtp engine interfaces transcript handling tls server handlers _threads", ANY),
     "run": row(
         "smtp engine interfaces transcript handling tls server handlers policies testing"
-        " _files _folders _ending _steady _hangup _threads",
+        " _amounts _files _reread _folders _ending _steady _hangup _threads",
         ANY,
     ),
 }

@@ -106,5 +106,7 @@ def test_the_version_is_told_once() -> None:
 
 def test_readme_links_lead_somewhere() -> None:
     """Every file that README links to is there."""
-    for target in re.findall(r"\]\(([^)]+)\)", README):
+    targets = re.findall(r"\]\(([^)]+)\)", README)
+    assert targets
+    for target in targets:
         assert target.startswith("https://") or (CHECKOUT / target).is_file(), target

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -19,7 +20,8 @@ import smtpcb
 
 DOCS = Path(__file__).parent.parent / "docs"
 
-pytest.importorskip("sphinx", reason="Sphinx is not installed: sh .ci/setup docs")
+if os.environ.get("SMTPCB_REQUIRE_CLIENTS") != "1":  # in CI its absence is a failure
+    pytest.importorskip("sphinx", reason="Sphinx is not installed: sh .ci/setup docs")
 
 
 def load_face() -> ModuleType:

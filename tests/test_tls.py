@@ -25,7 +25,7 @@ from twisted.internet.interfaces import IHandshakeListener, IOpenSSLServerConnec
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import LogEvent, capturedLogs, formatEvent
+from twisted.logger import capturedLogs, formatEvent
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -40,7 +40,14 @@ from smtpcb.tls import (
     load_pkcs12,
     self_signed,
 )
-from tests.certificates import Issued, make_authority, make_identity, write_pem, write_pkcs12
+from tests.certificates import (
+    Issued,
+    make_authority,
+    make_identity,
+    unchecked,
+    write_pem,
+    write_pkcs12,
+)
 
 PASSPHRASE = b"correct horse battery"
 WRONG = b"Tr0ub4dor-and-3"
@@ -62,13 +69,6 @@ def trusting(*authorities: Issued) -> ssl.SSLContext:
     return ssl.create_default_context(cadata=pem)
 
 
-def trusting_all() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 class Session:
     """One client of the standard library and one server of ours, joined in memory."""
 
@@ -80,7 +80,7 @@ class Session:
         resuming: ssl.SSLSession | None = None,
     ) -> None:
         self._to_client, self._to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.client = (context or trusting_all()).wrap_bio(
+        self.client = (context or unchecked()).wrap_bio(
             self._to_client, self._to_server, server_hostname=name, session=resuming
         )
         nobody: Any = None  # the protocol is not looked at
@@ -150,8 +150,9 @@ def pyopenssl_pair(
 def logged() -> Iterator[Callable[[], list[str]]]:
     """What was logged, as the reader of the log sees it."""
     with capturedLogs() as events:
-        ours: Callable[[LogEvent], bool] = lambda event: event["log_namespace"] == "smtpcb.tls"  # noqa: E731
-        yield lambda: [formatEvent(event) for event in events if ours(event)]
+        yield lambda: [
+            formatEvent(event) for event in events if event["log_namespace"] == "smtpcb.tls"
+        ]
 
 
 # Reading files
@@ -569,7 +570,7 @@ def test_tls_1_1_is_refused() -> None:
 
 def test_the_minimum_can_be_raised() -> None:
     """A server told to speak TLS 1.3 refuses TLS 1.2."""
-    context = trusting_all()
+    context = unchecked()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with pytest.raises(SSL.Error, match="unsupported protocol"):
         Session(serve(SIMPLE, minimum=SSL.TLS1_3_VERSION), context)
@@ -591,7 +592,7 @@ def test_renegotiation_is_refused() -> None:
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_sessions_are_not_resumed(version: ssl.TLSVersion) -> None:
     """A client that comes again has a handshake of its own, and nothing to keep a key for."""
-    context = trusting_all()
+    context = unchecked()
     context.minimum_version = context.maximum_version = version
     tls = serve(SIMPLE)
     first = Session(tls, context)
@@ -639,7 +640,7 @@ def test_alpn_never_ends_a_handshake(
     ours: Sequence[bytes], offered: list[str] | None, agreed: str | None, name: str | None
 ) -> None:
     """A protocol both know is agreed on, ours first; sharing none is no reason to part."""
-    context = trusting_all()
+    context = unchecked()
     if offered is not None:
         context.set_alpn_protocols(offered)
     session = Session(serve(DEFAULT, SIMPLE, alpn=ours), context, name)
@@ -737,7 +738,7 @@ def test_an_expiry_is_announced_two_weeks_ahead(
 
 
 def client_context(folder: Path, issued: Issued, version: ssl.TLSVersion) -> ssl.SSLContext:
-    context = trusting_all()
+    context = unchecked()
     context.minimum_version = context.maximum_version = version
     context.load_cert_chain(write_pem(folder / "client.pem", issued.private_key, *issued.chain))
     return context

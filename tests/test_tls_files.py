@@ -10,7 +10,7 @@ import pytest
 from twisted.logger import capturedLogs, formatEvent
 
 from smtpcb.tls import Identity, IdentityError, IdentityFiles, ServerTls
-from tests.certificates import Issued, make_authority, make_identity, write_pem
+from tests.certificates import Issued, make_authority, make_identity, unchecked, write_pem
 from tests.test_tls import Session
 
 MAIL = make_identity(["mail.example.org"])
@@ -399,9 +399,7 @@ def test_ciphers_are_used(ciphers: str, version: str, suite: str) -> None:
     """Those that are named; a version of which none is keeps OpenSSL's."""
     import ssl
 
-    from tests.test_tls import trusting_all
-
-    context = trusting_all()
+    context = unchecked()
     context.maximum_version = ssl.TLSVersion[version]
     session = Session(ServerTls(lambda: [MAIL.identity], ciphers=ciphers), context)
     cipher = session.client.cipher()

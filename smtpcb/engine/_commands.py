@@ -327,6 +327,10 @@ def starttls(dialogue: ServerDialogue, argument: bytes) -> Reply | None:
     return dialogue.owner.start_tls()
 
 
+# What its specification says; but 221 would say goodbye.
+_OF_AN_EXTENSION = frozenset(range(200, 300)) - {221}
+
+
 def extension_verb(verb: str, answer: Callable[..., object]) -> Act:
     """Return what asks a user's own function, called with the argument and the connection."""
     kind = questions.Kind(
@@ -334,6 +338,7 @@ def extension_verb(verb: str, answer: Callable[..., object]) -> Act:
         replies.OK,
         replies.COMMAND_UNAVAILABLE,
         questions.settle_query(Verb.UNKNOWN),
+        _OF_AN_EXTENSION,
         call=answer,
         whose=whose(answer),
     )

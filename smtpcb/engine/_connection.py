@@ -193,8 +193,11 @@ class Connection:
         again.  Where the dialogue is over, nothing happens.
 
         :param reply: what the client is told (RFC 5321 §3.8): 421, or another that refuses.
+        :raises TypeError: it is something else.
         :raises ValueError: it refuses nothing.
         """
+        if not isinstance(reply, Reply):
+            raise TypeError(f"a Reply is wanted, such as Reply(421, 'Bye'), not {reply!r:.80}")
         if reply.code < 400:
             raise ValueError(f"the last word of a connection that is closed is no yes: {reply}")
         if self.bearer is not None:

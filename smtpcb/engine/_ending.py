@@ -30,7 +30,7 @@ def finish(dialogue: ServerDialogue, intake: Intake) -> None:
             dialogue.note(NEWLINES_REPAIRED)
         assert dialogue.envelope is not None
         dialogue.owner.complete(dialogue.envelope)
-        if dialogue.owner.busy:
+        if dialogue.owner.busy or dialogue.intake is None:  # it may have been aborted
             return
         refusal = intake.refusal
     reply = replies.CHUNK_OK if refusal is None else dialogue.last_word(refusal)

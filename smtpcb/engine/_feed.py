@@ -77,6 +77,11 @@ class Feed:
                 return
             if answer is not None and not self._judge(kind, answer):
                 return
+            dialogue = conversation.dialogue
+            if dialogue.parting is not None:
+                dialogue.part_if_due()
+                if dialogue.finished is not None:
+                    return
 
     def _came(self, pieces: Pieces, kind: Kind, outcome: object) -> None:
         if outcome is None or self._judge(kind, outcome):

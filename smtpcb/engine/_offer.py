@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
+from typing import Any
 
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._commands import COMMANDS, SWITCHED_OFF, Row, extension_verb
+from smtpcb.engine._connection import Connection
 from smtpcb.engine._extensions import Situation, mechanisms, mechanisms_elsewhere, offered
 from smtpcb.engine._lmtp import LMTP_COMMANDS, LMTP_WHY
 from smtpcb.engine._rationed import rationed
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.engine._table import RESTRICTED, TRANSITIONS, WHY, State, Step
-from smtpcb.engine._xclient import NOBODY
 from smtpcb.smtp._command import Verb
 from smtpcb.smtp._reply import Reply
 
@@ -68,61 +69,32 @@ class Offer:
         "why",
     )
 
-    def __init__(
-        self,
-        settings: Settings,
-        abilities: Abilities,
-        *,
-        secure: bool,
-        authenticated: bool,
-        trusted: frozenset[str] = NOBODY,
-        certified: bool = False,
-        bound: bool = False,
-    ) -> None:
-        without = settings.without
-        trusted -= without
-        abilities = _left_of(abilities, without)
-        situation = self.situation = Situation(
-            settings, abilities, secure, authenticated, trusted, certified, bound
-        )
+    def __init__(self, situation: Situation) -> None:
+        settings = situation.settings
         limits = settings.limits
+        self.situation = situation
         self.settings = settings
-        self.trusted = trusted
-        self.abilities = abilities
-        self.mask = abilities.command_mask
+        self.trusted = situation.trusted
+        self.abilities = situation.abilities
+        self.mask = situation.abilities.command_mask
         self.extensions = offered(situation, settings.extensions)
-        self.bare = "ENHANCEDSTATUSCODES" in without
-        self.help = replies.help_on(without, lmtp=settings.lmtp)
+        self.bare = "ENHANCEDSTATUSCODES" in settings.without
+        self.help = replies.help_on(settings.without, lmtp=settings.lmtp)
         self.mechanisms = mechanisms(situation)
         self.elsewhere = mechanisms_elsewhere(situation)
-        lmtp = settings.lmtp
-        banner = "LMTP" if lmtp and settings.banner == "ESMTP" else settings.banner
-        greeting = f"{settings.hostname} {banner}".rstrip()
-        self.greeting = Reply(220, greeting, status=None)
+        self.greeting = Reply(220, _greeting(settings), status=None)
         self.helo = Reply(250, settings.hostname, status=None)
         self.hello = self.extensions.reply
         self.most_commands = _NEVER if limits.idle_commands is None else limits.idle_commands
         self.most_errors = _NEVER if limits.errors is None else limits.errors
         self.most_octets = min(limits.command_octets, limits.auth_octets) - 2  # without CRLF
         self.most_octets_in = _NEVER if limits.octets_in is None else limits.octets_in
-        self.commands: Mapping[bytes, Row] = {
-            word: row
-            for word, row in (LMTP_COMMANDS if lmtp else COMMANDS).items()
-            if row.verb not in _OF_PROXIES or word.decode("ascii") in trusted
-        }
-        self.why = LMTP_WHY if lmtp else WHY
-        if self.extensions.verbs or without:
-            off = {verb: row for word, verb, row in SWITCHED_OFF if word in without}
-            own = {
-                verb: Row(Verb.UNKNOWN, extension_verb(verb.decode("ascii"), answer))
-                for verb, answer in self.extensions.verbs.items()
-            }
-            self.commands = {**self.commands, **off, **own}
-        self.commands = rationed(self.commands, limits)
+        self.commands = _commands(situation, self.extensions.verbs)
+        self.why = LMTP_WHY if settings.lmtp else WHY
         self.first: Reply | None = None
-        if settings.require_tls and not secure:
+        if settings.require_tls and not situation.secure:
             self.first = replies.TLS_FIRST
-        elif settings.require_auth and not authenticated:
+        elif settings.require_auth and not situation.authenticated:
             self.first = replies.AUTH_FIRST
         self.rows: Mapping[State, Container[Verb | Step]] = (
             TRANSITIONS if self.first is None else RESTRICTED
@@ -130,20 +102,11 @@ class Offer:
 
     def anew(self) -> Offer:
         """Return the same for one client: what is offered to it changes with time."""
-        now = self.situation
-        return Offer(
-            now.settings,
-            now.abilities,
-            secure=now.secure,
-            authenticated=now.authenticated,
-            trusted=now.trusted,
-            certified=now.certified,
-            bound=now.bound,
-        )
+        return Offer(self.situation)
 
     def forget(self) -> None:
         """Have it made anew for the next client: a function that is asked for it has failed."""
-        offer_for.cache_clear()
+        _offer_in.cache_clear()
 
     def why_not(self, state: State, verb: Verb) -> Reply:
         """Return what a command is told that is not legal."""
@@ -152,39 +115,66 @@ class Offer:
         return self.first
 
 
-def _left_of(abilities: Abilities, without: frozenset[str]) -> Abilities:
-    """Return what is left of what could be done where keywords are switched off."""
+def _greeting(settings: Settings) -> str:
+    banner = settings.banner
+    if settings.lmtp and banner == "ESMTP":
+        banner = "LMTP"
+    return f"{settings.hostname} {banner}".rstrip()
+
+
+def _commands(
+    situation: Situation, verbs: Mapping[bytes, Callable[..., object]]
+) -> Mapping[bytes, Row]:
+    """Return what is done about each command, those of a user's extensions included."""
+    settings = situation.settings
+    commands = {
+        word: row
+        for word, row in (LMTP_COMMANDS if settings.lmtp else COMMANDS).items()
+        if row.verb not in _OF_PROXIES or word.decode("ascii") in situation.trusted
+    }
+    commands |= {verb: row for word, verb, row in SWITCHED_OFF if word in settings.without}
+    commands |= {
+        verb: Row(Verb.UNKNOWN, extension_verb(verb.decode("ascii"), answer))
+        for verb, answer in verbs.items()
+    }
+    return rationed(commands, settings.limits)
+
+
+def _left_of(situation: Situation) -> Situation:
+    """Return what is left of it where keywords are switched off."""
+    without, abilities = situation.settings.without, situation.abilities
     if not without:
-        return abilities
-    return replace(
+        return situation
+    left = replace(
         abilities,
         tls=abilities.tls and "STARTTLS" not in without,
         authentication=abilities.authentication and "AUTH" not in without,
         expand=abilities.expand and "EXPN" not in without,
         etrn=abilities.etrn and "ETRN" not in without,
     )
+    return replace(situation, abilities=left, trusted=situation.trusted - without)
 
 
-@lru_cache(maxsize=256)
-def offer_for(
-    settings: Settings,
-    abilities: Abilities,
-    secure: bool,
-    authenticated: bool,
-    trusted: frozenset[str] = NOBODY,
-    certified: bool = False,
-    bound: bool = False,
+def offer_to(
+    connection: Connection, settings: Settings, abilities: Abilities, trusted: frozenset[str]
 ) -> Offer:
-    """Return what is offered in a `Situation`."""
-    return Offer(
+    """Return what is offered to a client as things stand: always the same one."""
+    tls = connection.tls
+    return _offer_in(
         settings,
         abilities,
-        secure=secure,
-        authenticated=authenticated,
-        trusted=trusted,
-        certified=certified,
-        bound=bound,
+        tls is not None,
+        connection.identity is not None,
+        trusted,
+        tls is not None and tls.client_certificate is not None,
+        tls is not None and tls.bind is not None,
     )
+
+
+# What is remembered by its parts is found without making a whole of them, for each connection.
+@lru_cache(maxsize=256)
+def _offer_in(*situation: Any) -> Offer:
+    return Offer(_left_of(Situation(*situation)))
 
 
 def try_own(settings: Settings) -> None:
@@ -195,7 +185,7 @@ def try_own(settings: Settings) -> None:
     """
     for secure, authenticated in product((False, True), repeat=2):
         # Not remembered: nobody is there yet.
-        offer = Offer(settings, Abilities(), secure=secure, authenticated=authenticated)
+        offer = Offer(Situation(settings, Abilities(), secure, authenticated))
         for what, error in offer.extensions.faults:
             why = f"{type(error).__name__}: {error}".rstrip(": ")
             raise ValueError(f"{what} fails: {why}") from error

@@ -8,7 +8,7 @@ its table, a no moves nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +49,7 @@ class Kind:
     :ivar accept: what the client hears of a plain yes, unless the question says otherwise.
     :ivar refuse: what it hears of a plain no.
     :ivar settle: what the answer does: the dialogue, what was asked about, the reply.
-    :ivar codes: the positive codes that leave client and server in the same state (RFC 5321
-        §4.3.2); empty: any 2yz but 221, which would say goodbye.
+    :ivar codes: the positive codes that its client can take for a yes (RFC 5321 §4.3.2).
     :ivar silence_accepts: whether ``None`` is a yes.
     :ivar call: decides in place of the handler: a function of an extension of the user's.
     :ivar whose: what logs call that; by default it is the handler.
@@ -60,14 +59,14 @@ class Kind:
     accept: Reply
     refuse: Reply
     settle: Settle
-    codes: frozenset[int] = frozenset()
+    codes: frozenset[int] = frozenset({250})
     silence_accepts: bool = True
     call: Callable[..., object] | None = None
     whose: str = ""
 
     def fits(self, code: int) -> bool:
         """Whether that positive code may be the answer."""
-        return code in self.codes if self.codes else 200 <= code < 300 and code != 221
+        return code in self.codes
 
 
 class Question:
@@ -288,7 +287,13 @@ AUTHENTICATE = Kind(
     silence_accepts=False,  # a forgotten return opens no door
 )
 MAIL = Kind("mail", replies.SENDER_OK, replies.SENDER_REFUSED, _settle_mail)
-RCPT = Kind("rcpt", replies.RECIPIENT_OK, replies.RECIPIENT_REFUSED, _settle_rcpt)
+RCPT = Kind(
+    "rcpt",
+    replies.RECIPIENT_OK,
+    replies.RECIPIENT_REFUSED,
+    _settle_rcpt,
+    frozenset({250, 251}),
+)
 DATA = Kind(
     "data",
     replies.START_MAIL_INPUT,
@@ -308,13 +313,34 @@ BDAT = Kind(
 HEADER = Kind("header", replies.OK, replies.MESSAGE_REFUSED, _settle_piece, frozenset({0}))
 CHUNK = Kind("chunk", replies.OK, replies.MESSAGE_REFUSED, _settle_piece, frozenset({0}))
 MESSAGE = Kind("message", replies.MESSAGE_OK, replies.MESSAGE_REFUSED, _settle_message)
-VERIFY = Kind("verify", replies.CANNOT_VERIFY, replies.MAILBOX_UNKNOWN, settle_query(Verb.VRFY))
-EXPAND = Kind("expand", replies.OK, replies.MAILBOX_UNKNOWN, settle_query(Verb.EXPN))
-HELP = Kind("help", replies.HELP, replies.NO_HELP, settle_query(Verb.HELP))
-ETRN = Kind("etrn", replies.QUEUING_STARTED, replies.NOTHING_QUEUED, settle_query(Verb.ETRN))
+VERIFY = Kind(
+    "verify",
+    replies.CANNOT_VERIFY,
+    replies.MAILBOX_UNKNOWN,
+    settle_query(Verb.VRFY),
+    frozenset({250, 251, 252}),
+)
+EXPAND = Kind(
+    "expand",
+    replies.OK,
+    replies.MAILBOX_UNKNOWN,
+    settle_query(Verb.EXPN),
+    frozenset({250, 252}),
+)
+HELP = Kind("help", replies.HELP, replies.NO_HELP, settle_query(Verb.HELP), frozenset({211, 214}))
+ETRN = Kind(
+    "etrn",
+    replies.QUEUING_STARTED,
+    replies.NOTHING_QUEUED,
+    settle_query(Verb.ETRN),
+    frozenset({250, 251, 252, 253}),  # RFC 1985 §5.2
+)
 
 KINDS = (
     *(CONNECTED, SECURED, SECURED_FIRST, COMMAND, HELLO, STORED_SECRET, AUTHENTICATE),
     *(MAIL, RCPT, DATA, BDAT, HEADER, CHUNK, MESSAGE, VERIFY, EXPAND, HELP, ETRN),
 )
 """Every kind there is, in the order of a connection."""
+
+KIND_OF: Mapping[str, Kind] = {kind.method: kind for kind in reversed(KINDS)}
+"""By the method that decides it; those that share one take the same answers."""

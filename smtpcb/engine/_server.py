@@ -14,7 +14,7 @@ from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.engine._intake import SLACK_OCTETS, Intake, refuse_content
 from smtpcb.engine._lmtp import to_what_is_open
 from smtpcb.engine._login import Login, give_up, respond
-from smtpcb.engine._offer import Offer, offer_for
+from smtpcb.engine._offer import Offer, offer_to
 from smtpcb.engine._parting import SHUTDOWN, Parting, may_part
 from smtpcb.engine._pipeline import Pipeline, drain, join, wait_behind
 from smtpcb.engine._questions import (
@@ -172,16 +172,7 @@ class ServerDialogue:
         trusted = NOBODY
         if settings.xclient_from or settings.xforward_from:
             trusted = trusted_with(settings, connection)
-        tls = connection.tls
-        self.offer: Offer = offer_for(
-            settings,
-            abilities,
-            tls is not None,
-            connection.identity is not None,
-            trusted,
-            tls is not None and tls.client_certificate is not None,
-            tls is not None and tls.bind is not None,
-        )
+        self.offer: Offer = offer_to(connection, settings, abilities, trusted)
         self.state = State.ARRIVED
         self.wants = WANTS[self.state]
         self.envelope: Envelope | None = None
@@ -202,6 +193,8 @@ class ServerDialogue:
     def greet(self) -> None:
         """Begin: a client has connected, and any TLS of its port is established."""
         self.ask(CONNECTED, None, self.connection, accept=self.offer.greeting)
+        if self.parting is not None:
+            self.part_if_due()  # what the client sends with the end of the handshake is too late
 
     def line(self, line: bytes) -> None:
         """
@@ -296,6 +289,8 @@ class ServerDialogue:
         data, rest = intake.reader.read(octets)
         if data:
             intake.take(self, data)
+            if self.finished is not None:  # the handler has had enough of it
+                return b""
         if rest is None:
             limit = self.offer.settings.limits.message_octets
             if limit is not None and intake.octets > 2 * limit + SLACK_OCTETS:
@@ -319,6 +314,8 @@ class ServerDialogue:
 
     def resume(self) -> None:
         """Go on when nothing is waited for any more; its owner says so when it was busy."""
+        if self.parting is not None:
+            self.part_if_due()
         intake = self.intake
         if intake is not None and intake.ended and self.open is None and not self.owner.busy:
             finish(self, intake)
@@ -386,6 +383,8 @@ class ServerDialogue:
             SECURED.settle(self, tls, replies.CERTIFICATE_REQUIRED)
         else:
             self.ask(SECURED, tls, tls, connection)
+        if self.parting is not None:
+            self.part_if_due()
 
     def shut_down(self) -> None:
         """End with 421 as soon as no mail transaction is under way (RFC 5321 §3.8)."""
@@ -415,8 +414,8 @@ class ServerDialogue:
         """
         End without a word: the client has gone.
 
-        Content that is complete is kept, even if nobody hears of it (RFC 5321 §4.5.3.2.6); nothing
-        else is worth doing any more.
+        Content that is complete is kept, even if nobody hears of it (RFC 5321 §4.5.3.2.6), unless
+        the handler has aborted the connection; nothing else is worth doing any more.
         """
         if self.finished is not None:
             return
@@ -425,7 +424,11 @@ class ServerDialogue:
         self.finished = reason
         self.login = None
         intake = self.intake
-        kept = intake is not None and intake.ended and intake.last and intake.refusal is None
+        kept = (
+            intake is not None
+            and (intake.ended and intake.last and intake.refusal is None)
+            and reason is not Reason.CLOSED  # by an abort: it will be sent again
+        )
         waiting, self.open = self.open, None
         if isinstance(waiting, Question) and waiting.kind is MESSAGE:
             self.open = waiting
@@ -508,16 +511,12 @@ class ServerDialogue:
         :param abilities: of another handler.
         :param trusted: what it is trusted with; ``None``: as before.
         """
-        connection, offer = self.connection, self.offer
-        tls = connection.tls
-        self.offer = offer_for(
+        offer = self.offer
+        self.offer = offer_to(
+            self.connection,
             offer.settings,
             offer.abilities if abilities is None else abilities,
-            tls is not None,
-            connection.identity is not None,
             offer.trusted if trusted is None else trusted,
-            tls is not None and tls.client_certificate is not None,
-            tls is not None and tls.bind is not None,
         )
 
     def settle(self, question: Question, reply: Reply) -> None:

@@ -30,6 +30,10 @@ _HOSTNAME = re.compile(f"{grammar.DOMAIN}|{grammar.ADDRESS_LITERAL}")
 # apart by identity, which costs nothing, and not by two dozen fields.
 
 
+# RFC 2033 §5: its clients rely on them.
+_OF_LMTP = ("PIPELINING", "ENHANCEDSTATUSCODES")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Settings:
     """
@@ -60,7 +64,8 @@ class Settings:
     :ivar extensions: service extensions of your own.
     :ivar without: keywords of EHLO that are switched off, in upper or lower case: not offered,
         their parameters unknown, their commands not there.  What builds on one goes with it:
-        SMTPUTF8 and BINARYMIME with 8BITMIME, BINARYMIME with CHUNKING too.
+        SMTPUTF8 and BINARYMIME with 8BITMIME, BINARYMIME with CHUNKING too.  LMTP cannot be
+        without PIPELINING and ENHANCEDSTATUSCODES (RFC 2033 §5).
     :ivar priority_profile: which steps of MT-PRIORITY are told apart, such as ``"STANAG4406"``
         (RFC 6710 §8); ``""``: as RFC 6710 has it by default.
     :ivar limits: how much one client may ask for.
@@ -114,6 +119,9 @@ class Settings:
         if self.mechanisms == () and self.require_auth:
             raise ValueError("mechanisms is empty: nobody could log in, and require_auth wants it")
         object.__setattr__(self, "without", switched_off(self.without, self.extensions))
+        for keyword in _OF_LMTP if self.lmtp else ():
+            if keyword in self.without:
+                raise ValueError(f"lmtp needs {keyword} (RFC 2033 §5), which without switches off")
         if self.require_auth and "AUTH" in self.without:
             raise ValueError("require_auth needs AUTH, which without switches off")
         _require("priority_profile", self.priority_profile, str, "a str")

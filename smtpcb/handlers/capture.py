@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smtpcb._amounts import days, octets
 from smtpcb._ending import DISK_SECONDS
 from smtpcb.engine._envelope import Envelope
 from smtpcb.handlers._clearing import Keep, Kept, clear
@@ -212,7 +213,14 @@ class Capture(Service):
             )
 
 
-_UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise ValueError("no number")
+    return int(text)
+
+
+_KINDS: Mapping[str, Callable[[str], float]] = {"days": days, "messages": _number, "octets": octets}
+
 # From the end, so that a folder may have colons in its name.
 _SETTING = re.compile(
     r"(?P<rest>.*):(?P<name>[A-Za-z]+[-_]?[A-Za-z]+)=(?P<value>[^:/]*)", re.DOTALL
@@ -227,14 +235,14 @@ def _read_argument(argument: str) -> tuple[str, dict[str, Any]]:
     while (found := _SETTING.fullmatch(argument)) is not None:
         argument, name, value = found["rest"], found["name"], found["value"]
         field = name.removeprefix("keep-")
-        if f"keep-{field}" != name or field not in ("days", "messages", "octets"):
+        if f"keep-{field}" != name or field not in _KINDS:
             raise ValueError(
                 f"no such setting: {name}; there are keep-days, keep-messages, keep-octets"
             )
         if field in keep:
             raise ValueError(f"{name} is given twice")
         try:
-            keep[field] = None if value == "none" else _number(value, octets=field == "octets")
+            keep[field] = None if value == "none" else _KINDS[field](value)
             Keep(**{field: keep[field]})
         except ValueError:
             wanted = "octets such as 2G" if field == "octets" else "a number above 0"
@@ -243,14 +251,6 @@ def _read_argument(argument: str) -> tuple[str, dict[str, Any]]:
     if _SETTING_WITHOUT_VALUE.search(place):
         raise ValueError("a setting is written as in keep-days=7")
     return place, keep
-
-
-def _number(text: str, *, octets: bool) -> int:
-    factor = _UNITS.get(text[-1:].lower(), 1) if octets else 1
-    digits = text[:-1] if factor > 1 else text
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 16):
-        raise ValueError("no number")
-    return int(digits) * factor
 
 
 @implementer(ISmtpHandlerPlugin)

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from zope.interface import implementer
 
-from smtpcb.interfaces import IReadyMadeHandler, ISmtpHandlerPlugin, ISmtpHandlerSetting
+from smtpcb.handlers._undemanding import Undemanding
+from smtpcb.interfaces import ISmtpHandlerPlugin, ISmtpHandlerSetting
 
 __all__ = ["Discard", "DiscardPlugin"]
 
 
-@implementer(IReadyMadeHandler)
-class Discard:
+class Discard(Undemanding):
     """A handler that answers every message with 250 and throws it away."""
 
     discards_content = True
-    lenient_addresses = False
-    bare_newline = "refuse"
-    transcripts = False
-    takes_any_login = False
-    folders = ()
     report = ("messages: every one is accepted and thrown away",)
-
-    def check(self) -> Sequence[str]:
-        """Nothing can be wrong."""
-        return ()
 
 
 @implementer(ISmtpHandlerPlugin)

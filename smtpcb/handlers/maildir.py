@@ -24,7 +24,8 @@ from smtpcb.engine._received import received_header
 from smtpcb.handlers._disk import DiskThreads, not_stored
 from smtpcb.handlers._mailboxes import folder_name
 from smtpcb.handlers._maildir import PLAIN, OsLayer, look_at, opened, prepare, store, unique_name
-from smtpcb.interfaces import IReadyMadeHandler, ISmtpHandlerPlugin, ISmtpHandlerSetting
+from smtpcb.handlers._undemanding import Undemanding
+from smtpcb.interfaces import ISmtpHandlerPlugin, ISmtpHandlerSetting
 from smtpcb.smtp._reply import Reply
 
 __all__ = ["Deliver", "MaildirPlugin"]
@@ -34,8 +35,7 @@ PER = ("message", "recipient", "mailbox")
 _log = Logger(namespace="smtpcb.handlers")
 
 
-@implementer(IReadyMadeHandler)
-class Deliver(Service):
+class Deliver(Undemanding, Service):
     """
     A handler that delivers mail: what is answered 250 is on disk, and nothing is ever removed.
 
@@ -49,15 +49,9 @@ class Deliver(Service):
         once for each recipient; ``"mailbox"``: for each recipient into a Maildir of its own below
         the folder, whose name is the address in small letters, with ``%`` and two digits for each
         octet that could make it anything but a name.  A recipient without one is refused.
-    :param make_parent: makes the folder above it, if that is somebody else's business.
     :param owners: who may own what is there, for `check`; by default root and us.
     :param os_layer: see ``store``.
     """
-
-    lenient_addresses = False
-    bare_newline = "refuse"
-    transcripts = False
-    takes_any_login = False
 
     def __init__(
         self,

@@ -19,7 +19,8 @@ from zope.interface import implementer
 from smtpcb._ending import DISK_SECONDS
 from smtpcb.engine._envelope import Envelope
 from smtpcb.handlers._disk import DiskThreads
-from smtpcb.interfaces import IReadyMadeHandler, ISmtpHandlerPlugin, ISmtpHandlerSetting
+from smtpcb.handlers._undemanding import Undemanding
+from smtpcb.interfaces import ISmtpHandlerPlugin, ISmtpHandlerSetting
 from smtpcb.smtp._reply import Reply
 
 __all__ = ["Print", "PrintPlugin"]
@@ -32,8 +33,7 @@ _OBEYED = re.compile(
 )
 
 
-@implementer(IReadyMadeHandler)
-class Print(Service):
+class Print(Undemanding, Service):
     """
     A handler that prints every message with its envelope, and keeps none.
 
@@ -44,11 +44,6 @@ class Print(Service):
     :param output: where to; standard output, as it was before twistd took it for its log.
     """
 
-    lenient_addresses = False
-    bare_newline = "refuse"
-    transcripts = False
-    takes_any_login = False
-    folders = ()
     report = ("messages: printed on standard output, and not kept",)
 
     def __init__(self, reactor: Any, output: TextIO | None = None) -> None:
@@ -56,10 +51,6 @@ class Print(Service):
         # A terminal may have been stopped, and a pipe be full.
         self._threads = DiskThreads(reactor, "print")
         self._alone = Lock()
-
-    def check(self) -> Sequence[str]:
-        """Nothing is wrong before the first message comes."""
-        return ()
 
     def stopService(self) -> Deferred[None]:
         """Stop when everything is printed; a terminal that does not move is left after 4 s."""

@@ -126,7 +126,7 @@ class Compound(Service, Composer):
             for service in reversed(begun):
                 maybeDeferred(service.stopService)
             raise
-        super().startService()  # type: ignore[no-untyped-call]
+        super().startService()
 
     async def _stop(self) -> None:
         for service in reversed(self._services()):
@@ -134,7 +134,7 @@ class Compound(Service, Composer):
 
     def stopService(self) -> Deferred[None]:
         """Stop them, the handler first: what it still answers its policies have let through."""
-        super().stopService()  # type: ignore[no-untyped-call]
+        super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
     def _services(self) -> list[Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from smtpcb.engine._handler import EVENTS, Method, content_too, methods_of, name_of
+from smtpcb.engine._questions import KIND_OF, MAIL
 from smtpcb.handling._joined import (
     first_no,
     first_no_of_a_transaction,
@@ -148,7 +149,7 @@ def policies_first(name: str, parts: Sequence[Part]) -> Composed:
         elif event == "authenticate":
             methods[event] = first_word(listening)
         else:
-            methods[event] = first_no(listening)
+            methods[event] = first_no(listening, KIND_OF[event])
     composed.take(methods)
     composed.declare(parts[-1:])
     return composed
@@ -164,8 +165,8 @@ def _of_a_transaction(event: str, parts: Sequence[Part], having: Sequence[int]) 
         return [part.methods["aborted"] for part in whom if "aborted" in part.methods]
 
     if any(unheard(place) for place in range(len(having))):
-        return first_no_of_a_transaction(listening, unheard)
-    return listening[0] if len(having) == 1 else first_no(listening)
+        return first_no_of_a_transaction(listening, KIND_OF[event], unheard)
+    return listening[0] if len(having) == 1 else first_no(listening, KIND_OF[event])
 
 
 def all_together(name: str, parts: Sequence[Part]) -> Composed:
@@ -184,7 +185,7 @@ def all_together(name: str, parts: Sequence[Part]) -> Composed:
         elif len(having) == 1:
             methods[event] = listening[0]
         else:
-            methods[event] = told(listening) if event in TOLD else worst(listening)
+            methods[event] = told(listening) if event in TOLD else worst(listening, KIND_OF[event])
     composed.take(methods)
     composed.declare(parts)
     return composed
@@ -195,7 +196,7 @@ def _begun_by_all(parts: Sequence[Part]) -> Method:
     aborted = {
         at: part.methods["aborted"] for at, part in enumerate(parts) if "aborted" in part.methods
     }
-    return worst([part.methods.get("mail", _yes) for part in parts], aborted)
+    return worst([part.methods.get("mail", _yes) for part in parts], MAIL, aborted)
 
 
 def _yes(*arguments: object) -> None:

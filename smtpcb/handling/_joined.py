@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from smtpcb.engine._envelope import Envelope
 from smtpcb.engine._pending import ANSWERS
+from smtpcb.engine._questions import Kind
 from smtpcb.engine._reason import Reason
 from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._reply import Reply
@@ -27,11 +28,13 @@ Method = Callable[..., Any]
 _log = Logger(namespace="smtpcb.handler")
 
 
-def first_no(methods: Sequence[Method]) -> Method:
+def first_no(methods: Sequence[Method], kind: Kind) -> Method:
     """
     Ask one after the other up to the first that refuses.
 
     With no refusal the answer is the last one that has words of its own, or None.
+
+    :param kind: what they are asked.
     """
     last = len(methods) - 1
 
@@ -42,7 +45,7 @@ def first_no(methods: Sequence[Method]) -> Method:
             if needs_time(answer):
                 return rest(answer, at, said, arguments)
             if answer is not None and answer is not True:
-                if is_no(answer, is_last=at == last):
+                if is_no(answer, kind, is_last=at == last):
                     return answer
                 said = answer
         return said
@@ -51,7 +54,7 @@ def first_no(methods: Sequence[Method]) -> Method:
         while True:
             answer = await outcome_of(answer)
             if answer is not None and answer is not True:
-                if is_no(answer, is_last=at == last):
+                if is_no(answer, kind, is_last=at == last):
                     return answer
                 said = answer
             if at == last:
@@ -63,7 +66,7 @@ def first_no(methods: Sequence[Method]) -> Method:
 
 
 def first_no_of_a_transaction(
-    methods: Sequence[Method], unheard: Callable[[int], Sequence[Method]]
+    methods: Sequence[Method], kind: Kind, unheard: Callable[[int], Sequence[Method]]
 ) -> Method:
     """
     Ask as `first_no` does; a no is told to those for whom the transaction would have no end.
@@ -79,8 +82,10 @@ def first_no_of_a_transaction(
             for at, method in enumerate(methods):
                 answer = await outcome_of(method(envelope))
                 if answer is not None and answer is not True:
-                    if is_no(answer, is_last=at == last):
-                        await tell_aborted(unheard(at), Reason.REFUSED, envelope)
+                    if is_no(answer, kind, is_last=at == last):
+                        # What is no answer is a fault of whoever gave it.
+                        reason = Reason.REFUSED if code_of(answer) >= 400 else Reason.FAILED
+                        await tell_aborted(unheard(at), reason, envelope)
                         return answer
                     said = answer
         except GeneratorExit:
@@ -107,15 +112,21 @@ def first_word(methods: Sequence[Method]) -> Method:
     return ask
 
 
-def worst(methods: Sequence[Method], aborted: Mapping[int, Method] | None = None) -> Method:
+def worst(
+    methods: Sequence[Method], kind: Kind, aborted: Mapping[int, Method] | None = None
+) -> Method:
     """
     Ask all, one after the other, whatever they say; the worst answer is that of all.
 
     5yz is worse than 4yz, that is worse than a yes, and of two that are alike the first one is
     taken.  What fails counts as 4yz, and is reported if it is the worst.
 
+    :param kind: what they are asked.
     :param aborted: who is told, by place, if it has said yes and the answer of all is a no.
     """
+
+    def badness(outcome: object) -> int:
+        return _badness(outcome, kind)
 
     async def ask(*arguments: object) -> object:
         outcomes: list[object] = []
@@ -127,14 +138,14 @@ def worst(methods: Sequence[Method], aborted: Mapping[int, Method] | None = None
             except Exception as error:
                 answer = _Raised(error)
             outcomes.append(answer)
-        found = max(outcomes, key=_badness)
+        found = max(outcomes, key=badness)
         each = [one for one in outcomes if isinstance(one, Mapping)]
-        if _badness(found) == 0 and each:
-            return _worst_for_each(each)
-        if _badness(found) == 0:  # the words of the first that has some
+        if badness(found) == 0 and each:
+            return _worst_for_each(each, badness)
+        if badness(found) == 0:  # the words of the first that has some
             return next((one for one in outcomes if one is not None and one is not True), found)
         if aborted:
-            had = [method for at, method in aborted.items() if _badness(outcomes[at]) == 0]
+            had = [method for at, method in aborted.items() if badness(outcomes[at]) == 0]
             await tell_aborted(had, Reason.REFUSED, arguments[-1])
         if isinstance(found, _Raised):
             raise found.error
@@ -162,7 +173,9 @@ def told(methods: Sequence[Method]) -> Method:
     return tell
 
 
-def _worst_for_each(said: Sequence[Mapping[Any, object]]) -> Mapping[Any, object]:
+def _worst_for_each(
+    said: Sequence[Mapping[Any, object]], badness: Callable[[object], int]
+) -> Mapping[Any, object]:
     """
     Return the worst answer for each recipient, of handlers that answer for each (LMTP).
 
@@ -170,7 +183,7 @@ def _worst_for_each(said: Sequence[Mapping[Any, object]]) -> Mapping[Any, object
     """
     if any(one.keys() != said[0].keys() for one in said):
         raise TypeError("handlers of all_of answer for other recipients, or name them otherwise")
-    return {key: max((one[key] for one in said), key=_badness) for key in said[0]}
+    return {key: max((one[key] for one in said), key=badness) for key in said[0]}
 
 
 class _Raised:
@@ -221,16 +234,16 @@ def apart(answer: Any) -> Any:
     return ours
 
 
-def is_no(answer: object, *, is_last: bool = True) -> bool:
+def is_no(answer: object, kind: Kind, *, is_last: bool = True) -> bool:
     """
-    Whether nobody else is asked: it refuses, or it is no verdict, which is the dialogue's to say.
+    Whether nobody else is asked: it refuses, or it is no answer to that, as the dialogue will say.
 
     :raises TypeError: somebody who is not the last one has an answer for each recipient, which
         would be taken for the answer of those who have not been asked.
     """
     if isinstance(answer, Mapping) and not is_last:
         raise TypeError("a policy answers for the whole message, not for each recipient")
-    return not 200 <= code_of(answer) < 400
+    return not _is_yes(answer, kind)
 
 
 def code_of(answer: object) -> int:
@@ -246,13 +259,19 @@ def code_of(answer: object) -> int:
     return answer if isinstance(answer, int) and not isinstance(answer, bool) else 0
 
 
-def _badness(outcome: object) -> int:
+def _is_yes(answer: object, kind: Kind) -> bool:
+    if answer is None or answer is True or isinstance(answer, Authenticated):
+        return True
+    code = code_of(answer)
+    return 200 <= code < 400 and kind.fits(code)
+
+
+def _badness(outcome: object, kind: Kind) -> int:
     if isinstance(outcome, _Raised):
         error = outcome.error
         outcome = error.answer if isinstance(error, Refusal) else 451
     if isinstance(outcome, Mapping):
         return 0  # a no for one recipient is none for all
-    code = code_of(outcome)
-    if 200 <= code < 400:
+    if _is_yes(outcome, kind):
         return 0
-    return 2 if 500 <= code < 600 else 1
+    return 2 if 500 <= code_of(outcome) < 600 else 1

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from smtpcb.engine._handler import EVENTS, Method, name_of
-from smtpcb.engine._questions import KINDS, Kind
+from smtpcb.engine._questions import KIND_OF
 from smtpcb.engine._verdict import reply_of, reply_of_refusal
 from smtpcb.handling._composed import TOLD, Composed, Part, commands
 from smtpcb.handling._joined import apart, code_of, needs_time, outcome_of
@@ -26,7 +26,6 @@ from smtpcb.smtp.sasl import Authenticated
 MOST_WAITING = 1000
 """So many calls of one connection may wait for a candidate; then it hears no more of that one."""
 
-_KINDS: Mapping[str, Kind] = {kind.method: kind for kind in reversed(KINDS)}
 # Only whoever is asked for real can make these possible; else the client would be offered nothing.
 _OFFERED = ("authenticate", "expand", "etrn")
 _SILENT = frozenset({*TOLD, "command"})
@@ -172,7 +171,7 @@ def _id_of(whose: Any) -> str:
 
 def _said(event: str, outcome: object) -> str:
     """Return what the client hears of an outcome, or would hear."""
-    kind = _KINDS.get(event)
+    kind = KIND_OF.get(event)
     if isinstance(outcome, BaseException) and not isinstance(outcome, Refusal):
         return f"451 ({type(outcome).__name__})"
     if kind is None or event in _SILENT:

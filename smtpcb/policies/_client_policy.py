@@ -8,9 +8,10 @@ from typing import Any
 from smtpcb.engine._connection import Connection
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.interfaces import Verdict
-from smtpcb.policies._clients import Trusted
+from smtpcb.policies._clients import JUDGES_NOBODY, Trusted, of_everybody
 from smtpcb.policies._domains import postmaster_of
 from smtpcb.smtp._command import Introduction
+from smtpcb.smtp._networks import Networks
 
 
 class ClientPolicy:
@@ -38,6 +39,11 @@ class ClientPolicy:
         self.__dict__[at] = methods[at]
         self._exempt = Trusted(exempt, logins=logins)
 
+    @property
+    def warnings(self) -> list[str]:
+        """See `smtpcb.interfaces.ISmtpPolicyPlugin.make`."""
+        return of_everybody("exempt=", self._exempt.networks, JUDGES_NOBODY)
+
     def _judge(self, connection: Connection) -> Verdict:
         """Return what the client hears; None: nothing is wrong with it."""
         raise NotImplementedError
@@ -53,6 +59,19 @@ class ClientPolicy:
         if postmaster_of(recipient.local_part) or connection in self._exempt:
             return None
         return self._judge(connection)
+
+
+class NetworkPolicy(ClientPolicy):
+    """
+    A policy that asks only in which network a client is.
+
+    :param networks: see `Networks`.
+    :raises ValueError: one of them is none; the text is one line.
+    """
+
+    def __init__(self, networks: Iterable[str], *, at: str = "connected") -> None:
+        super().__init__(at)
+        self._networks = Networks(networks)
 
 
 AT = {"connect": "connected", "hello": "hello", "rcpt": "rcpt"}

@@ -14,6 +14,23 @@ from smtpcb.smtp._networks import (
     read_network,
 )
 
+OPEN_RELAY = "this is an open relay"
+"""What a server is that sends anybody's mail anywhere."""
+JUDGES_NOBODY = "this judges nobody"
+"""What a policy does from which everybody is exempt."""
+
+
+def of_everybody(setting: str, networks: Networks, so: str) -> list[str]:
+    """
+    Return a warning if some networks are all of IPv4 or IPv6, and nothing otherwise.
+
+    :param setting: by which they were named.
+    :param so: what follows from that.
+    """
+    if not networks.whole:
+        return []
+    return [f"{setting}{' and '.join(networks.whole)} is everybody: {so}"]
+
 
 def network_text(text: str) -> str:
     """
@@ -32,19 +49,20 @@ class Trusted:
 
     :param networks: see `Networks`.
     :param logins: whether a login is enough.
+    :ivar networks: those networks.
     """
 
-    __slots__ = ("_logins", "_networks")
+    __slots__ = ("_logins", "networks")
 
     def __init__(self, networks: Iterable[str] = (), *, logins: bool = True) -> None:
-        self._networks = Networks(networks)
+        self.networks = Networks(networks)
         self._logins = logins
 
     def __contains__(self, connection: object) -> bool:
         assert isinstance(connection, Connection)
         if self._logins and connection.identity is not None:
             return True
-        return bool(self._networks) and connection.peer_address in self._networks
+        return bool(self.networks) and connection.peer_address in self.networks
 
 
 def block_of(address: str) -> str:

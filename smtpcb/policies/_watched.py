@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from twisted.logger import Logger
 
-from smtpcb._files import read_all
+from smtpcb._reread import Reread
 from smtpcb.smtp._reply import Reply
 
 CANNOT_TELL = Reply(451, "4.3.0", "That cannot be looked up now, try again later")
@@ -21,7 +20,7 @@ _log = Logger(namespace="smtpcb.policies")
 
 class WatchedFile(Generic[_Read]):
     """
-    What a text file says, as it is now.
+    What a text file says, as it is now; while it is being written, as it was.
 
     :param path: of the file, which is read now.
     :param understand: makes something of its lines: the number of each, and the line; raises
@@ -32,7 +31,7 @@ class WatchedFile(Generic[_Read]):
     def __init__(self, path: Path, understand: Callable[[list[tuple[int, str]]], _Read]) -> None:
         self._path = path
         self._understand = understand
-        self._seen: tuple[int, ...] = ()
+        self._file = Reread(path, limited=True)
         self._fault = ""
         self._value = self._read()
 
@@ -50,19 +49,11 @@ class WatchedFile(Generic[_Read]):
 
     def _read(self) -> _Read:
         try:
-            status = self._path.stat()
-            seen = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-            if seen == self._seen:
+            content = self._file.look()
+            if content is None:
                 return self._value
-            if not stat.S_ISREG(status.st_mode):  # the end of a pipe may never come
-                raise ValueError(f"{self._path}: is no regular file")
-            with self._path.open("rb") as file:
-                octets = read_all(file)
-        except OSError as error:
-            raise ValueError(f"{self._path}: {error.strerror}") from None
-        try:
             # Editors on Windows put a byte order mark first.
-            text = octets.decode("utf-8-sig")
+            text = content.octets.decode("utf-8-sig")
             lines = [(at, line.strip()) for at, line in enumerate(text.split("\n"), 1)]
             value = self._understand(
                 [(at, line) for at, line in lines if line and not line.startswith("#")]
@@ -72,5 +63,5 @@ class WatchedFile(Generic[_Read]):
         except ValueError as error:
             raise ValueError(f"{self._path}: {error}") from None
         self._value = value
-        self._seen = seen
+        self._file.take(content)
         return value

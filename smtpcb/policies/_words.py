@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from smtpcb import _amounts
+
 Kind = Callable[[str], Any]
 
 
@@ -54,6 +56,18 @@ def no_words(words: list[str]) -> None:
         raise ValueError(f"NAME=VALUE is wanted, not {words[0]!r}")
 
 
+def one_file(words: list[str], example: str) -> Path:
+    """
+    Return the path where nothing but one file is named.
+
+    :param example: how to write it.
+    :raises ValueError: there is none, or there are several.
+    """
+    if len(words) != 1:
+        raise ValueError(f"a file is wanted, such as {example}")
+    return path(words[0])
+
+
 def whole_number(text: str) -> int:
     """Read a number above 0."""
     if not (text.isascii() and text.isdigit() and 0 < len(text) < 16 and int(text)):
@@ -61,19 +75,31 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
-def seconds(text: str) -> float:
-    """Read seconds, or with a letter behind them minutes, hours, days: ``90``, ``5m``, ``36d``."""
-    factor = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1:].lower())
+def duration(text: str) -> float:
+    """Read a time, in seconds, which may be none."""
     try:
-        return float(whole_number(text[:-1] if factor else text) * (factor or 1))
-    except ValueError:
-        raise ValueError("a number of seconds, or 5m, 12h, 36d, is wanted") from None
+        return _amounts.seconds(text)
+    except ValueError as error:
+        raise ValueError(f"{error} is wanted") from None
+
+
+def seconds(text: str) -> float:
+    """Read a time above 0, in seconds: ``90``, ``5m``, ``36d``."""
+    value = duration(text)
+    if not value:
+        raise ValueError("a time above 0 is wanted, such as 5m")
+    return value
 
 
 def octets(text: str) -> int:
-    """Read ``33554432``, ``512k``, ``32M``."""
-    factor = {"k": 1024, "m": 1024**2, "g": 1024**3}.get(text[-1:].lower())
-    return whole_number(text[:-1] if factor else text) * (factor or 1)
+    """Read a size above 0: ``33554432``, ``512k``, ``32M``."""
+    try:
+        value = _amounts.octets(text)
+    except ValueError as error:
+        raise ValueError(f"{error} is wanted") from None
+    if not value:
+        raise ValueError("a number above 0 is wanted")
+    return value
 
 
 def switch(text: str) -> bool:

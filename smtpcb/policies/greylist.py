@@ -20,10 +20,10 @@ from smtpcb._threads import start_pool
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._addresses import address_of
-from smtpcb.policies._clients import Trusted, network_text
+from smtpcb.policies._clients import JUDGES_NOBODY, Trusted, network_text, of_everybody
 from smtpcb.policies._domains import postmaster_of
 from smtpcb.policies._greylist_store import GreylistStore, Times
-from smtpcb.policies._words import Kind, no_words, path, read_words, seconds, whole_number
+from smtpcb.policies._words import Kind, duration, no_words, path, read_words, seconds, whole_number
 from smtpcb.smtp._address import ReversePath
 from smtpcb.smtp._networks import LINE_BITS, UNIX, network_around, read_address
 from smtpcb.smtp._reply import Reply
@@ -80,6 +80,11 @@ class Greylist(Service):
         wait = f"{minutes} minute{'s' if minutes > 1 else ''}"
         self._later = Reply(451, "4.7.1", f"Greylisted, try again in {wait}")
 
+    @property
+    def warnings(self) -> list[str]:
+        """See `smtpcb.interfaces.ISmtpPolicyPlugin.make`."""
+        return of_everybody("trusted=", self._trusted.networks, JUDGES_NOBODY)
+
     def startService(self) -> None:
         """
         Open the file.
@@ -90,11 +95,11 @@ class Greylist(Service):
             self._store = GreylistStore(self._file, self._times)
             # One: it waits for one file, and SQLite lets one write at a time.
             self._pool = start_pool("smtpcb-greylist", 1)
-        super().startService()  # type: ignore[no-untyped-call]
+        super().startService()
 
     def stopService(self) -> None:
         """Let go of the file."""
-        super().stopService()  # type: ignore[no-untyped-call]
+        super().stopService()
         pool, self._pool = self._pool, None
         if pool is not None:
             store, self._store = self._store, None
@@ -139,6 +144,14 @@ def network_of(address: str) -> str:
     return network_around(found, 24 if found.version == 4 else LINE_BITS)
 
 
+def _delay(text: str) -> float:
+    """Read how long who is not known has to wait."""
+    value = duration(text)
+    if not value:
+        raise ValueError("who need not wait is not greylisted: a time above 0 is wanted")
+    return value
+
+
 @implementer(ISmtpPolicyPlugin)
 class GreylistPlugin:
     """``--policy greylist[:file=FILE][,delay=5m][,retry=2d][,keep=36d][,passes=5]``."""
@@ -154,7 +167,7 @@ class GreylistPlugin:
         """Return a `Greylist`; see `smtpcb.interfaces.ISmtpPolicyPlugin.make`."""
         kinds: dict[str, Kind] = {
             "file": path,
-            "delay": seconds,
+            "delay": _delay,
             "retry": seconds,
             "keep": seconds,
             "passes": whole_number,

@@ -8,7 +8,7 @@ from zope.interface import implementer
 
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
-from smtpcb.policies._clients import Trusted, network_text
+from smtpcb.policies._clients import OPEN_RELAY, Trusted, network_text, of_everybody
 from smtpcb.policies._domains import Domains
 from smtpcb.policies._words import read_words, switch
 from smtpcb.smtp._reply import Reply
@@ -48,6 +48,12 @@ class LocalDomains:
         self._all = "*" in given
         self._domains = Domains([one for one in given if one != "*"])
         self._may_relay = Trusted(relay_from, logins=relay_logins)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What everybody finds within hours; see `smtpcb.interfaces.ISmtpPolicyPlugin.make`."""
+        said = [f"* is every domain: {OPEN_RELAY}"] if self._all else []
+        return said + of_everybody("relay-from=", self._may_relay.networks, OPEN_RELAY)
 
     def rcpt(self, recipient: Recipient, envelope: Envelope) -> Verdict:
         """See `smtpcb.interfaces.ISmtpEventHandler.rcpt`."""

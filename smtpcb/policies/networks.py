@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from zope.interface import implementer
 
 from smtpcb.engine._connection import Connection
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
-from smtpcb.policies._client_policy import AT, ClientPolicy
-from smtpcb.policies._clients import network_text
+from smtpcb.policies._client_policy import AT, NetworkPolicy
+from smtpcb.policies._clients import network_text, of_everybody
 from smtpcb.policies._words import one_of, read_words
-from smtpcb.smtp._networks import Networks
 from smtpcb.smtp._reply import Reply
 
 __all__ = ["NOT_WELCOME", "Allow", "AllowPlugin", "Deny", "DenyPlugin"]
@@ -20,32 +17,29 @@ NOT_WELCOME = Reply(554, "5.7.1", "Your network may not send mail here")
 """What a client of the wrong network hears."""
 
 
-class Allow(ClientPolicy):
+class Allow(NetworkPolicy):
     """
     An allow list (whitelist): nobody but clients of some networks is served.
 
     :param networks: ``192.0.2.0/24``, ``2001:db8::/32``, an address, or ``unix`` for UNIX sockets.
-    :param at: ``connected``: they are refused at once; ``rcpt``: they reach the postmaster, and may
-        log in, after which they are served.
+    :param at: ``connected``: the others are refused at once; ``rcpt``: they reach the postmaster,
+        and may log in, after which they are served.
     :raises ValueError: one of them is none; the text is one line.
     """
 
-    def __init__(self, networks: Iterable[str], *, at: str = "connected") -> None:
-        super().__init__(at)
-        self._networks = Networks(networks)
+    @property
+    def warnings(self) -> list[str]:
+        """See `smtpcb.interfaces.ISmtpPolicyPlugin.make`."""
+        return of_everybody("", self._networks, "they are all served")
 
     def _judge(self, connection: Connection) -> Verdict:
         return None if connection.peer_address in self._networks else NOT_WELCOME
 
 
-class Deny(ClientPolicy):
+class Deny(NetworkPolicy):
     """
     A block list of our own: clients of some networks are not served; see `Allow`.
     """
-
-    def __init__(self, networks: Iterable[str], *, at: str = "connected") -> None:
-        super().__init__(at)
-        self._networks = Networks(networks)
 
     def _judge(self, connection: Connection) -> Verdict:
         return NOT_WELCOME if connection.peer_address in self._networks else None

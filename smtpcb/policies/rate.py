@@ -13,7 +13,7 @@ from smtpcb._steady import steady_seconds
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._addresses import address_of
-from smtpcb.policies._clients import block_of, network_text
+from smtpcb.policies._clients import JUDGES_NOBODY, block_of, network_text, of_everybody
 from smtpcb.policies._words import Kind, no_words, one_of, read_words, seconds, whole_number
 from smtpcb.smtp._address import ReversePath
 from smtpcb.smtp._networks import UNIX, Networks
@@ -68,6 +68,11 @@ class RateLimit:
         clock = steady_seconds(reactor)
         self._messages = None if messages is None else Buckets(messages, seconds, clock)
         self._recipients = None if recipients is None else Buckets(recipients, seconds, clock)
+
+    @property
+    def warnings(self) -> list[str]:
+        """See `smtpcb.interfaces.ISmtpPolicyPlugin.make`."""
+        return of_everybody("exempt=", self._exempt, JUDGES_NOBODY)
 
     def mail(self, envelope: Envelope) -> Verdict:
         """See `smtpcb.interfaces.ISmtpEventHandler.mail`."""

@@ -10,9 +10,10 @@ from zope.interface import implementer
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._addresses import AddressSet, address_of
-from smtpcb.policies._clients import Trusted, network_text
+from smtpcb.policies._asked import Asked
+from smtpcb.policies._clients import OPEN_RELAY, Trusted, network_text, of_everybody
 from smtpcb.policies._watched import CANNOT_TELL, WatchedFile
-from smtpcb.policies._words import path, read_words, switch
+from smtpcb.policies._words import one_file, read_words, switch
 from smtpcb.smtp._reply import Reply
 
 __all__ = ["NO_SUCH_MAILBOX", "RecipientFile", "Recipients", "RecipientsPlugin"]
@@ -35,28 +36,13 @@ class Recipients:
     concurrent_recipients = True
 
     def __init__(self, knows: Callable[[str], bool | Awaitable[bool]]) -> None:
-        if not callable(knows):
-            raise TypeError(f"a function is wanted, not {type(knows).__name__}")
-        self._knows = knows
+        self._knows = Asked(knows, NO_SUCH_MAILBOX, "a recipient is there or not")
 
     def rcpt(self, recipient: Recipient, envelope: Envelope) -> Verdict:
         """See `smtpcb.interfaces.ISmtpEventHandler.rcpt`."""
         if recipient.is_postmaster:
             return None
-        found = self._knows(address_of(recipient.forward_path))
-        if isinstance(found, Awaitable):
-            return _later(found)
-        return _verdict(found)
-
-
-async def _later(found: Awaitable[bool]) -> Reply | None:
-    return _verdict(await found)
-
-
-def _verdict(found: object) -> Reply | None:
-    if not isinstance(found, bool):  # a forgotten return, or what a database calls a row
-        raise TypeError(f"a recipient is there or not: True or False, not {type(found).__name__}")
-    return None if found else NO_SUCH_MAILBOX
+        return self._knows(address_of(recipient.forward_path))
 
 
 class RecipientFile:
@@ -89,6 +75,11 @@ class RecipientFile:
         self._delimiter = delimiter
         self._may_relay = Trusted(relay_from, logins=relay_logins)
 
+    @property
+    def warnings(self) -> list[str]:
+        """See `smtpcb.interfaces.ISmtpPolicyPlugin.make`."""
+        return of_everybody("relay-from=", self._may_relay.networks, OPEN_RELAY)
+
     def rcpt(self, recipient: Recipient, envelope: Envelope) -> Verdict:
         """See `smtpcb.interfaces.ISmtpEventHandler.rcpt`."""
         known = self._file.now()
@@ -116,9 +107,7 @@ class RecipientsPlugin:
         """Return a `RecipientFile`; see `smtpcb.interfaces.ISmtpPolicyPlugin.make`."""
         kinds = {"delimiter": _one_sign, "relay-from": network_text, "relay-logins": switch}
         words, said = read_words(argument, kinds, frozenset({"relay-from"}))
-        if len(words) != 1:
-            raise ValueError("a file is wanted, such as recipients:/etc/smtpcb/recipients")
-        return RecipientFile(path(words[0]), **said)
+        return RecipientFile(one_file(words, "recipients:/etc/smtpcb/recipients"), **said)
 
 
 def _one_sign(text: str) -> str:

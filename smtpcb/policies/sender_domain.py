@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from smtpcb.engine._envelope import Envelope
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
-from smtpcb.policies._clients import Trusted
+from smtpcb.policies._clients import JUDGES_NOBODY, Trusted, of_everybody
 from smtpcb.policies._dns import Names, Unanswered
 from smtpcb.policies._dns_policy import KINDS, MANY, UNANSWERED, settings_of
 from smtpcb.policies._domains import plain
@@ -50,6 +50,11 @@ class SenderDomain:
         self._exempt = Trusted(exempt)
         self._unanswered = UNANSWERED if unanswered == "defer" else None
         self._names = Names(reactor, servers)
+
+    @property
+    def warnings(self) -> list[str]:
+        """See `smtpcb.interfaces.ISmtpPolicyPlugin.make`."""
+        return of_everybody("exempt=", self._exempt.networks, JUDGES_NOBODY)
 
     def mail(self, envelope: Envelope) -> Verdict:
         """See `smtpcb.interfaces.ISmtpEventHandler.mail`."""

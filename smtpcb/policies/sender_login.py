@@ -10,8 +10,9 @@ from zope.interface import implementer
 from smtpcb.engine._envelope import Envelope
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._addresses import AddressSet, address_of
+from smtpcb.policies._asked import Asked
 from smtpcb.policies._watched import CANNOT_TELL, WatchedFile
-from smtpcb.policies._words import path, read_words
+from smtpcb.policies._words import one_file, read_words
 from smtpcb.smtp._address import ReversePath
 from smtpcb.smtp._reply import Reply
 
@@ -33,29 +34,14 @@ class SenderLogin:
     """
 
     def __init__(self, may: Callable[[object, str], bool | Awaitable[bool]]) -> None:
-        if not callable(may):
-            raise TypeError(f"a function is wanted, not {type(may).__name__}")
-        self._may = may
+        self._may = Asked(may, NOT_YOURS, "an address is theirs or not")
 
     def mail(self, envelope: Envelope) -> Verdict:
         """See `smtpcb.interfaces.ISmtpEventHandler.mail`."""
         identity, sender = envelope.connection.identity, envelope.reverse_path
         if identity is None or sender == ReversePath.NULL:
             return None
-        found = self._may(identity, address_of(sender))
-        if isinstance(found, Awaitable):
-            return _later(found)
-        return _verdict(found)
-
-
-async def _later(found: Awaitable[bool]) -> Reply | None:
-    return _verdict(await found)
-
-
-def _verdict(found: object) -> Reply | None:
-    if not isinstance(found, bool):
-        raise TypeError(f"an address is theirs or not: True or False, not {type(found).__name__}")
-    return None if found else NOT_YOURS
+        return self._may(identity, address_of(sender))
 
 
 class SenderLoginFile:
@@ -109,9 +95,7 @@ class SenderLoginPlugin:
     def make(self, argument: str, setting: ISmtpHandlerSetting) -> SenderLoginFile:
         """Return a `SenderLoginFile`; see `smtpcb.interfaces.ISmtpPolicyPlugin.make`."""
         words, _ = read_words(argument, {})
-        if len(words) != 1:
-            raise ValueError("a file is wanted, such as sender-login:/etc/smtpcb/senders")
-        return SenderLoginFile(path(words[0]))
+        return SenderLoginFile(one_file(words, "sender-login:/etc/smtpcb/senders"))
 
 
 plugin = SenderLoginPlugin()

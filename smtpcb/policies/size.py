@@ -10,7 +10,7 @@ from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._addresses import AddressSet
 from smtpcb.policies._watched import CANNOT_TELL, WatchedFile
-from smtpcb.policies._words import octets, path, read_words
+from smtpcb.policies._words import octets, one_file, read_words
 from smtpcb.smtp._address import ForwardPath
 from smtpcb.smtp._reply import Reply
 
@@ -84,9 +84,7 @@ class SizeByRecipientPlugin:
     def make(self, argument: str, setting: ISmtpHandlerSetting) -> SizeByRecipient:
         """Return a `SizeByRecipient`; see `smtpcb.interfaces.ISmtpPolicyPlugin.make`."""
         words, _ = read_words(argument, {})
-        if len(words) != 1:
-            raise ValueError("a file is wanted, such as size:/etc/smtpcb/sizes")
-        return SizeByRecipient(path(words[0]))
+        return SizeByRecipient(one_file(words, "size:/etc/smtpcb/sizes"))
 
 
 plugin = SizeByRecipientPlugin()

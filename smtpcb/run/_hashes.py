@@ -19,6 +19,10 @@ _SCRYPT = re.compile(
     r"\$scrypt\$ln=(?P<ln>[0-9]{1,2}),r=(?P<r>[0-9]{1,2}),p=(?P<p>[0-9]{1,2})"
     r"\$(?P<salt>[A-Za-z0-9+/]{4,})\$(?P<key>[A-Za-z0-9+/]{20,})"
 )
+_ARGON2 = re.compile(
+    r"\$argon2(?:id?|d)\$(?:v=(?:16|19)\$)?m=(?P<m>[0-9]{1,7}),t=(?P<t>[0-9]{1,2}),p=(?P<p>[0-9]{1,2})"
+    r"\$(?P<salt>[A-Za-z0-9+/]{11,})\$(?P<key>[A-Za-z0-9+/]{16,})"
+)
 # 64 MiB and a tenth of a second.
 _LN, _R, _P = 16, 8, 1
 _MOST_MEMORY = 256 * 1024 * 1024
@@ -70,7 +74,18 @@ def _plain(octets: bytes) -> str:
 
 
 def _decoded(text: str) -> bytes:
-    return binascii.a2b_base64(text + "=" * (-len(text) % 4))
+    """
+    Return what a salt or a key is in octets.
+
+    :raises HashError: it has been cut off, or a sign in it is another one.
+    """
+    try:
+        octets = binascii.a2b_base64(text + "=" * (-len(text) % 4))
+    except binascii.Error:
+        octets = b""
+    if _plain(octets) != text:
+        raise HashError("its salt or key is no base64 to its end")
+    return octets
 
 
 def _scrypt_key(password: str, salt: bytes, ln: int, r: int, p: int, length: int) -> bytes:
@@ -100,6 +115,22 @@ def _check_scrypt(stored: str) -> None:
         raise HashError("no $scrypt$ln=…,r=…,p=…$SALT$KEY")
     ln, r, p = (int(match[name]) for name in ("ln", "r", "p"))
     if not (ln >= 1 and r and 1 <= p <= 16 and (128 * r << ln) <= _MOST_MEMORY):
+        raise HashError("it would take too long, or too much memory")
+    _decoded(match["salt"])
+    _decoded(match["key"])
+
+
+def _check_argon2(stored: str) -> None:
+    """Find what its library would find at each login (argon2, the reference implementation)."""
+    match = _ARGON2.fullmatch(stored)
+    if match is None:
+        raise HashError("no $argon2id$v=19$m=…,t=…,p=…$SALT$KEY")
+    _decoded(match["salt"])
+    _decoded(match["key"])
+    m, t, p = (int(match[name]) for name in ("m", "t", "p"))
+    if not (t and p and m >= 8 * p):
+        raise HashError("its m, t and p are too small")
+    if m * 1024 > _MOST_MEMORY:
         raise HashError("it would take too long, or too much memory")
 
 
@@ -142,16 +173,14 @@ SCHEMES: tuple[Scheme, ...] = (
     Scheme("scrypt", re.compile(r"\$scrypt\$.*"), _make_scrypt, _fits_scrypt),
     Scheme(
         "argon2",
-        re.compile(
-            r"\$argon2(?:id?|d)\$(?:v=[0-9]+\$)?m=[0-9]{1,7},t=[0-9]{1,2},p=[0-9]{1,2}\$.+\$.+"
-        ),
+        re.compile(r"\$argon2(?:id?|d)\$.*"),
         _make_argon2,
         _fits_argon2,
         "argon2-cffi",
     ),
     Scheme(
         "bcrypt",
-        re.compile(r"\$2[aby]\$(?:0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}"),
+        re.compile(r"\$2[aby]\$(?:0[4-9]|1[0-6])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}"),
         _make_bcrypt,
         _fits_bcrypt,
         "bcrypt",
@@ -176,6 +205,8 @@ def scheme_of(stored: str) -> Scheme:
             scheme.require()
             if scheme.name == "scrypt":
                 _check_scrypt(stored)
+            elif scheme.name == "argon2":
+                _check_argon2(stored)
             elif scheme.name == "scram-sha-256":
                 try:
                     ScramSecret.read(stored)

@@ -9,7 +9,6 @@ asked to come again.
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from threading import Thread
@@ -29,6 +28,7 @@ from smtpcb.engine._connection import Connection
 from smtpcb.interfaces import ISecretKeeper
 from smtpcb.run._hashes import HashError, scheme_of
 from smtpcb.run._named_lines import CANNOT_TELL, PasswordFileError, Watched, named_lines
+from smtpcb.run._nobody import Nobody
 from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp.sasl import BY_PASSWORD, Credentials, ScramSecret
@@ -40,8 +40,6 @@ MOST_WAITING = 50
 BUSY = Reply(454, "Too many logins at once, try again later", status="4.7.0")
 
 _SCRAM = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256")
-# Looked at for a name that nobody has, where nobody has one.
-_NOBODYS = ScramSecret.imaginary("", b"").write()
 
 
 @implementer(ICredentialsChecker, ISecretKeeper)
@@ -72,6 +70,7 @@ class HashedFile:
         if without and len(without) < len(stored):
             _log.warn("{path}: {why}", path=path, why=no_scram_for(without))
         self.mechanisms = frozenset((*BY_PASSWORD, *(_SCRAM if scram else ())))
+        self._nobody = Nobody(stored)
         self._reactor = reactor
         self._pool: ThreadPool | None = None
         self._waiting = 0
@@ -86,19 +85,19 @@ class HashedFile:
         if credentials.proven:
             return self._in_thread(lambda names: name in names)
         password = credentials.password
-        return self._in_thread(lambda names: _fits(names, name, password))
+        return self._in_thread(lambda names: self._fits(names, name, password))
 
     def stored_secret(
         self, username: str, mechanism: str, connection: Connection
     ) -> Deferred[Any] | Reply:
         """Look for what SCRAM wants."""
-        return self._in_thread(lambda names: _secret(names, username))
+        return self._in_thread(lambda names: self._secret(names, username))
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         """See `PasswordFile.requestAvatarId`."""
         name, password = credentials.username, credentials.password
         asked: Any = self._in_thread(
-            lambda names: _fits(names, name, password.decode("utf-8", "surrogateescape"))
+            lambda names: self._fits(names, name, password.decode("utf-8", "surrogateescape"))
         )
         if isinstance(asked, Reply):
             asked = succeed(asked)
@@ -134,6 +133,25 @@ class HashedFile:
         pool = self._threads()
         deferToThreadPool(self._reactor, pool, run).addBoth(hand_over)
         return answer
+
+    def _fits(self, names: Mapping[bytes, str], name: bytes, password: str) -> bool:
+        stored = names.get(name)
+        looked_at = self._unknown(names).hash_of(name) if stored is None else stored
+        fits = scheme_of(looked_at).fits(looked_at, password)
+        return fits and stored is not None
+
+    def _secret(self, names: Mapping[bytes, str], username: str) -> ScramSecret:
+        stored = names.get(username.encode())
+        if stored is not None and stored.startswith("{"):
+            return ScramSecret.read(stored)
+        return self._unknown(names).secret_of(username)
+
+    def _unknown(self, names: Mapping[bytes, str]) -> Nobody:
+        """Return somebody who is not among them; another thread may have another edition."""
+        nobody = self._nobody
+        if nobody.beside is not names:
+            nobody = self._nobody = Nobody(names)
+        return nobody
 
     def _threads(self) -> ThreadPool:
         if self._pool is None:
@@ -173,26 +191,6 @@ def no_scram_for(without: list[str]) -> str:
     """Say who keeps SCRAM from being offered, where others have what it wants."""
     more = f" and {len(without) - 1} more" if len(without) > 1 else ""
     return f"SCRAM is not offered to anybody: {without[0]}{more} cannot use it"
-
-
-def _fits(names: Mapping[bytes, str], name: bytes, password: str) -> bool:
-    stored = names.get(name)
-    looked_at = stored
-    if looked_at is None:
-        # Somebody else's, and always the same one's: it costs what this one might have cost.
-        others = list(names.values()) or [_NOBODYS]
-        looked_at = others[zlib.crc32(name) % len(others)]
-    fits = scheme_of(looked_at).fits(looked_at, password)
-    return fits and stored is not None
-
-
-def _secret(names: Mapping[bytes, str], username: str) -> ScramSecret:
-    stored = names.get(username.encode())
-    if stored is not None and stored.startswith("{"):
-        return ScramSecret.read(stored)
-    model = next((one for one in names.values() if one.startswith("{")), _NOBODYS)
-    like = ScramSecret.read(model)
-    return ScramSecret.imaginary(username, like.server_key, iterations=like.iterations)
 
 
 def _stop(pool: ThreadPool) -> None:

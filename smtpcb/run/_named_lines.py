@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 from twisted.logger import Logger
 
+from smtpcb._reread import Reread
 from smtpcb.smtp._reply import Reply
 
 # RFC 4954 §6: not the client's fault, and it may try the same again.
@@ -61,7 +62,7 @@ def named_lines(path: Path, octets: bytes, wanted: str) -> Iterator[tuple[int, b
 
 class Watched(Generic[_Value]):
     """
-    A file that may change at any time; from any thread.
+    A file that may change at any time, whole or bit by bit; from any thread.
 
     :param path: of the file.
     :param understand: makes of its octets what belongs to each name; it raises
@@ -85,7 +86,8 @@ class Watched(Generic[_Value]):
         self._kind = kind
         self._readers = stat.S_IRGRP | stat.S_IROTH if private else stat.S_IROTH
         self._owners = owners
-        self._seen: tuple[int, ...] = ()
+        # However many have passwords: how long it is decides nothing.
+        self._file = Reread(path, limited=False)
         self._known: Mapping[bytes, _Value] = {}
         self._fault = ""
         self._lock = Lock()
@@ -117,20 +119,16 @@ class Watched(Generic[_Value]):
     def _read_again(self) -> None:
         """Read the file, if it is not the one that was read last."""
         try:
-            status = self._path.stat()
-            seen = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-            if seen == self._seen:
-                return
-            if not stat.S_ISREG(status.st_mode):  # the end of a pipe may never come
-                raise PasswordFileError(f"{self._path}: is no regular file")
-            octets = self._path.read_bytes()
-        except OSError as error:
-            raise PasswordFileError(f"{self._path}: {error.strerror}") from None
-        self._known = self._understand(self._path, octets)
-        self._seen = seen
+            content = self._file.look()
+        except ValueError as error:
+            raise PasswordFileError(f"{self._path}: {error}") from None
+        if content is None:
+            return
+        self._known = self._understand(self._path, content.octets)
+        self._file.take(content)
         if not self._known:
             _log.warn("{path}: no names in it; nobody can log in", path=self._path)
-        self._judge(status)
+        self._judge(content.status)
 
     def _judge(self, status: os.stat_result) -> None:
         mode = f"{stat.S_IMODE(status.st_mode):04o}"

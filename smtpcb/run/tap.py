@@ -68,7 +68,8 @@ class Options(usage.Options, AuthOptionMixin):
         "10025 and 10587, with STARTTLS, lets anybody log in, keeps every message in a Maildir, "
         "and records what clients say in transcripts, below ./smtpcb-state.  Each option can be "
         "said in the environment too (SMTPCB_MESSAGE_OCTETS=50M), and a switch can be switched off "
-        "(--no-tls=false)."
+        "(--no-tls=false).  Times are seconds, or 90s, 5m, 12h, 2d; sizes are octets, or 512k, "
+        "32M, 1G."
     )
 
     optFlags = (

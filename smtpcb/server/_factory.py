@@ -218,7 +218,7 @@ class SmtpServerFactory(Doorway):
         if doorway.stopping:
             return self._turned_away(replies.SHUTTING_DOWN, doorway, "stopping")
         counts_for = getattr(addr, "counts_for", host)
-        if self._is_barred(counts_for):
+        if not self.circumstances.may_log_in(counts_for):
             return self._turned_away(replies.TOO_MANY_FAILED_LOGINS, doorway, "failed logins")
         ticket = self._ticket_for(counts_for)
         if isinstance(ticket, Reply):
@@ -270,7 +270,7 @@ class SmtpServerFactory(Doorway):
         """
         address = address_of(protocol.connection, client)
         self.everybody[protocol].give_back()
-        if self._is_barred(address):
+        if not self.circumstances.may_log_in(address):
             self.tally.turned_away["failed logins"] += 1
             return replies.TOO_MANY_FAILED_LOGINS
         ticket = self._ticket_for(address)
@@ -287,11 +287,6 @@ class SmtpServerFactory(Doorway):
         self.tally.add(old)
         self.tally.arrived += 1
         return successor(old, client, self._ids.at(now), now)
-
-    def _is_barred(self, address: str) -> bool:
-        """Whether somebody of that address has failed to log in too often."""
-        barred = self.settings.limits.auth_failures_per_address is not None
-        return barred and not self.circumstances.may_log_in(address)
 
     def _ticket_for(self, address: str) -> Ticket | Reply:
         ticket = self.admission.admit(address)

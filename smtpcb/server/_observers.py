@@ -102,6 +102,7 @@ class Several(Observer):
         self.sees_plain_answers = any(one.sees_plain_answers for one in them)
         # Nearly always it is one who sees octets, and then nobody stands before it.
         seeing = with_octets[0] if len(with_octets) == 1 else _Seeing(with_octets)
+        # And its methods in the place of ours, which is one call less.
         self.client = seeing.client  # type: ignore[method-assign]
         self.server = seeing.server  # type: ignore[method-assign]
         self.content = seeing.content  # type: ignore[method-assign]

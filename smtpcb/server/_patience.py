@@ -70,7 +70,6 @@ class Patience:
         :param lines: how many have come: single octets of a line do not make it come in time.
         """
         self.lines = lines
-        self.pace = None
         factory = self._factory
         now = self.since = factory.seconds()
         # The same as `expect`, without its two calls: this is done for every command.
@@ -94,6 +93,7 @@ class Patience:
                 self.octets = 0
                 self.expect(_CONTENT, self._factory.seconds() + SECONDS)
         elif wants is not _HANDSHAKE:
+            self.pace = None
             self.await_line(lines)
 
     def shake_hands(self) -> None:

@@ -19,7 +19,7 @@ from smtpcb.server._transport import DirectServer
 try:
     import resource
 except ImportError:  # pragma: no cover - a system without limits
-    resource = None  # type: ignore[assignment]
+    resource = None  # type: ignore[assignment]  # asked for as such before it is used
 
 # How many connections are accepted before others have their turn.
 ACCEPTS_A_TURN = 32

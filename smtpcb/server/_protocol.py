@@ -317,7 +317,7 @@ class SmtpServerProtocol(LineReceiver):
         if seconds and not waited:
             self.patience.stop()
             self.flow.penalty = self._factory.reactor.callLater(seconds, self._turn, self._waited)
-            self.dataReceived = self._early  # type: ignore[method-assign]
+            self.dataReceived = self._early  # type: ignore[method-assign]  # for a while
             return
         connection = self.connection
         tls_possible = ITLSTransport.providedBy(self.transport)
@@ -486,11 +486,11 @@ class SmtpServerProtocol(LineReceiver):
             return
         wants = dialogue.wants
         patience = self.patience
-        if wants is _NOTHING and self._successor is not None:
-            conversation.farewell(Reason.XCLIENT)
-            self._start_over(conversation)
-            return
-        if conversation.calls or wants is not _LINE or patience.pace is not None:
+        if wants is not _LINE or conversation.calls or patience.pace is not None:
+            if wants is _NOTHING and self._successor is not None:
+                conversation.farewell(Reason.XCLIENT)
+                self._start_over(conversation)
+                return
             patience.look(wants, conversation, self._lines)
             if wants is _HANDSHAKE and patience.waits_for is not _HANDSHAKE:
                 self._shake_hands()

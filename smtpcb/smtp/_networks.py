@@ -37,6 +37,19 @@ class Networks:
             else:
                 self._networks.append(read_network(text))
 
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """
+        All of IPv4, all of IPv6, where they are meant: ``0.0.0.0/0`` and ``::/0``.
+
+        Two halves are the whole as well.  A network that is merely wide is none.
+        """
+        four = [one for one in self._networks if isinstance(one, ipaddress.IPv4Network)]
+        six = [one for one in self._networks if isinstance(one, ipaddress.IPv6Network)]
+        together: list[_Network] = [*ipaddress.collapse_addresses(four)]
+        together += ipaddress.collapse_addresses(six)
+        return tuple(str(one) for one in together if not one.prefixlen)
+
     def __bool__(self) -> bool:
         """Whether anybody is meant."""
         return bool(self.texts)
@@ -72,6 +85,8 @@ def read_network(text: str) -> _Network:
     """
     if not isinstance(text, str):
         raise TypeError(f"a network is a text such as '192.0.2.0/24', not {text!r:.80}")
+    if "%" in text:
+        raise ValueError(f"{text} has a zone, and networks have none: leave it out from % on")
     try:
         return ipaddress.ip_network(text)
     except ValueError:

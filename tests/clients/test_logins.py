@@ -66,7 +66,7 @@ class TestSmtplib:
                 client.starttls(context=context)
                 client.ehlo()
                 assert mechanism in client.esmtp_features["auth"].split()
-                client.user, client.password = USER, password  # type: ignore[attr-defined]
+                client.user, client.password = USER, password
                 method = getattr(client, f"auth_{mechanism.lower().replace('-', '_')}")
                 if code == 235:
                     assert client.auth(mechanism, method)[0] == code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import signal
+import smtplib
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ..certificates import Issued, make_authority, make_identity, write_pem
+from ..certificates import Issued, make_authority, make_identity, unchecked, write_pem
 from ..running import ANY_PORT, Server, running, wait_until
 from .conftest import FROM, TO, missing, program, run
 
@@ -131,12 +132,8 @@ def test_a_renewal(tmp_path: Path) -> None:
     old, new, broken = (make_identity(["mail.example.org"]) for _ in range(3))
     pair(tmp_path / "live/mail", old)
     with running(tmp_path, "--smtps", ANY_PORT, "--tls-folder", str(tmp_path)) as server:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        import smtplib
-
         with smtplib.SMTP("127.0.0.1", server.port, timeout=20) as client:
-            client.starttls(context=context)
+            client.starttls(context=unchecked())
             pair(tmp_path / "live/mail", new)
             server.signal(signal.SIGHUP)
             wait_until(lambda: "certificates reloaded" in server.log)

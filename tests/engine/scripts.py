@@ -23,6 +23,7 @@ HELO = "C: HELO client\nS: 250\n"
 MAIL = HELO + "C: MAIL FROM:<anne@example.org>\nS: 250\n"
 RCPT = MAIL + "C: RCPT TO:<bob@example.org>\nS: 250\n"
 DATA = RCPT + "C: DATA\nS: 354\n"
+TRANSACTION = DATA.removeprefix(HELO)
 
 SECURE = Connection("secure", tls=TLS)
 

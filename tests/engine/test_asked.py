@@ -219,7 +219,7 @@ def test_a_profile_is_a_word(name: str) -> None:
     with pytest.raises(ValueError, match="priority_profile is no name"):
         Settings(priority_profile=name)
     with pytest.raises(TypeError, match="priority_profile is a str"):
-        Settings(priority_profile=None)  # type: ignore[arg-type]
+        Settings(priority_profile=None)
 
 
 def test_tls_all_the_way_is_promised_inside_tls_only() -> None:

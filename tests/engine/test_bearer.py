@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smtpcb.engine._connection import Connection
+from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._envelope import Envelope
 from smtpcb.engine._plain import Driver
 from smtpcb.engine._reason import Reason
@@ -105,6 +105,29 @@ def test_in_a_handshake_nothing_can_be_said() -> None:
     assert server.codes[-1] == "220"
 
 
+@pytest.mark.parametrize("word", [GO_AWAY, None])
+@pytest.mark.parametrize("event", ["connected", "secured"])
+def test_what_comes_with_the_end_of_a_handshake_is_not_acted_on(
+    event: str, word: Reply | None
+) -> None:
+    """It is in the same read, so nobody has had a turn since the event that closed."""
+    heard: list[str] = []
+
+    def end(connection: Connection) -> None:
+        if word is None:
+            connection.abort()
+        else:
+            connection.close(word)
+
+    server = Server(on(event, end, hello=lambda *_: heard.append("hello")))
+    if event == "secured":
+        server.send(b"EHLO me\r\nSTARTTLS\r\n")
+        heard.clear()
+        server.dialogue.secured(TlsInformation("TLSv1.3", "any", 256))
+    assert server.dialogue.finished is Reason.CLOSED
+    assert heard == []
+
+
 def test_what_is_over_can_be_closed_again() -> None:
     """Nothing happens, and nobody has to look before."""
     server = Server()
@@ -124,6 +147,12 @@ def test_a_last_word_that_is_a_yes_is_none() -> None:
     """A client would go on."""
     with pytest.raises(ValueError, match="no yes"):
         Connection("x").close(Reply(250, "fine"))
+
+
+def test_a_last_word_is_a_reply() -> None:
+    """Nothing but an answer is written as a tuple."""
+    with pytest.raises(TypeError, match=r"a Reply is wanted, such as .*, not \(421, 'Go away'\)"):
+        Connection("x").close((421, "Go away"))  # type: ignore[arg-type]
 
 
 def test_an_aborted_connection_hears_nothing_more() -> None:
@@ -149,6 +178,91 @@ def test_a_message_in_work_when_it_is_aborted_runs_to_its_end() -> None:
     handler.last.give()
     assert not handler.last.cancelled
     assert any("reply not delivered" in line for line in server.log)
+
+
+@pytest.mark.parametrize("end", [b".\r\n", b"", b"half a line"])
+@pytest.mark.parametrize("event", ["header", "chunk"])
+@pytest.mark.parametrize("word", [None, GO_AWAY])
+def test_content_under_way_when_it_is_closed_is_no_message(
+    event: str, end: bytes, word: Reply | None
+) -> None:
+    """However the network has cut it: what ends it may have come with the piece (P46)."""
+    messages: list[object] = []
+    observer = Noting()
+
+    def stop(connection: Connection) -> None:
+        if word is None:
+            connection.abort()
+        else:
+            connection.close(word)
+
+    handler = on(event, stop, message=lambda envelope: messages.append(envelope))
+    server = Server(handler, observer=observer)
+    server.send(TO_DATA)
+    server.send(b"A: 1\r\nB: 2\r\n\r\nx\r\n" + end)
+    assert server.driver.finished
+    assert server.codes == ["250", "250", "250", "354"] + ["421"] * (word is not None)
+    assert messages == []
+    assert observer.ends == [Reason.CLOSED]
+    run(server)
+    server.driver.disconnect()
+    assert messages == []
+
+
+def test_after_an_abort_no_further_field_is_told() -> None:
+    """Who has called it hears of the end of the transaction, and of nothing before that."""
+    heard: list[object] = []
+
+    def header(name: str, value: str, envelope: Envelope) -> None:
+        heard.append(name)
+        envelope.connection.abort()
+
+    handler = Does(
+        header=header,
+        chunk=lambda octets, envelope: heard.append(octets),
+        message=lambda envelope: heard.append("message"),
+        aborted=lambda reason, envelope: heard.append(reason),
+    )
+    server = Server(handler)
+    server.send(TO_DATA)
+    server.send(b"A: 1\r\nB: 2\r\n\r\nx\r\n.\r\n")
+    assert heard == ["A", Reason.CLOSED]
+
+
+@pytest.mark.parametrize("content", [b"A: 1\r\n.\r\n", b"A: 1\r\n 2\r\n.\r\n"])
+@pytest.mark.parametrize("word", [None, GO_AWAY])
+def test_the_field_that_only_the_end_completes(content: bytes, word: Reply | None) -> None:
+    """A whole message gets its answer before a last word; without a word it is sent again (P46)."""
+    heard: list[object] = []
+
+    def header(name: str, value: str, envelope: Envelope) -> None:
+        if word is None:
+            envelope.connection.abort()
+        else:
+            envelope.connection.close(word)
+
+    server = Server(Does(header=header, message=lambda envelope: heard.append("message")))
+    server.send(TO_DATA)
+    server.send(content)
+    run(server)
+    assert server.driver.finished
+    assert heard == ([] if word is None else ["message"])
+    assert server.codes[4:] == ([] if word is None else ["250", "421"])
+
+
+def test_an_abort_before_a_late_piece_is_answered() -> None:
+    """The end has come, but the piece is still looked at: there is no message (P46)."""
+    heard: list[object] = []
+    handler = Later("chunk", message=lambda envelope: heard.append("message"))
+    server = Server(handler)
+    server.send(TO_DATA)
+    server.send(b"x\r\n.\r\n")
+    server.dialogue.connection.abort()
+    handler.last.give()  # before what was put off has been done
+    run(server)
+    assert server.driver.finished
+    assert heard == []
+    assert server.codes == ["250", "250", "250", "354"]
 
 
 class First:

@@ -51,7 +51,7 @@ def test_a_message_of_the_limit_fits() -> None:
 def test_the_reply_does_not_depend_on_the_cut(limit: int) -> None:
     """A text that is too big and has a bare LF is one or the other, always the same."""
     for mode, code in (("refuse", 550), ("normalize", 552)):
-        settings = Settings(bare_newline=mode, limits=Limits(message_octets=limit))  # type: ignore
+        settings = Settings(bare_newline=mode, limits=Limits(message_octets=limit))
         play(f"{DATA}C: 12345\\x0a890123\nC: .\nS: {code}", settings=settings)
         play(f"{DATA}C: 12345678901\\x0a\nC: .\nS: 552", settings=settings)
 

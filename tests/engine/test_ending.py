@@ -357,7 +357,7 @@ def test_two_ends_are_told_one_after_the_other() -> None:
     server.send(TO_RCPT + b"BDAT 1\r\nx")
     handler.last.give()
     server.send(b"RSET\r\n")
-    server.conversation.aborted(Reason.LIMIT, Envelope(server.dialogue.connection, None), None)  # type: ignore[arg-type]
+    server.conversation.aborted(Reason.LIMIT, Envelope(server.dialogue.connection, None), None)
     assert handler.heard == ["chunk", "aborted"]
     handler.last.give()
     assert handler.heard == ["chunk", "aborted", "aborted"]
@@ -492,7 +492,7 @@ def test_ctrl_c_ends_the_program_and_no_mail() -> None:
     with pytest.raises(KeyboardInterrupt):
         server.conversation.release_login()
     server = Server(Does(verify=returns(1.5)))
-    server.platform.later = interrupts  # type: ignore[method-assign]
+    server.platform.later = interrupts
     with pytest.raises(KeyboardInterrupt):
         server.send(b"VRFY x\r\n")
 

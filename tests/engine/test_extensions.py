@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from smtpcb.engine._connection import Connection
 from smtpcb.engine._extensions import EXTENSIONS, HANDLER_EXTENSIONS, Situation, offered
-from smtpcb.engine._offer import offer_for, try_own
+from smtpcb.engine._offer import offer_to, try_own
 from smtpcb.engine._settings import Abilities, Settings
 from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._extension import Extension, Parameter
@@ -139,13 +140,11 @@ def test_what_cannot_be_offered_is_found_out_before_a_client_comes(extension: Ex
 
 def test_what_is_the_same_for_all_is_made_once() -> None:
     """A situation that has been met before costs nothing."""
-    settings, abilities = Settings(), Abilities()
-    assert offer_for(settings, abilities, True, False) is offer_for(
-        settings, abilities, True, False
-    )
-    assert offer_for(settings, abilities, True, False) is not offer_for(
-        settings, abilities, False, False
-    )
+    settings, abilities, connection = Settings(), Abilities(), Connection("here")
+    offer = offer_to(connection, settings, abilities, frozenset())
+    assert offer_to(Connection("there"), settings, abilities, frozenset()) is offer
+    connection.identity = "anne"
+    assert offer_to(connection, settings, abilities, frozenset()) is not offer
 
 
 def test_what_is_offered_follows_the_session() -> None:

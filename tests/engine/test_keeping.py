@@ -499,11 +499,11 @@ class TestParsing:
 class TestDiskFull:
     def fail(self, content: MailData, octets: bytes, number: int) -> None:
         before = content.size_octets
-        with pytest.raises(OSError) as raised:  # noqa: PT011
+        with pytest.raises(OSError) as raised:  # noqa: PT011 - its errno is looked at
             content.write(octets)
         assert raised.value.errno == number
         for use in (content.bytes, content.open, lambda: content.write(b"x")):
-            with pytest.raises(OSError) as again:  # noqa: PT011
+            with pytest.raises(OSError) as again:  # noqa: PT011 - its errno is looked at
                 use()
             assert again.value.errno == number
         assert content.size_octets == before
@@ -558,7 +558,7 @@ def test_what_a_reader_of_a_file_is_made_of_can_be_used_alone(tmp_path: Path) ->
     content = MailData(1, tmp_path)
     content.write(b"12345")
     with content.open() as reader:
-        raw: BinaryIO = reader.raw  # type: ignore[attr-defined]
+        raw: BinaryIO = reader.raw
         with pytest.raises(ValueError, match="position"):
             raw.seek(0, 17)
         raw.close()

@@ -230,7 +230,7 @@ def test_no_room_for_a_message_is_said_to_each() -> None:
         def close(self) -> None: ...
 
     server = Server(Does(message=returns(None)), LMTP)
-    server.platform.make = Full  # type: ignore[assignment]
+    server.platform.make = Full
     server.send(THREE + DATA)
     assert server.send(TEXT) == ["452"] * 3
 
@@ -373,6 +373,10 @@ def test_who_is_no_recipient_is_an_incident() -> None:
     server = served(mapping({"a@b": None, "c@d": None, "e@f": None, **many}))
     assert server.codes == ["250"] * 3
     assert "x4@y, …" in incidents(server)
+    del many["x5@y"], many["x6@y"], many["x7@y"], many["x8@y"]
+    server = served(mapping({"a@b": None, "c@d": None, "e@f": None, **many}))
+    assert "x4@y" in incidents(server)
+    assert "…" not in incidents(server)
 
 
 async def never() -> None:

@@ -380,7 +380,7 @@ def test_somebody_may_have_to_wait_before_they_try() -> None:
     for outcome, codes in ((None, ["235"]), (Reply(454), ["454"])):
         one = server(keeper)
         held: Any = handler.held(None)
-        one.driver.admit_login = returns(held)  # type: ignore[method-assign]
+        one.driver.admit_login = returns(held)
         plain = base64.b64encode(b"\0anne\0" + PASSWORD.encode())
         assert one.send(b"AUTH PLAIN " + plain + b"\r\nNOOP\r\n") == []
         keeper.seen.clear()
@@ -388,10 +388,10 @@ def test_somebody_may_have_to_wait_before_they_try() -> None:
         assert one.codes[-2:] == [*codes, "250"]
         assert len(keeper.seen) == (codes == ["235"])
     one = server(keeper)
-    one.driver.admit_login = returns(Reply(454, status="4.7.0"))  # type: ignore[method-assign]
+    one.driver.admit_login = returns(Reply(454, status="4.7.0"))
     assert one.send(b"AUTH PLAIN\r\n") == ["454"]
     held = handler.held(None)
-    one.driver.admit_login = returns(held)  # type: ignore[method-assign]
+    one.driver.admit_login = returns(held)
     one.send(b"AUTH EXTERNAL\r\nAUTH CRAM-MD5 YQ==\r\n")
     handler.last.give(None)
     assert one.codes[-1] == "501"
@@ -418,9 +418,10 @@ def test_no_octet_of_a_secret_is_in_what_is_shown(name: str, right: bool) -> Non
     seen: list[object] = []
     wrong = PASSWORD + "x"
     if right:
-        answer: object = lambda credentials, connection: (  # noqa: E731
-            seen.append(repr(credentials)) or True
-        )
+
+        def answer(credentials: object, connection: object) -> bool:
+            seen.append(repr(credentials))
+            return True
     else:
         answer = returns(False)
     handler = Does(

@@ -87,7 +87,7 @@ def test_what_is_known_at_once_waits_for_what_is_not() -> None:
 
     def rcpt(recipient: object, envelope: object) -> object:
         answer = next(names)
-        return handler.never(recipient) if answer == "later" else answer  # type: ignore[attr-defined]
+        return handler.never(recipient) if answer == "later" else answer
 
     server = Server(Later(rcpt=rcpt, concurrent_recipients=True), observer=(seen := Noting()))
     server.send(b"HELO me\r\nMAIL FROM:<>\r\n" + b"RCPT TO:<a@b>\r\n" * 5 + b"RCPT x\r\n")
@@ -139,7 +139,7 @@ def test_one_that_closes_takes_the_others_along() -> None:
     assert second.cancelled
     second.give(True)
     assert server.said == Reply(421).fitted(Reply(550)).wire
-    assert server.observer.ends == [Reason.REFUSED]  # type: ignore[union-attr]
+    assert server.observer.ends == [Reason.REFUSED]
     assert "rcpt answered too late on x: dropped" in server.log
 
 

@@ -45,7 +45,7 @@ def talk(pieces: list[bytes], settings: Settings) -> tuple[bytes, Noting]:
 @pytest.mark.parametrize("false_end", FALSE, ids=repr)
 def test_a_false_end_ends_nothing(false_end: bytes, mode: str) -> None:
     """At every cut: one reply, one message or none; nothing behind it is a command (P1, P2)."""
-    settings = Settings(bare_newline=mode)  # type: ignore[arg-type]
+    settings = Settings(bare_newline=mode)
     text = b"one" + false_end + SMUGGLED
     whole = BEGIN + text + END + b"QUIT\r\n"
     first = len(BEGIN)

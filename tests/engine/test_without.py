@@ -272,3 +272,11 @@ def test_a_login_that_is_wanted_must_be_possible() -> None:
     """Otherwise nobody could ever send anything."""
     with pytest.raises(ValueError, match="require_auth needs AUTH, which without switches off"):
         Settings(require_auth=True, without=frozenset({"auth"}))
+
+
+@pytest.mark.parametrize("keyword", ["PIPELINING", "EnhancedStatusCodes"])
+def test_what_lmtp_clients_rely_on_cannot_be_switched_off(keyword: str) -> None:
+    """RFC 2033 §5; in SMTP it can."""
+    Settings(without=frozenset({keyword}))
+    with pytest.raises(ValueError, match=f"lmtp needs {keyword.upper()}"):
+        Settings(lmtp=True, without=frozenset({keyword}))

@@ -22,6 +22,13 @@ from .session import Session, is_ours
 SESSIONS = 300
 
 
+def is_told(complaint: str, failures: list[Any], count: int = SESSIONS) -> bool:
+    """Hold sessions with a server that is broken, and say if one of them complains of it."""
+    wrong = dict(sessions("suite", 0, count))
+    failures.clear()
+    return any(complaint in text for texts in wrong.values() for text in texts)
+
+
 def test_no_session_breaks_anything(clean_reactor: list[Any]) -> None:
     """
     Whatever a client sends, and whenever and whatever the handler answers.
@@ -57,9 +64,7 @@ def test_a_fault_of_the_server_is_seen(
         raise IndexError("planted")
 
     monkeypatch.setattr(SmtpServerProtocol, "lineReceived", fail)
-    wrong = dict(sessions("suite", 0, 20))
-    clean_reactor.clear()
-    assert any("planted" in text for texts in wrong.values() for text in texts)
+    assert is_told("planted", clean_reactor, 20)
 
 
 def test_a_timer_that_is_left_is_seen(
@@ -67,9 +72,7 @@ def test_a_timer_that_is_left_is_seen(
 ) -> None:
     """A connection that is never forgotten is told of."""
     monkeypatch.setattr(SmtpServerProtocol, "connectionLost", lambda self, reason: None)
-    wrong = dict(sessions("suite", 0, 20))
-    clean_reactor.clear()
-    assert any("a connection is left" in text for texts in wrong.values() for text in texts)
+    assert is_told("a connection is left", clean_reactor, 20)
 
 
 def test_content_that_nobody_sent_is_seen(
@@ -80,9 +83,7 @@ def test_content_that_nobody_sent_is_seen(
     monkeypatch.setattr(
         Mood, "read", lambda self, envelope: (read(self, envelope), self.lines.add(b"never"))
     )
-    wrong = dict(sessions("suite", 0, SESSIONS))
-    clean_reactor.clear()
-    assert any("nobody sent b'never'" in text for texts in wrong.values() for text in texts)
+    assert is_told("nobody sent b'never'", clean_reactor)
 
 
 def test_a_recipient_that_nobody_answers_for_is_seen(
@@ -96,9 +97,7 @@ def test_a_recipient_that_nobody_answers_for_is_seen(
         init(self, others or [first])
 
     monkeypatch.setattr(ReplyToEach, "__init__", forget)
-    wrong = dict(sessions("suite", 0, SESSIONS))
-    clean_reactor.clear()
-    assert any("1 replies, 2 recipients" in text for texts in wrong.values() for text in texts)
+    assert is_told("1 replies, 2 recipients", clean_reactor)
 
 
 def test_a_client_in_the_place_of_another_is_one_of_its_own(
@@ -109,9 +108,7 @@ def test_a_client_in_the_place_of_another_is_one_of_its_own(
     monkeypatch.setattr(
         Ledger, "called", lambda self, name: name == "disconnected" or called(self, name)
     )
-    wrong = dict(sessions("suite", 0, SESSIONS))
-    clean_reactor.clear()
-    assert any("connected twice" in text for texts in wrong.values() for text in texts)
+    assert is_told("connected twice", clean_reactor)
 
 
 def test_clients_that_know_their_mechanism_get_in(clean_reactor: list[Any], tmp_path: Path) -> None:

@@ -354,7 +354,7 @@ def test_arguments_may_be_called_anything_else() -> None:
         help = print  # its signature is known to nobody in some versions
         expand = type  # inspect.signature(type) raises ValueError
 
-        @functools.lru_cache  # noqa: B019
+        @functools.lru_cache  # noqa: B019 - what it keeps ends with the test
         def message(self, envelope: Any) -> None: ...
 
         def _etrn(self, how: object, domain: object, connection: object) -> None: ...
@@ -681,7 +681,7 @@ def test_what_needs_a_loop_that_does_not_run_yet(
     installed = None if reactor is None else Clock()
     if reactor == "asyncio":
         installed = object.__new__(AsyncioSelectorReactor)
-    monkeypatch.setitem(sys.modules, "twisted.internet.reactor", installed)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "twisted.internet.reactor", installed)
     if reactor == "another":
         with pytest.raises(TypeError, match="event loop; start with twistd --reactor=asyncio"):
             check(make)

@@ -155,7 +155,9 @@ def test_the_words_of_a_yes_are_those_of_the_last_who_has_some() -> None:
     rcpt(around(Inbox(rcpt=(250, "Here")), Policy(rcpt=(250, "Known"))), "250 2.1.5 Here")
 
 
-@pytest.mark.parametrize("fault", [RuntimeError("down"), "no verdict", 17])
+@pytest.mark.parametrize(
+    "fault", [RuntimeError("down"), "no verdict", 17, 200, 354, 220, (252, "")]
+)
 def test_a_policy_that_fails_lets_nothing_through_and_bounces_nothing(fault: Any) -> None:
     """451, and the handler is not asked."""
     inbox = Inbox("inbox")
@@ -270,6 +272,16 @@ def test_a_message_that_a_policy_fails_at_has_an_end_for_the_handler() -> None:
     assert "inbox aborted FAILED" in inbox.seen
 
 
+@pytest.mark.parametrize("answer", [200, 220, 251, 354, (354, "Go on"), Reply(235), "no verdict"])
+def test_an_answer_that_fits_nothing_stores_nothing(answer: Any) -> None:
+    """The client hears 451 and sends it again: nobody may have it by then."""
+    inbox = Inbox("inbox")
+    scanner = callbacks(rcpt=lambda recipient, envelope: None, message=lambda envelope: answer)
+    play(ONE_MESSAGE.replace("S: 250 2.0.0", "S: 451 4.3.0"), around(inbox, scanner))
+    assert "inbox message" not in inbox.seen
+    assert "inbox aborted FAILED" in inbox.seen
+
+
 def test_a_transaction_that_the_handler_refuses_has_an_end_for_the_policies() -> None:
     """Who has said yes to MAIL hears that it has ended."""
 
@@ -366,8 +378,8 @@ def test_commands_are_told_to_whoever_wants_them() -> None:
 
     play(ONE_MESSAGE, around(OfRcpt, OfMail))
     assert seen[:2] == ["policy MAIL", "inbox RCPT"]
-    assert around(OfRcpt, OfMail)(HERE).command_mask == Verb.MAIL | Verb.RCPT  # type: ignore[attr-defined]
-    assert around(OfRcpt, Policy)(HERE).command_mask == Verb.RCPT  # type: ignore[attr-defined]
+    assert around(OfRcpt, OfMail)(HERE).command_mask == Verb.MAIL | Verb.RCPT
+    assert around(OfRcpt, Policy)(HERE).command_mask == Verb.RCPT
 
 
 def test_what_is_said_of_a_handler_is_said_behind_policies_too() -> None:
@@ -530,6 +542,9 @@ def test_all_handlers_get_the_mail() -> None:
         ((RuntimeError("down"), 550), "550"),
         ((Refusal(550, "No"), (450, "Later")), "550"),
         (("nonsense", None), "451 4.3.0"),
+        ((354, None), "451 4.3.0"),
+        ((None, (220, "Mine")), "451 4.3.0"),
+        ((251, 550), "550"),
         ((None, (250, "Mine")), "250 2.0.0 Mine"),
     ],
 )
@@ -570,6 +585,7 @@ def test_mail_that_one_refuses_has_an_end_for_the_others() -> None:
         (({"a": None, "b": 550}, {"a": 451, "b": None}), ["451", "550"]),
         (({"a": None, "b": None}, 451), ["451", "451"]),
         (({"a": None, "b": None}, {"a": None}), ["451 4.3.0", "451 4.3.0"]),
+        (({"a": None, "b": None}, {"a": None, "b": 220}), ["250", "451 4.3.0"]),
     ],
 )
 def test_each_recipient_hears_the_worst_that_is_said_of_it(

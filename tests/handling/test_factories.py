@@ -137,7 +137,7 @@ def test_a_factory_answers_at_once() -> None:
 def test_a_class_without_a_signature() -> None:
     """A class written in C is called with nothing."""
 
-    class Mapping(dict):  # type: ignore[type-arg]
+    class Mapping(dict):
         def message(self, envelope: Any) -> None: ...
 
     assert handler_factory(Mapping)(HERE) == {}
@@ -190,7 +190,7 @@ def test_what_adapts_to_a_handler_is_one() -> None:
 
         def message(self, envelope: Any) -> None: ...
 
-    registerAdapter(MailboxHandler, Mailbox, ISmtpEventHandler)  # type: ignore[no-untyped-call]
+    registerAdapter(MailboxHandler, Mailbox, ISmtpEventHandler)
     for kind, expected in ((Conforms, Inbox), (Mailbox, MailboxHandler)):
         for given in (kind(), kind, lambda kind=kind: kind()):
             assert isinstance(handler_factory(given)(HERE), expected)

@@ -71,7 +71,7 @@ def zone() -> Iterator[Any]:
     zone: Any = Zone()
     factory = server.DNSServerFactory(clients=[zone])
     protocol = dns.DNSDatagramProtocol(factory)
-    port: Any = reactor.listenUDP(0, protocol, interface="127.0.0.1")  # type: ignore[attr-defined]
+    port: Any = reactor.listenUDP(0, protocol, interface="127.0.0.1")
     zone.address = ("127.0.0.1", port.getHost().port)
     zone.resolver = f"resolver=127.0.0.1:{port.getHost().port}"
     yield zone

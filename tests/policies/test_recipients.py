@@ -133,4 +133,4 @@ def test_a_function_that_fails_bounces_nothing(rcpt: Rcpt, knows: Any) -> None:
 def test_what_is_no_function_is_a_mistake() -> None:
     """A list is not called."""
     with pytest.raises(TypeError, match="a function is wanted"):
-        Recipients(["anne@example.org"])  # type: ignore[arg-type]
+        Recipients(["anne@example.org"])

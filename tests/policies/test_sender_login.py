@@ -50,7 +50,7 @@ def test_a_file_that_is_gone_refuses_nobody_for_good(rcpt: Rcpt, file: Path) -> 
     anne = client(identity="anne")
     file.unlink()
     rcpt(policy, sender="anne@example.org", mail="451 4.3.0", connection=anne)
-    file.write_text("anne: other@example.org")
+    file.write_text("anne: other@example.org\n")
     rcpt(policy, sender="anne@example.org", mail=NOT_YOURS, connection=anne)
 
 
@@ -70,9 +70,9 @@ def test_a_function_may_know_whose_an_address_is(rcpt: Rcpt, how: Callable[[bool
 
 def test_a_function_that_says_neither_is_a_fault(rcpt: Rcpt) -> None:
     """A forgotten return opens nothing."""
-    rcpt(SenderLogin(lambda i, a: None), mail="451", connection=client(identity="x"))  # type: ignore[arg-type,return-value]
+    rcpt(SenderLogin(lambda i, a: None), mail="451", connection=client(identity="x"))
     with pytest.raises(TypeError, match="a function is wanted"):
-        SenderLogin({})  # type: ignore[arg-type]
+        SenderLogin({})
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_who_waits_is_served(how: str, server: Server) -> None:
         context = ssl.create_default_context(cafile=server.identity)
         context.check_hostname = False
         options = {"context": context}
-    with kind("127.0.0.1", port, timeout=20, **options) as client:  # type: ignore[arg-type]
+    with kind("127.0.0.1", port, timeout=20, **options) as client:
         assert client.noop()[0] == 250
 
 

@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,14 +19,15 @@ USER = 65534
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 
 
-def run_as_user(folder: Path, *options: str) -> tuple[str, int | None]:
-    """Start a server and stop it once it runs; what it said, and its status if it ended itself."""
+@contextmanager
+def started_as_user(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """Start a server; it, once it takes mail or has ended, and where it says what it says."""
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [
                 *(TWISTD, "-n", "--pidfile=", f"--uid={USER}", f"--gid={USER}", "smtpcb"),
-                *("--listen", ANY_PORT, *options),
+                *options,
             ],
             cwd=folder,
             stdout=output,
@@ -32,14 +35,20 @@ def run_as_user(folder: Path, *options: str) -> tuple[str, int | None]:
         )
     try:
         wait_until(lambda: process.poll() is not None or "messages: " in log.read_text())
+        yield process, log
+    finally:
+        process.kill()
+        process.wait()
+
+
+def run_as_user(folder: Path, *options: str) -> tuple[str, int | None]:
+    """Start a server and stop it once it runs; what it said, and its status if it ended itself."""
+    with started_as_user(folder, "--listen", ANY_PORT, *options) as (process, log):
         if process.poll() is None:
             process.terminate()
             assert process.wait(20) == -signal.SIGTERM
             return log.read_text(), None
         return log.read_text(), process.returncode
-    finally:
-        process.kill()
-        process.wait()
 
 
 def as_user(path: Path) -> Path:
@@ -166,19 +175,8 @@ def test_a_socket_belongs_to_the_user(root: Path) -> None:
     run = root / "run"
     run.mkdir()
     as_user(run)
-    log = root / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [
-                *(TWISTD, "-n", "--pidfile=", f"--uid={USER}", f"--gid={USER}", "smtpcb"),
-                *("--lmtp", f"unix:{run}/lmtp:mode=660", "--state", str(root / "state")),
-            ],
-            cwd=root,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        wait_until(lambda: process.poll() is not None or "messages: " in log.read_text())
+    options = ("--lmtp", f"unix:{run}/lmtp:mode=660", "--state", str(root / "state"))
+    with started_as_user(root, *options) as (process, log):
         assert process.poll() is None, log.read_text()
         found = (run / "lmtp").stat()
         assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (USER, USER, 0o660)
@@ -187,6 +185,3 @@ def test_a_socket_belongs_to_the_user(root: Path) -> None:
         assert process.wait(20) == -signal.SIGTERM
         assert list(run.iterdir()) == []
         assert "Traceback" not in log.read_text()
-    finally:
-        process.kill()
-        process.wait()

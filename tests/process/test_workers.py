@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ..certificates import make_identity, write_pem
+from ..certificates import make_identity, unchecked, write_pem
 from ..running import ANY_PORT, TWISTD, Client, Server, run_twistd, running, wait_until
 from .load import workers_of
 from .test_stopping import is_closed
@@ -211,11 +210,9 @@ def test_certificates_are_reloaded_in_all(tmp_path: Path) -> None:
     options = (*TWO, "--tls-certificate", str(path), "--smtps", ANY_PORT, "--listen", ANY_PORT)
 
     def seen(server: Server) -> bytes | None:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         with (
             socket.create_connection(("127.0.0.1", server.smtps_ports[0]), 10) as plain,
-            context.wrap_socket(plain) as secured,
+            unchecked().wrap_socket(plain) as secured,
         ):
             assert secured.recv(4).startswith(b"220")
             return secured.getpeercert(binary_form=True)
@@ -334,7 +331,8 @@ def test_most_connections_over_all(tmp_path: Path) -> None:
             return welcome == 4  # twice the half of three, rounded up
 
         wait_until(connect)
-        assert not any(connect() and welcome > 4 for _ in range(10))
+        for _ in range(10):
+            connect()
         assert welcome == 4
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from smtpcb.transcript._replay import TranscriptFile, load
 
-from ..certificates import make_authority, make_identity, write_pem
+from ..certificates import make_authority, make_identity, unchecked, write_pem
 from ..clients.conftest import program, run
 from ..running import ANY_PORT, DEADLINE_SECONDS, Server, running, wait_until
 from .haproxy import CHECKS, HAProxy
@@ -68,8 +68,7 @@ class Balanced:
         return transcript
 
     def _secured(self, connection: socket.socket) -> ssl.SSLSocket:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context = unchecked()
         context.load_cert_chain(self.folder / "client.pem")
         return context.wrap_socket(connection, server_hostname="imap.example.org")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,16 @@ def test_what_other_programs_have_written() -> None:
         ("$scrypt$ln=0,r=8,p=1$c2FsdA$" + "a" * 43, "too much memory"),
         ("$scrypt$ln=4,r=0,p=1$c2FsdA$" + "a" * 43, "too much memory"),
         ("$scrypt$ln=4,r=8,p=17$c2FsdA$" + "a" * 43, "too much memory"),
+        ("$scrypt$ln=4,r=8,p=1$c2Fsd$" + "A" * 43, "no base64 to its end"),
+        ("$scrypt$ln=4,r=8,p=1$c2FsdA$" + "A" * 41, "no base64 to its end"),
+        ("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$" + "A" * 41, "no base64 to its end"),
+        ("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$" + "A" * 42 + "B", "no base64 to its end"),
+        ("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$x", r"no \$argon2"),
+        ("$argon2id$v=20$m=8,t=1,p=1$c2FsdHNhbHQ$" + "A" * 43, r"no \$argon2"),
+        ("$argon2id$v=19$m=8,t=1,p=2$c2FsdHNhbHQ$" + "A" * 43, "too small"),
+        ("$argon2id$v=19$m=8,t=0,p=1$c2FsdHNhbHQ$" + "A" * 43, "too small"),
+        ("$argon2id$v=19$m=9999999,t=1,p=1$c2FsdHNhbHQ$" + "A" * 43, "too much memory"),
+        ("$2y$05$" + "a" * 53, "no hash of"),
         ("$2y$31$" + "a" * 53, "no hash of"),
         ("{SCRAM-SHA-256}secret", "no {SCRAM-SHA-256}"),
         ("{SSHA}secret", "no hash of"),
@@ -287,6 +298,42 @@ def test_who_is_unknown_has_keys_like_everybody(reactor: Reactor, path: Path) ->
     assert (first.salt, first.iterations) == (again.salt, again.iterations)
     assert first.iterations == 4096
     assert first.salt != other.salt
+
+
+def test_who_is_unknown_has_keys_of_each_kind_that_others_have(
+    reactor: Reactor, path: Path
+) -> None:
+    """By neither the length of a salt nor the iterations can a name be known to be nobody's."""
+    kinds = {(4096, 12): 30, (8192, 16): 10}
+    lines = [
+        f"{iterations}u{at}:{_keys(iterations, octets)}\n"
+        for (iterations, octets), count in kinds.items()
+        for at in range(count)
+    ]
+    path.write_text("".join(lines))
+
+    def asked(names: list[str]) -> list[ScramSecret]:
+        checker = HashedFile(path, reactor=reactor)
+        return [
+            answer(reactor, checker.stored_secret(name, "SCRAM-SHA-256", HERE)) for name in names
+        ]
+
+    nobody = [f"n{at}" for at in range(400)]
+    before = asked(nobody)
+    counted = Counter((one.iterations, len(one.salt)) for one in before)
+    assert counted.keys() == kinds.keys()
+    assert 2 < counted[4096, 12] / counted[8192, 16] < 4
+    path.write_text("".join([*lines, f"new:{_keys(8192, 16)}\n"]))
+    after = asked(nobody)
+    same = [
+        (one.salt, one.iterations) == (two.salt, two.iterations)
+        for one, two in zip(before, after, strict=True)
+    ]
+    assert sum(same) > 380  # when somebody is added, hardly anybody changes
+
+
+def _keys(iterations: int, octets: int) -> str:
+    return ScramSecret(b"s" * octets, iterations, b"k" * 32, b"k" * 32).write()
 
 
 def test_every_server_of_twisted_can_use_it(reactor: Reactor, path: Path) -> None:

@@ -250,12 +250,12 @@ class TestService:
                 f'[listener.b]\nlisten = "tcp:{number}:interface=127.0.0.1"\n'
             )
             service = make_service(configured(tmp_path, text))
-            before = len(reactor.getReaders())  # type: ignore[attr-defined]
+            before = len(reactor.getReaders())
             with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{number}"):
                 service.privilegedStartService()
-            await deferLater(reactor, 0)  # type: ignore[arg-type]
+            await deferLater(reactor, 0)
         assert service.ports == []
-        assert len(reactor.getReaders()) == before  # type: ignore[attr-defined]
+        assert len(reactor.getReaders()) == before
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])

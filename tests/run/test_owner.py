@@ -140,7 +140,7 @@ def test_somebody_who_is_quicker(root: Path, monkeypatch: pytest.MonkeyPatch) ->
         if path == "state" and not (root / "state").exists():
             owned(root / "state")
             raise FileNotFoundError
-        return real_open(path, *rest, **more)  # type: ignore[arg-type]
+        return real_open(path, *rest, **more)
 
     monkeypatch.setattr(os, "open", open_late)
     (root / "state").parent.chmod(0o1777)

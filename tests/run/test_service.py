@@ -89,7 +89,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 def port_of(service: ServerService, number: int = 0) -> int:
     """Return the real number of a port."""
-    return service.smtp.ports[number].getHost().port  # type: ignore[attr-defined]
+    return service.smtp.ports[number].getHost().port
 
 
 def in_thread(work: Callable[[], Any]) -> Awaitable[Any]:
@@ -332,14 +332,14 @@ class TestComposition:
         web = serverFromString(reactor, ANY_PORT)
         ports = []
         listen = web.listen
-        web.listen = lambda factory: listen(factory).addCallback(  # type: ignore[method-assign]
+        web.listen = lambda factory: listen(factory).addCallback(
             lambda port: ports.append(port) or port
         )
         assert isinstance(web, TCP4ServerEndpoint)
         StreamServerEndpointService(web, Site(Page())).setServiceParent(both)
         both.privilegedStartService()
         both.startService()
-        smtp_port = smtp.ports[0].getHost().port  # type: ignore[attr-defined]
+        smtp_port = smtp.ports[0].getHost().port
         web_port = ports[0].getHost().port
 
         def use() -> bytes:
@@ -598,7 +598,7 @@ class TestSettings:
         """More than Twisted's 50, unless the endpoint says how many."""
         for listen, backlog in [("tcp:0", 511), ("tcp6:0", 511), ("tcp:0:backlog=5", 5)]:
             [endpoint] = made(tmp_path, listen=(listen,), no_tls=True).smtp._endpoints
-            assert endpoint._backlog == backlog  # type: ignore[attr-defined]
+            assert endpoint._backlog == backlog
 
     def test_transcripts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Capture has them unasked; a handler of one's own only when asked."""

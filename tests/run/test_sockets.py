@@ -143,4 +143,4 @@ def test_ipv6_by_itself_is_as_it_was(free: int) -> None:
     assert for_ipv6_alone("tcp:25", {25}, original) is original
     assert for_ipv6_alone("unix:/x", {25}, original) is original
     wrapped = for_ipv6_alone("tcp6:25", {25}, reactor)
-    assert wrapped.seconds == reactor.seconds  # type: ignore[attr-defined]
+    assert wrapped.seconds == reactor.seconds

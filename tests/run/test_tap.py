@@ -113,6 +113,10 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
         "--require-auth beside --no-tls needs --allow-insecure-auth",
     ),
     (("--without", "CHUNKNG"), "--without: without names CHUNKNG, which is no keyword; did you m"),
+    (
+        ("--lmtp", "tcp:0", "--without", "pipelining"),
+        "--lmtp: lmtp needs PIPELINING (RFC 2033 §5), ",
+    ),
     (("--require-auth", "--without", "auth"), "--require-auth: require_auth needs AUTH, which wi"),
     (
         ("--require-tls", "--without", "starttls", "--listen", "tcp:0"),

@@ -50,7 +50,7 @@ class Process:
         self.descriptors = options["childFDs"]
         self.told = b""
         self.signals: list[str] = []
-        protocol.makeConnection(self)  # type: ignore[arg-type]
+        protocol.makeConnection(self)
 
     def write(self, data: bytes) -> None:
         self.told += data
@@ -125,7 +125,7 @@ def supervisor_of(reactor: Reactor, **said: Any) -> Supervisor:
     """Return a supervisor with one port."""
     from twisted.internet.endpoints import serverFromString
 
-    endpoint = serverFromString(SocketReactor(), ANY_PORT)  # type: ignore[arg-type]
+    endpoint = serverFromString(SocketReactor(), ANY_PORT)
     place = Place(invitation="a first message")
     says = Announcement([place], starttls=False, report=["messages: /x"])
     return Supervisor(reactor, configured(**said), [endpoint], says, now=lambda: reactor.now)
@@ -166,7 +166,7 @@ class TestSockets:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             number = taken.getsockname()[1]
             supervisor._endpoints = [*supervisor._endpoints, *supervisor_of(reactor)._endpoints]
-            supervisor._endpoints[1]._port = number  # type: ignore[attr-defined]
+            supervisor._endpoints[1]._port = number
             with pytest.raises(StartError):
                 supervisor.startService()
         line = (

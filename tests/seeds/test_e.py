@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import smtplib
 import socket
-import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_twisted  # type: ignore[import-untyped]
+import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ConnectionLost
 from twisted.internet.threads import deferToThread
@@ -37,10 +36,11 @@ from smtpcb.run.build import make_service
 from smtpcb.run.options import ConfigurationError, resolve
 from smtpcb.testing import play
 from smtpcb.transcript import load
-from tests.certificates import make_identity, write_pkcs12
+from tests.certificates import make_identity, unchecked, write_pkcs12
 from tests.process.test_memory import memory_of
 from tests.running import ANY_PORT, Server, running, wait_until
 from tests.running import Client as Caller
+from tests.seeds.items import check_items, deliver, port_of
 from tests.server.client import (
     HELLO,
     MAIL,
@@ -59,18 +59,16 @@ OMITTED = {
     "e4": "how long the system's queue is and which socket options are set: a platform's detail",
 }
 
+
+def test_each_item_has_a_test_or_a_reason() -> None:
+    """Nothing is forgotten."""
+    check_items("e", globals(), items=48, traps=10, omitted=OMITTED)
+
+
 HOSTNAME = "mx.example.org"
 PASSPHRASE = "opens it"
 SECRET = "sesame-1234"
 KIB = 1024
-
-
-def unchecked() -> ssl.SSLContext:
-    """A client that looks at no certificate."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +167,7 @@ class Lines:
 # Life cycle and listeners.
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_e1_e11_one_server_handlers_of_a_connection_and_recording(tmp_path: Path) -> None:
     """I make a server, say who handles a connection, switch recording on, and start it."""
     heard: list[str] = []
@@ -182,17 +180,12 @@ async def test_e1_e11_one_server_handlers_of_a_connection_and_recording(tmp_path
     )
     folder = tmp_path / "recorded"
 
-    def hold() -> None:
-        with smtplib.SMTP("127.0.0.1", port) as caller:
-            caller.sendmail("a@example.org", ["b@example.org"], "x")
-
     from twisted.internet import reactor
 
     transcripts = TranscriptFolder(TranscriptSettings(folder), reactor)
     service = SmtpService(ANY_PORT, SmtpServerFactory(handler, transcripts=transcripts))
     service.startService()
-    port = service.ports[0].getHost().port  # type: ignore[attr-defined]
-    await deferToThread(hold)
+    await deferToThread(deliver, port_of(service))
     await service.stopService()
     assert [heard[0], heard[-1]] == ["open", "close"]
     assert heard[1].startswith("FROM:<a@example.org>")
@@ -235,7 +228,7 @@ def test_e5_a_start_that_fails_says_so(tmp_path: Path) -> None:
         assert not service.running
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_e6_a_stop_closes_everything() -> None:
     """When I stop the server its port is free, its clients are gone, and handlers were told."""
     reasons: list[Reason] = []
@@ -245,7 +238,7 @@ async def test_e6_a_stop_closes_everything() -> None:
     )
     service = SmtpService(ANY_PORT, SmtpServerFactory(handler))
     service.startService()
-    port = service.ports[0].getHost().port  # type: ignore[attr-defined]
+    port = port_of(service)
     caller = await deferToThread(Caller, port)
     await service.stopService()
     with caller:
@@ -942,7 +935,7 @@ def test_e44_e45_e46_a_file_for_each_connection_below_a_folder(server: Server) -
     assert ("S", b"250 2.1.0 Sender ok") in said
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_e44_recording_is_switched_on_and_off_for_later_connections(tmp_path: Path) -> None:
     """Who is there stays recorded, or unrecorded, to the end; all is on the disk after a stop."""
     from twisted.internet import reactor
@@ -954,7 +947,7 @@ async def test_e44_recording_is_switched_on_and_off_for_later_connections(tmp_pa
     factory = SmtpServerFactory(handler, log_messages=False)
     service = SmtpService(ANY_PORT, factory)
     service.startService()
-    port = service.ports[0].getHost().port  # type: ignore[attr-defined]
+    port = port_of(service)
     callers: list[Caller] = []
 
     async def arrive() -> None:
@@ -974,7 +967,7 @@ async def test_e44_recording_is_switched_on_and_off_for_later_connections(tmp_pa
         assert factory.transcripts is folder
         await arrive()
     with pytest.raises(TypeError, match="transcripts"):
-        factory.transcripts = tmp_path  # type: ignore[assignment]
+        factory.transcripts = tmp_path
     await deferToThread(say_to_all)
     await service.stopService()
     kept = {path.stem: path.read_text() for path in tmp_path.rglob("*.txt")}
@@ -1013,7 +1006,7 @@ def test_e47_what_the_log_does_not_say_the_record_does(server: Server) -> None:
     assert "*: TLS" in record_with(server, "vrfy secured", "the client has quit").read_text()
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_e48_a_record_that_cannot_be_written_hurts_no_mail(tmp_path: Path) -> None:
     """One line in the log says so, and the session goes on."""
     from twisted.internet import reactor
@@ -1200,10 +1193,3 @@ def test_ex10_data_needs_a_recipient_and_each_reply_its_status() -> None:
             mail=lambda envelope: envelope.reverse_path != ReversePath.NULL,
         ),
     )
-
-
-def test_each_item_is_here() -> None:
-    """Nothing is forgotten."""
-    tested = {word for name in globals() if name.startswith("test_") for word in name.split("_")}
-    items = {f"e{number}" for number in range(1, 49)} | {f"ex{number}" for number in range(1, 11)}
-    assert items - tested == set(OMITTED)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_twisted  # type: ignore[import-untyped]
+import pytest_twisted
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.testing import MemoryReactorClock
@@ -34,38 +33,26 @@ from smtpcb import (
     received_header,
     serve,
 )
-from smtpcb.engine import Driver
 from smtpcb.handlers.discard import Discard
 from smtpcb.handling import check
 from smtpcb.policies.local_domains import LocalDomains
 from smtpcb.policies.sender_domain import SenderDomain
 from smtpcb.smtp import ForwardPath
 from smtpcb.testing import play
+from tests.engine.scripts import TRANSACTION, Does
 from tests.policies.test_dns import Zone
+from tests.seeds.items import check_items, greeted
 from tests.server.client import HELLO, MAIL, MESSAGE, RCPT, Client, Recorder, pieces
 
 # Nothing here that a user of the server could rely on, and why.
 OMITTED = {"p28": "its clients: smtpcb has none yet"}
 
-ITEMS = {*(f"p{number}" for number in range(1, 29)), *(f"px{number}" for number in range(1, 10))}
-
-TRANSACTION = """
-    C: MAIL FROM:<anne@example.com>
-    S: 250
-    C: RCPT TO:<bob@example.org>
-    S: 250
-    C: DATA
-    S: 354
-"""
 SMALL = Settings(limits=Limits(message_octets=20))
 
 
 def test_each_item_has_a_test_or_a_reason() -> None:
     """Nothing is forgotten."""
-    tests = " ".join(name for name in globals() if name.startswith("test_"))
-    named = set(re.findall(r"(?<=_)px?[0-9]+(?=_)", tests))
-    assert named | OMITTED.keys() == ITEMS
-    assert not named & OMITTED.keys()
+    check_items("p", globals(), items=28, traps=9, omitted=OMITTED)
 
 
 def accept(*arguments: object) -> int:
@@ -164,15 +151,7 @@ def test_p4_p18_a_message_and_its_recipients_have_limits() -> None:
     )
     assert "message" not in inbox.names()
     unlimited = Settings(limits=Limits(message_octets=None, recipients=None))
-    assert "SIZE 0\r\n" in said(b"EHLO me\r\n", Recorder(), unlimited)
-
-
-def said(octets: bytes, handler: object = Discard, settings: Settings = Settings()) -> str:  # noqa: B008
-    """Return what the engine says to that."""
-    made = handler() if isinstance(handler, type) else handler
-    driver = Driver(made, settings, Connection("test", "192.0.2.1"))
-    driver.start()
-    return driver.receive(octets).decode()
+    assert b"SIZE 0\r\n" in greeted(Recorder(), unlimited).receive(b"EHLO me\r\n")
 
 
 def test_p5_an_address_has_one_at() -> None:
@@ -195,14 +174,14 @@ def test_p5_an_address_has_one_at() -> None:
     )
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_p5_px9_the_domain_of_a_sender_may_have_to_take_mail() -> None:
     """The DNS is asked, and nobody else waits for it."""
     from twisted.internet import reactor
 
     zone = Zone()
     protocol = dns.DNSDatagramProtocol(server.DNSServerFactory(clients=[zone]))
-    port: Any = reactor.listenUDP(0, protocol, interface="127.0.0.1")  # type: ignore[attr-defined]
+    port: Any = reactor.listenUDP(0, protocol, interface="127.0.0.1")
     policy = SenderDomain(reactor, servers=[("127.0.0.1", port.getHost().port)])
 
     async def mail(domain: str) -> Any:
@@ -218,7 +197,7 @@ async def test_p5_px9_the_domain_of_a_sender_may_have_to_take_mail() -> None:
         await maybeDeferred(port.stopListening)
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_p6_a_server_that_is_stopped_listens_no_more() -> None:
     """Its port is free again."""
     from twisted.internet import reactor
@@ -350,26 +329,17 @@ def test_p11_what_a_function_throws_is_451_without_its_text() -> None:
         raise KeyError("secret of mine")
 
     incident = "451 4.3.0 Local error in processing"
-    play(f"C: HELO me\nS: 250\nC: MAIL FROM:<>\nS: {incident}", Failing(mail=fail))
+    play(f"C: HELO me\nS: 250\nC: MAIL FROM:<>\nS: {incident}", Does(mail=fail))
     play(
         f"C: HELO me\nS: 250\nC: MAIL FROM:<>\nS: 250\nC: RCPT TO:<a@b>\nS: {incident}",
-        Failing(rcpt=fail),
+        Does(rcpt=fail),
     )
-    play(f"C: HELO me\nS: 250\n{TRANSACTION}\nC: .\nS: {incident}", Failing(message=fail))
+    play(f"C: HELO me\nS: 250\n{TRANSACTION}\nC: .\nS: {incident}", Does(message=fail))
 
     def refuse(*arguments: object) -> None:
         raise Refusal(553, "Not you")
 
-    play("C: HELO me\nS: 250\nC: MAIL FROM:<>\nS: 553 5.1.3 Not you", Failing(mail=refuse))
-
-
-class Failing:
-    """A handler with the methods it is given, and else takes all."""
-
-    discards_content = True
-
-    def __init__(self, **methods: Callable[..., object]) -> None:
-        self.__dict__.update(methods)
+    play("C: HELO me\nS: 250\nC: MAIL FROM:<>\nS: 553 5.1.3 Not you", Does(mail=refuse))
 
 
 def test_p13_addresses_come_without_brackets() -> None:
@@ -442,7 +412,7 @@ def test_p15_p16_the_message_comes_parsed_and_as_it_was_sent() -> None:
     )
     (mail, sender, recipients, raw), trace = seen[:2]
     assert mail["Subject"] == "Grüße"
-    assert (sender, recipients) == ("anne@example.com", ["bob@example.org"])
+    assert (sender, recipients) == ("anne@example.org", ["bob@example.org"])
     assert raw == b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\r\nHello\r\n"
     assert mail.keys() == ["Subject"], "what is missing is not made up"
     text = re.sub(r"\s+", " ", trace.decode())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_twisted  # type: ignore[import-untyped]
+import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
@@ -35,49 +35,21 @@ from smtpcb import (
 from smtpcb.engine import Driver, State
 from smtpcb.handling import check
 from smtpcb.testing import play
+from tests.engine.scripts import TRANSACTION, Does
+from tests.seeds.items import check_items, greeted, port_of
 from tests.server.client import HELLO, MAIL, MESSAGE, RCPT, Client, Recorder, Secure, Transport
 
 # Nothing here that a user could rely on, and why.
 OMITTED: dict[str, str] = {}
 
-ITEMS = {*(f"r{number}" for number in range(1, 33)), *(f"rx{number}" for number in range(1, 8))}
-
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 TLS = TlsInformation("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256)
 PLAIN = "AUTH PLAIN AGFubmUAdGlt"  # anne, tim
 
-TRANSACTION = """
-    C: MAIL FROM:<anne@example.org>
-    S: 250
-    C: RCPT TO:<bob@example.org>
-    S: 250
-    C: DATA
-    S: 354
-"""
-
 
 def test_each_item_has_a_test_or_a_reason() -> None:
     """Nothing is forgotten."""
-    tests = " ".join(name for name in globals() if name.startswith("test_"))
-    named = set(re.findall(r"(?<=_)rx?[0-9]+(?=_)", tests))
-    assert named | OMITTED.keys() == ITEMS
-    assert not named & OMITTED.keys()
-
-
-class Does:
-    """A handler with the methods it is given."""
-
-    discards_content = True
-
-    def __init__(self, **methods: Callable[..., object]) -> None:
-        self.__dict__.update(methods)
-
-
-def driver(handler: object, settings: Settings = Settings(), **options: Any) -> Driver:  # noqa: B008
-    """Return a driver, whose client has been greeted."""
-    made = Driver(handler, settings, Connection("test", "192.0.2.1", 40000), **options)
-    made.start()
-    return made
+    check_items("r", globals(), items=32, traps=7, omitted=OMITTED)
 
 
 # Shape.
@@ -161,7 +133,7 @@ def test_r4_give_a_connection_a_socket_and_it_does_the_rest(
 
 def test_r5_a_reply_of_several_lines_is_written_at_once() -> None:
     """No client sees half of one, with the engine or with the server."""
-    heard = driver(Does()).receive(b"EHLO me\r\n")
+    heard = greeted(Does()).receive(b"EHLO me\r\n")
     assert len(heard.splitlines()) > 5
     assert heard.endswith(b"250 HELP\r\n")
 
@@ -170,7 +142,7 @@ def test_r5_a_reply_of_several_lines_is_written_at_once() -> None:
 
         def write(self, data: bytes) -> None:
             self.writes += 1
-            super().write(data)  # type: ignore[no-untyped-call]
+            super().write(data)
 
     transport = Counting()
     client = Client(Does(), transport=transport)
@@ -182,7 +154,7 @@ def test_r5_a_reply_of_several_lines_is_written_at_once() -> None:
 def test_r6_who_owns_the_engine_has_the_time() -> None:
     """It starts no thread and no timer: you say that time is up, and the client hears it."""
     before = threading.active_count()
-    served = driver(Does())
+    served = greeted(Does())
     assert threading.active_count() == before
     assert served.time_out() == b"421 4.4.2 Timed out waiting for you\r\n"
     assert served.finished
@@ -262,7 +234,7 @@ def test_r10_to_have_authenticate_is_to_offer_auth() -> None:
         Logins,
         connection=SECURE,
     )
-    offer = driver(Does(), tls=True)
+    offer = greeted(Does(), tls=True)
     assert b"AUTH" not in offer.receive(b"EHLO me\r\n")
     assert offer.receive(PLAIN.encode() + b"\r\n").startswith(b"502")
 
@@ -821,7 +793,7 @@ def test_r1_r31_an_evented_server_is_four_short_methods() -> None:
     session = HELLO + MESSAGE + b"QUIT\r\n"
     heard, closed = ([], []), []  # type: tuple[list[bytes], list[bytes]], list[int]
     clients = [
-        Evented(heard[number].append, lambda number=number: closed.append(number))  # type: ignore[misc]
+        Evented(heard[number].append, lambda number=number: closed.append(number))
         for number in (0, 1)
     ]
     for client in clients:
@@ -877,15 +849,14 @@ def port() -> Iterator[Callable[[object], int]]:
         service = SmtpService("tcp:0:interface=127.0.0.1", factory)
         service.startService()
         services.append(service)
-        number: int = service.ports[0].getHost().port  # type: ignore[attr-defined]
-        return number
+        return port_of(service)
 
     yield serve
     for service in services:
         pytest_twisted.blockon(service.stopService())
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_r32_a_stock_client_delivers_over_a_socket(port: Callable[[object], int]) -> None:
     """A message is taken, and another one refused for what it says."""
     taken: list[bytes] = []
@@ -997,14 +968,14 @@ def test_rx1_no_line_ends_a_session_that_should_go_on() -> None:
 def test_rx2_starttls_is_offered_with_tls_behind_it_and_begins_anew() -> None:
     """Not without, and not again inside; nothing that was said before counts inside."""
     play("C: EHLO me\nS: 250-localhost\nS: 250 ...\nC: STARTTLS\nS: 502", Does(), tls=False)
-    assert b"STARTTLS" not in driver(Does()).receive(b"EHLO me\r\n")
+    assert b"STARTTLS" not in greeted(Does()).receive(b"EHLO me\r\n")
     client = Client(Does(), tls=Secure())
     assert "STARTTLS" in client.send(HELLO)[1]
     assert client.codes(MAIL, b"STARTTLS\r\n") == [250, 503]  # not within a transaction
     assert client.codes(b"RSET\r\n", b"STARTTLS\r\n") == [250, 220]
     assert client.transport.secured_by, "a handshake is made"
     client.leave()
-    inside = driver(Does(), tls=True)
+    inside = greeted(Does(), tls=True)
     inside.receive(b"EHLO me\r\nSTARTTLS\r\n")
     assert inside.handshaking
     inside.secure(TLS)
@@ -1099,7 +1070,7 @@ def test_r16_rx6_what_a_handler_raises_stays_with_you(caplog: pytest.LogCaptureF
         ("verify", b""),
     ):
         inbox = Does(**{name: getattr(failing, name)})
-        served = driver(inbox)
+        served = greeted(inbox)
         served.receive(before)
         line = {
             "hello": HELLO,
@@ -1122,7 +1093,7 @@ def test_rx7_after_quit_nothing_is_done() -> None:
     assert client.codes(b"HELO me\r\nQUIT\r\n" + MESSAGE) == [220, 250, 221]
     assert client.codes(MESSAGE) == []
     assert inbox.said("mail") == []
-    served = driver(Does())
+    served = greeted(Does())
     served.receive(b"QUIT\r\n")
     assert served.receive(MAIL) == b""
     assert served.conversation.dialogue.state is State.OVER

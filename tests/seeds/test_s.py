@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_twisted  # type: ignore[import-untyped]
+import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
@@ -40,9 +40,10 @@ from smtpcb import (
 )
 from smtpcb.run.options import resolve
 from smtpcb.testing import play
-from tests.certificates import make_identity, write_pem
+from tests.certificates import make_identity, unchecked, write_pem
 from tests.running import ANY_PORT, Server, running, wait_until
 from tests.running import Client as Caller
+from tests.seeds.items import check_items, deliver, port_of
 from tests.server.client import (
     HELLO,
     MAIL,
@@ -57,6 +58,12 @@ from tests.server.client import (
 # Nothing here that a user could rely on, and why.
 OMITTED: dict[str, str] = {}
 
+
+def test_each_item_has_a_test_or_a_reason() -> None:
+    """Nothing is forgotten."""
+    check_items("s", globals(), items=34, traps=8, omitted=OMITTED)
+
+
 CONNECTIONS = 3
 LOOPBACK_6 = r"tcp6:0:interface=\:\:1"
 IN_CLEAR = Settings(allow_insecure_auth=True)
@@ -65,16 +72,6 @@ USER, PASSWORD = "anne", "p" * 300
 
 def encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
-
-
-def unchecked() -> Any:
-    """A client that looks at no certificate."""
-    import ssl
-
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 @pytest.fixture(scope="module")
@@ -629,7 +626,7 @@ def test_s22_pipelining_works_and_is_offered() -> None:
 # Server, threads, limits.
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_s23_callbacks_may_block() -> None:
     """While one waits for its database, another client is served: it is what lets the first go."""
     gate = threading.Event()
@@ -650,14 +647,9 @@ async def test_s23_callbacks_may_block() -> None:
     handler = threaded(Blocking)
     service = SmtpService(ANY_PORT, SmtpServerFactory(handler))
     service.startService()
-    port = service.ports[0].getHost().port  # type: ignore[attr-defined]
-
-    def send(recipient: str) -> None:
-        with smtplib.SMTP("127.0.0.1", port) as caller:
-            caller.sendmail("a@example.org", [recipient], "x")
-
-    first = deferToThread(send, "waits@example.org")
-    await gatherResults([first, deferToThread(send, "lets-go@example.org")])
+    port = port_of(service)
+    first = deferToThread(deliver, port, "waits@example.org")
+    await gatherResults([first, deferToThread(deliver, port, "lets-go@example.org")])
     await service.stopService()
     handler.stop()
     assert waited == [True]
@@ -684,7 +676,7 @@ def test_s24_a_session_has_one_callback_at_a_time() -> None:
     client.finish()
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_s25_a_server_runs_in_the_background_and_says_if_it_does() -> None:
     """It is started and shut down beside whatever else the process does, and again."""
     service = SmtpService(ANY_PORT, SmtpServerFactory(Mta))
@@ -692,8 +684,7 @@ async def test_s25_a_server_runs_in_the_background_and_says_if_it_does() -> None
     for _ in range(2):
         service.startService()
         running_at.append(service.running)
-        port = service.ports[0].getHost().port  # type: ignore[attr-defined]
-        caller = await deferToThread(Caller, port)
+        caller = await deferToThread(Caller, port_of(service))
         caller.close()
         await service.stopService()
         running_at.append(service.running)
@@ -727,7 +718,7 @@ def test_s26_s27_s34_what_a_server_is_told(tmp_path: Path) -> None:
     for wrong in ({"idle_seconds": 0}, {"idle_seconds": -1}, {"connections": -1}):
         [(name, value)] = wrong.items()
         with pytest.raises(ValueError, match=name):
-            Limits(**{name: value})  # type: ignore[arg-type]
+            Limits(**{name: value})
     with pytest.raises(ValueError, match="threads"):
         threaded(Mta, threads=0)
     assert threaded(Mta, threads=4) is not None
@@ -1039,7 +1030,7 @@ def test_sx8_there_is_always_a_way_back() -> None:
     client.finish()
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_sx8_clients_may_come_by_ipv6() -> None:
     """The handler sees their address."""
     if not socket.has_ipv6:
@@ -1055,19 +1046,6 @@ async def test_sx8_clients_may_come_by_ipv6() -> None:
     )
     service = SmtpService(LOOPBACK_6, SmtpServerFactory(handler))
     service.startService()
-    port = service.ports[0].getHost().port  # type: ignore[attr-defined]
-
-    def hold() -> None:
-        with smtplib.SMTP("::1", port) as caller:
-            caller.sendmail("a@example.org", ["b@example.org"], "x")
-
-    await deferToThread(hold)
+    await deferToThread(deliver, port_of(service), host="::1")
     await service.stopService()
     assert seen == ["::1"]
-
-
-def test_each_item_is_here() -> None:
-    """Nothing is forgotten."""
-    tested = {word for name in globals() if name.startswith("test_") for word in name.split("_")}
-    items = {f"s{number}" for number in range(1, 35)} | {f"sx{number}" for number in range(1, 9)}
-    assert items - tested == set(OMITTED)

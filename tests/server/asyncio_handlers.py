@@ -11,17 +11,17 @@ from twisted.internet import asyncioreactor
 asyncioreactor.install()
 
 import asyncio  # noqa: E402 - the reactor comes first
-import sys  # noqa: E402
-from typing import Any  # noqa: E402
+import sys  # noqa: E402 - the reactor comes first
+from typing import Any  # noqa: E402 - the reactor comes first
 
-from twisted.internet import reactor as installed  # noqa: E402
-from twisted.internet.defer import Deferred  # noqa: E402
-from twisted.internet.task import deferLater  # noqa: E402
-from twisted.logger import globalLogBeginner, textFileLogObserver  # noqa: E402
+from twisted.internet import reactor as installed  # noqa: E402 - the reactor comes first
+from twisted.internet.defer import Deferred  # noqa: E402 - the reactor comes first
+from twisted.internet.task import deferLater  # noqa: E402 - the reactor comes first
+from twisted.logger import globalLogBeginner, textFileLogObserver  # noqa: E402 - the reactor comes first
 
-from smtpcb.engine import Settings  # noqa: E402
-from smtpcb.server import SmtpServerFactory, SmtpService  # noqa: E402
-from smtpcb.smtp import Limits, Refusal  # noqa: E402
+from smtpcb.engine import Settings  # noqa: E402 - the reactor comes first
+from smtpcb.server import SmtpServerFactory, SmtpService  # noqa: E402 - the reactor comes first
+from smtpcb.smtp import Limits, Refusal  # noqa: E402 - the reactor comes first
 
 reactor: Any = installed
 

@@ -28,7 +28,7 @@ class Inbox:
 
 def handshake(identity: Issued, *, most: int = SSL.TLS1_3_VERSION) -> tuple[SSL.Connection, ...]:
     """Return both ends of a connection."""
-    server = tls.ServerTls(lambda: [identity.identity]).serverConnectionForTLS(None)  # type: ignore[arg-type]
+    server = tls.ServerTls(lambda: [identity.identity]).serverConnectionForTLS(None)
     server.set_accept_state()
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_max_proto_version(most)

@@ -22,7 +22,7 @@ Connect = Callable[..., Client]
 class WallClock(Clock):
     """A reactor whose time is that of the wall: it can be set."""
 
-    seconds = staticmethod(runtime.seconds)  # type: ignore[assignment]
+    seconds = staticmethod(runtime.seconds)
     wall = 0.0
 
     def callLater(self, when: float, what: Callable[..., object], *a: Any, **k: Any) -> Any:
@@ -152,7 +152,7 @@ def test_one_that_ends_another_when_it_is_late() -> None:
         second.deadline = float("inf")
         first.deadline = float("inf")
 
-    first.late = late  # type: ignore[method-assign]
+    first.late = late
     Deadlines(clock, clock.seconds, lambda: them).by(1.0)
     clock.advance(1)
     assert second.lates == []

@@ -168,7 +168,7 @@ def test_direct_is_yes_or_no() -> None:
     """A word that means no would count as a yes."""
     factory = SmtpServerFactory(Recorder(), reactor=Clock())
     with pytest.raises(TypeError, match="direct is True or False, not str"):
-        SmtpService("tcp:25", factory, direct="no")  # type: ignore[arg-type]
+        SmtpService("tcp:25", factory, direct="no")
 
 
 def test_threads_are_of_a_reactor() -> None:

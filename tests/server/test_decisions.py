@@ -278,12 +278,15 @@ def test_a_fault_in_what_has_no_answer_changes_nothing(
 
 @pytest.mark.parametrize("fault", [*FAULTS, nonsense("text")])
 def test_a_fault_at_the_very_end_leaves_nothing_behind(
-    fault: Any, connect: Connect, failures: list[LogEvent]
+    fault: Any, connect: Connect, log: list[str]
 ) -> None:
     """A handler that fails in disconnected has still been told, and the server forgets it."""
-    client = connect(Recorder(disconnected=fault))
+    handler = Recorder(disconnected=fault)
+    client = connect(handler)
     client.send(HELLO)
     client.finish()
+    assert handler.names()[-1] == "disconnected"
+    assert sum("disconnected of Recorder failed: incident" in text for text in log) == 1
 
 
 @pytest.mark.parametrize("event", DECISIONS)
@@ -519,7 +522,7 @@ def test_the_same_deferred_for_two_recipients_gives_both_the_same(
         shared: Deferred[Any] = Deferred()
         handler = Recorder(rcpt=nonsense(shared))
         if late:
-            handler.concurrent_recipients = True  # type: ignore[attr-defined]
+            handler.concurrent_recipients = True
         client = connect(handler)
         client.send(HELLO + MAIL + RCPT + RCPT)
         fire(shared)

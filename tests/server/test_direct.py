@@ -69,7 +69,7 @@ def test_another_twisted_is_told_from_this_one(
     assert not direct.is_supported()
     endpoint = TCP4ServerEndpoint(installed(), 0)
     assert at_once(endpoint, installed()) is endpoint
-    assert at_once("tcp:0", installed())._reactor is installed()  # type: ignore[attr-defined]
+    assert at_once("tcp:0", installed())._reactor is installed()
 
 
 @pytest.mark.parametrize("text", ["tcp:0:interface=127.0.0.1", "tcp6:0:interface=\\:\\:1"])
@@ -97,7 +97,7 @@ def test_other_endpoints_stay_what_they_are() -> None:
         TCP4ServerEndpoint(MemoryReactorClock(), 25),
         object(),
     ):
-        assert at_once(endpoint, installed()) is endpoint  # type: ignore[arg-type]
+        assert at_once(endpoint, installed()) is endpoint
 
 
 def test_a_description_that_means_nothing_is_refused() -> None:

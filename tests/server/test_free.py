@@ -192,7 +192,7 @@ def test_a_server_looks_where_its_mail_is_written(
 def test_folders_that_are_no_list(tmp_path: Path) -> None:
     """An attribute of that name may be anything."""
     handler = Keeps()
-    handler.folders = "/a"  # type: ignore[assignment]
+    handler.folders = "/a"
     factory = SmtpServerFactory(handler, reactor=Clock(), spool_folder=tmp_path)
     assert factory.handlers.folders == ()
 

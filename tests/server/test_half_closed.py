@@ -22,7 +22,7 @@ from smtpcb.engine import Reason, Settings
 from smtpcb.server import SmtpServerFactory, SmtpService
 from smtpcb.smtp import Limits
 from smtpcb.tls import ServerTls
-from tests.certificates import make_identity
+from tests.certificates import make_identity, unchecked
 from tests.server.client import HELLO, MAIL, MESSAGE, RCPT, Recorder
 
 ISSUED = make_identity(["mx.example.org"])
@@ -32,7 +32,7 @@ CHUNKED = MAIL + RCPT + b"BDAT 6 LAST\r\nA: b\r\nQUIT\r\n"
 def turns(seconds: float = 0.001) -> Deferred[None]:
     from twisted.internet import reactor
 
-    return deferLater(reactor, seconds, lambda: None)  # type: ignore[arg-type]
+    return deferLater(reactor, seconds, lambda: None)
 
 
 class Slow(Recorder):
@@ -94,9 +94,7 @@ class SecurePeer(Peer):
     """
 
     def begin(self, version: ssl.TLSVersion) -> None:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+        context = unchecked()
         context.minimum_version = context.maximum_version = version
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.raw = self.socket
@@ -157,13 +155,10 @@ class Listening:
         factory = SmtpServerFactory(
             handler, Settings(limits=Limits(**limits)), reactor=reactor, tls=creator
         )
-        clear, inside = (
-            TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")  # type: ignore[arg-type]
-            for _ in range(2)
-        )
+        clear, inside = (TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1") for _ in range(2))
         self.service = SmtpService([clear, wrapServerTLS(creator, inside)], factory, direct=direct)
         self.service.startService()
-        self.ports: list[Any] = [port.getHost().port for port in self.service.ports]  # type: ignore[attr-defined]
+        self.ports: list[Any] = [port.getHost().port for port in self.service.ports]
 
 
 Open = Callable[..., Listening]
@@ -334,7 +329,7 @@ async def test_a_handler_may_cut_the_service_from_within(
         listening.service.cut()
         told(reason, connection)
 
-    handler.disconnected = disconnected  # type: ignore[method-assign]
+    handler.disconnected = disconnected
     peer = await connected(listening, how)
     await peer.until(b"354 ", MAIL + RCPT + b"DATA\r\n")
     peer.socket.send(b"A: b\r\n.\r\n")

@@ -161,7 +161,6 @@ def test_unlike_faults_are_logged_each(connect: Connect, log: list[str]) -> None
 
     client = connect(Inbox(rcpt=fail, mail=lambda _: 1 / 0))
     client.send(HELLO + MAIL)
-    client.factory.settings  # noqa: B018
     other = connect(Inbox(rcpt=fail))
     other.send(HELLO + MAIL + RCPT * 3)
     assert sum("failed: incident" in line for line in log) == 4
@@ -170,7 +169,7 @@ def test_unlike_faults_are_logged_each(connect: Connect, log: list[str]) -> None
 def test_a_client_of_a_unix_socket(connect: Connect) -> None:
     """The path is our address, so that handlers and transcripts can tell sockets apart."""
     transport = Transport()
-    transport.getHost = lambda: UNIXAddress(b"/run/smtpcb.sock")  # type: ignore[method-assign]
+    transport.getHost = lambda: UNIXAddress(b"/run/smtpcb.sock")
     handler = Recorder()
     connect(handler, transport=transport, address=UNIXAddress(None))
     ((connection,),) = handler.said("connected")
@@ -187,7 +186,7 @@ def test_any_name_of_a_unix_socket(name: Any, connect: Connect) -> None:
             self.name = name
 
     transport = Transport()
-    transport.getHost = Address  # type: ignore[assignment,method-assign]
+    transport.getHost = Address
     assert connect(Recorder(), transport=transport).codes() == [220]
 
 

@@ -123,7 +123,7 @@ class Port25:
 def test_lmtp_is_never_spoken_on_port_25() -> None:
     """RFC 2033 §5: whoever comes there speaks SMTP, and would not understand the replies."""
     endpoint = Endpoint()
-    endpoint.listen = lambda factory: succeed(port)  # type: ignore[method-assign]
+    endpoint.listen = lambda factory: succeed(port)
     port = Port25()
     service = SmtpService(endpoint, SmtpServerFactory(Halves(), LMTP, log_messages=False))
     with pytest.raises(ValueError, match="never spoken on port 25"):

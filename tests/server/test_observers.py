@@ -159,6 +159,7 @@ def test_no_secret_is_in_the_log(connect: Connect, log: list[str]) -> None:
     client.send(MESSAGE)
     client.leave()
     text = "\n".join(log)
+    assert "login of anne: 235" in text
     for secret in (*secrets, response, base64.b64encode(secrets[1])):
         assert secret.decode() not in text
 
@@ -181,10 +182,9 @@ def test_a_forged_name_makes_no_second_line(
     client.send(HELLO)
     client.send(b"AUTH PLAIN " + base64.b64encode(b"\0" + name + b"\0x") + b"\r\n")
     client.clock.advance(2)
-    for line in lines():
-        assert line.isprintable()
-        assert len(line) < 500
-    assert len(lines()) <= 1
+    (line,) = lines()
+    assert line.isprintable()
+    assert len(line) < 500
 
 
 @pytest.mark.parametrize(
@@ -209,9 +209,8 @@ def test_a_forged_address_makes_no_second_line(
     handler = Recorder(rcpt=lambda *_: how != "refused")
     octets = b"MAIL FROM:<%s> SMTPUTF8\r\nRCPT TO:<%s>\r\nDATA\r\nx\r\n.\r\n" % (sender, recipient)
     talk(connect, handler, HELLO, octets)
-    assert len(lines()) <= 1
-    for line in lines():
-        assert line.isprintable()
+    (line,) = lines()
+    assert line.isprintable()
 
 
 def test_a_forged_reply_makes_no_second_line(connect: Connect, lines: Lines) -> None:

@@ -59,7 +59,7 @@ def test_lookups_under_way_are_answered_before_the_penalty(connect: Connect) -> 
         return asked[-1]
 
     handler = Recorder(rcpt=look_up)
-    handler.concurrent_recipients = True  # type: ignore[attr-defined]
+    handler.concurrent_recipients = True
     client = connect(handler, limits=Limits(free_errors=0))
     client.send(HELLO)
     assert client.codes(MAIL + RCPT + RCPT + b"RCPT TO:<no path\r\n" + RCPT) == [250]

@@ -78,7 +78,7 @@ class Taken(Factory):
         if addr.host == "192.0.2.70":
             self.stop()
         if addr.host == "192.0.2.68":
-            protocol.makeConnection = lambda transport: 1 / 0  # type: ignore
+            protocol.makeConnection = lambda transport: 1 / 0
         return protocol
 
 

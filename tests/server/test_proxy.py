@@ -76,6 +76,8 @@ GOOD: dict[str, tuple[bytes, End | None, End | None]] = {
     "v2 local, addresses all the same": (v2(INET, command=0x20), None, None),
     "v2 local, a family of its own": (v2(b"12345", command=0x20, family=0xFF), None, None),
     "v2 values": (v2(INET + value(0x04, b"") + value(0xEA, b"x" * 300)), CLIENT, SERVER),
+    "v2 a value of nothing, the last": (v2(INET + value(0x04, b"")), CLIENT, SERVER),
+    "v2 the longest unique id": (v2(INET + value(0x05, b"x" * 128)), CLIENT, SERVER),
     "v2 the longest": (v2(INET + value(0xEA, b"x" * (65535 - 15))), CLIENT, SERVER),
 }
 
@@ -87,6 +89,7 @@ BAD = {
     "HTTP": b"GET / HTTP/1.1\r\n\r\n",
     "v1 no family": b"PROXY \r\n",
     "v1 another family": b"PROXY UDP4 192.0.2.7 198.51.100.25 51234 25\r\n",
+    "v1 another family, with IPv6": b"PROXY TCP5 2001:db8::7 2001:db8::25 51234 25\r\n",
     "v1 LF": b"PROXY TCP4 192.0.2.7 198.51.100.25 51234 25\n",
     "v1 too long": b"PROXY UNKNOWN " + b"f" * 92 + b"\r\n",
     "v1 no end": b"PROXY UNKNOWN " + b"f" * 93,

@@ -515,7 +515,7 @@ async def test_files_of_an_application_are_no_connections(log: list[str]) -> Non
             clients.append(socket.create_connection(("127.0.0.1", port.getHost().port)))
             said: str = await deferToThread(lambda: clients[-1].recv(100).decode("ascii"))
             assert said.startswith("220 ")
-            assert port in reactor.getReaders()  # type: ignore[attr-defined]
+            assert port in reactor.getReaders()
         assert port.connections() == len(clients)
     finally:
         for client in clients:

@@ -72,7 +72,7 @@ class Wire(Protocol):
         if send:
             self.transport.write(send)
         self._look()
-        return found.addTimeout(10, reactor)  # type: ignore[arg-type]
+        return found.addTimeout(10, reactor)
 
 
 class Told(Recorder):
@@ -141,6 +141,12 @@ async def serve(listening: Any) -> AsyncIterator[Open]:
         await port.stopListening()
 
 
+async def ask_for_tls(wire: Any) -> None:
+    """Say EHLO and STARTTLS in the clear; the handshake is next."""
+    await wire.until(b"250 HELP\r\n", HELLO)
+    await wire.until(b"Ready to start TLS\r\n", b"STARTTLS\r\n")
+
+
 def client_options(certificate: Any = None) -> Any:
     pair = None
     if certificate is not None:
@@ -164,8 +170,7 @@ async def test_the_handler_sees_what_was_negotiated(serve: Open, implicit: bool)
     wire = await serve(handler, implicit=implicit)
     await wire.until(b"220 localhost ESMTP\r\n")
     if not implicit:
-        await wire.until(b"250 HELP\r\n", HELLO)
-        await wire.until(b"Ready to start TLS\r\n", b"STARTTLS\r\n")
+        await ask_for_tls(wire)
         wire.transport.startTLS(client_options())
     heard = await wire.until(b"250 HELP\r\n", HELLO)
     assert b"STARTTLS" not in heard
@@ -213,8 +218,7 @@ async def test_garbage_in_place_of_a_handshake(serve: Open, implicit: bool) -> N
     handler = Told()
     wire = await serve(handler, implicit=implicit, plain=True)
     if not implicit:
-        await wire.until(b"250 HELP\r\n", HELLO)
-        await wire.until(b"Ready to start TLS\r\n", b"STARTTLS\r\n")
+        await ask_for_tls(wire)
     wire.transport.write(b"EHLO in.the.clear\r\nNOOP\r\n")
     await wire.lost
     assert b"250" not in wire.heard
@@ -234,8 +238,7 @@ async def test_a_client_that_never_shakes_hands(serve: Open, implicit: bool) -> 
         handler, implicit=implicit, plain=True, limits=Limits(handshake_seconds=0.05)
     )
     if not implicit:
-        await wire.until(b"250 HELP\r\n", HELLO)
-        await wire.until(b"Ready to start TLS\r\n", b"STARTTLS\r\n")
+        await ask_for_tls(wire)
     await wire.lost
     if not implicit:
         await handler.over
@@ -265,7 +268,7 @@ async def test_replies_waiting_when_tls_begins(serve: Open) -> None:
     from twisted.internet import reactor
     from twisted.internet.task import deferLater
 
-    await deferLater(reactor, 0.1)  # type: ignore[arg-type]
+    await deferLater(reactor, 0.1)
     wire.transport.write(b"STARTTLS\r\n")
     wire.transport.resumeProducing()
     await wire.until(b"Ready to start TLS\r\n")
@@ -287,8 +290,7 @@ async def test_a_message_that_is_cut_off_inside_tls(
     wire = await serve(handler, implicit=implicit)
     await wire.until(b"220 localhost ESMTP\r\n")
     if not implicit:
-        await wire.until(b"250 HELP\r\n", HELLO)
-        await wire.until(b"Ready to start TLS\r\n", b"STARTTLS\r\n")
+        await ask_for_tls(wire)
         wire.transport.startTLS(client_options())
     await wire.until(b"250 HELP\r\n", HELLO)
     if by == "DATA":

@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IHandshakeListener, ISSLTransport
 from zope.interface import implementer
 
 from smtpcb.tls import ServerTls, load_pem
-from tests.certificates import make_identity, write_pem
+from tests.certificates import make_identity, unchecked, write_pem
 from tests.server.test_transport import Peer, Server, turns
 
 ISSUED = make_identity(["mx.example.org"])
@@ -65,11 +65,8 @@ async def patiently(step: Callable[[], Any]) -> Any:
 
 
 async def shake_hands(client: socket.socket) -> ssl.SSLSocket:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
     client.setblocking(False)
-    secure = context.wrap_socket(client, do_handshake_on_connect=False)
+    secure = unchecked().wrap_socket(client, do_handshake_on_connect=False)
     await patiently(secure.do_handshake)
     return secure
 

@@ -192,4 +192,4 @@ def test_settings_that_the_handler_cannot_meet_make_no_service(factory: SmtpServ
     with pytest.raises(TypeError, match="require_auth needs who decides on logins"):
         SmtpService(Endpoint(), factory, Settings(require_auth=True))
     with pytest.raises(TypeError, match="settings is a Settings, not str"):
-        SmtpService(Endpoint(), factory, "strict")  # type: ignore[arg-type]
+        SmtpService(Endpoint(), factory, "strict")

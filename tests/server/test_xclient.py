@@ -57,7 +57,7 @@ class Proxied:
         trusted = {"xclient_from": ("10.0.0.0/8",), "xforward_from": ("10.0.0.0/8",)}
         self.server = SmtpServerFactory(
             handlers,
-            Settings(limits=limits, **trusted),  # type: ignore[arg-type]
+            Settings(limits=limits, **trusted),
             reactor=self.clock,
             **{"log_messages": False, **options},
         )

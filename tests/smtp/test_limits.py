@@ -55,7 +55,7 @@ def test_every_limit_is_looked_at() -> None:
     for field in fields(Limits):
         for wrong in ("x", -1, True, [], -1.5):
             with pytest.raises((TypeError, ValueError), match=field.name):
-                Limits(**{field.name: wrong})  # type: ignore[arg-type]
+                Limits(**{field.name: wrong})
 
 
 def test_what_may_be_none_or_whole() -> None:

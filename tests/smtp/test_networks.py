@@ -31,6 +31,22 @@ def test_who_is_meant(
 
 
 @pytest.mark.parametrize(
+    ("texts", "whole"),
+    [
+        ((), ()),
+        (("unix", "192.0.2.0/24", "0.0.0.0/1", "2000::/3"), ()),
+        (("192.0.2.7", "0.0.0.0/0"), ("0.0.0.0/0",)),
+        (("::/0", "0.0.0.0/0", "::/0"), ("0.0.0.0/0", "::/0")),
+        (("0.0.0.0/1", "128.0.0.0/1"), ("0.0.0.0/0",)),
+        (("8000::/1", "10.0.0.0/8", "::/1"), ("::/0",)),
+    ],
+)
+def test_who_means_everybody(texts: tuple[str, ...], whole: tuple[str, ...]) -> None:
+    """All of a family, however it is cut; what is merely wide is not."""
+    assert Networks(texts).whole == whole
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("10.0.0.1/8", "did you mean 10.0.0.0/8?"),
@@ -55,4 +71,11 @@ def test_what_is_no_network_is_told(text: str, said: str) -> None:
 def test_networks_are_a_list_of_texts(wrong: object) -> None:
     """A single text would be read letter by letter."""
     with pytest.raises(TypeError, match="text"):
-        Networks(wrong)  # type: ignore[arg-type]
+        Networks(wrong)
+
+
+def test_a_zone_is_no_part_of_a_network() -> None:
+    """Nobody would be in it: clients are looked up without theirs (RFC 4007 §11)."""
+    with pytest.raises(ValueError, match="fe80::1%lo has a zone"):
+        Networks(["fe80::1%lo"])
+    assert "fe80::1%lo" in Networks(["fe80::1"])

@@ -125,9 +125,9 @@ def test_no_parameters_are_a_mapping_too() -> None:
     assert len(NO_MAIL_PARAMETERS) == 0
     assert NO_MAIL_PARAMETERS.write() == ""
     with pytest.raises(AttributeError):
-        NO_MAIL_PARAMETERS.size = 1  # type: ignore[misc]
+        NO_MAIL_PARAMETERS.size = 1
     with pytest.raises(TypeError):
-        NO_MAIL_PARAMETERS.others["X"] = 1  # type: ignore[index]
+        NO_MAIL_PARAMETERS.others["X"] = 1
 
 
 def test_a_mapping_has_the_keywords_that_were_given() -> None:

@@ -346,7 +346,7 @@ def test_a_refusal_is_raised() -> None:
 def test_a_reply_has_one_status() -> None:
     """Two of them would be one too many."""
     with pytest.raises(TypeError, match="a reply has one status: by name, or in front of the text"):
-        Reply(550, "5.1.1", "No", status="5.7.1")  # type: ignore[call-overload]
+        Reply(550, "5.1.1", "No", status="5.7.1")
 
 
 def test_our_own_replies_keep_the_rules() -> None:

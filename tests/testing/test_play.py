@@ -258,7 +258,7 @@ class Slow:
         from twisted.internet import reactor
 
         try:
-            await deferLater(reactor, self.seconds)  # type: ignore[arg-type]
+            await deferLater(reactor, self.seconds)
         except BaseException:
             self.cancelled += 1
             raise
@@ -335,7 +335,7 @@ def test_a_reactor_that_was_imported_before() -> None:
 
     class Real:
         async def message(self, envelope: Envelope) -> None:
-            await deferLater(installed, 0.001)  # type: ignore[arg-type]
+            await deferLater(installed, 0.001)
 
     play(SCRIPT, Real)
 

@@ -280,7 +280,8 @@ def test_threads_and_plain_handlers_are_played_as_ever() -> None:
             time.sleep(0.02)
             return 250, "Kept"
 
-    later: Any = lambda self, envelope: deferred()  # noqa: E731
+    def later(self: object, envelope: object) -> Deferred[Any]:
+        return deferred()
 
     def deferred() -> Deferred[Any]:
         from twisted.internet import reactor

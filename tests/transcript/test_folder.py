@@ -284,7 +284,7 @@ def until_fired(recording: Recording, ended: Deferred[None]) -> None:
     for _ in range(400):
         if ended.called:
             return
-        recording.folder._previous.wait(1)  # type: ignore[union-attr]
+        recording.folder._previous.wait(1)
         recording.clock.advance(0.02)
     raise AssertionError("it has not")
 

@@ -43,7 +43,7 @@ def test_settings_that_mean_nothing_are_refused(
 
 def test_text_is_taken_for_a_path() -> None:
     """Who writes a folder as text means the folder of that name."""
-    assert TranscriptSettings("a/b").folder == Path("a/b")  # type: ignore[arg-type]
+    assert TranscriptSettings("a/b").folder == Path("a/b")
 
 
 def test_limits_may_be_absent() -> None:

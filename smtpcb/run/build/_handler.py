@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
-from zope.interface import Invalid, implementer
+from zope.interface import Invalid
 from zope.interface.verify import verifyObject
 
 from smtpcb.handlers import READY_MADE
+from smtpcb.handlers._undemanding import Undemanding
 from smtpcb.interfaces import IReadyMadeHandler, ISmtpHandlerPlugin
 from smtpcb.run._meant import nearest, of_another_server
 from smtpcb.run._start import one_line
@@ -34,22 +35,6 @@ def _meant(description: str, known: Collection[str]) -> str | None:
     if word is not None and word.value.startswith("capture"):  # maildir:/srv/mail
         return f"capture{colon}{argument}"
     return as_dotted(description)
-
-
-@implementer(IReadyMadeHandler)
-class Undemanding:
-    """What we take for granted of a handler that says nothing of itself."""
-
-    lenient_addresses = False
-    bare_newline = "refuse"
-    transcripts = False
-    takes_any_login = False
-    folders = ()
-    report = ()
-
-    def check(self) -> Sequence[str]:
-        """Nothing is known, so nothing is wrong."""
-        return ()
 
 
 HANDLER_PLUGINS = Plugins("handler", READY_MADE, ISmtpHandlerPlugin, _meant)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from twisted.logger import Logger
+
 from smtpcb.handling import around
 from smtpcb.interfaces import ISmtpPolicyPlugin
 from smtpcb.policies import POLICIES
@@ -15,11 +17,16 @@ from smtpcb.run.build._plugins import Plugins
 from smtpcb.run.build._python import as_dotted
 from smtpcb.run.options import Configuration, ConfigurationError
 
+_log = Logger(namespace="smtpcb")
 
-def guarded(handler: object, configuration: Configuration, state: State) -> object:
+
+def guarded(
+    handler: object, configuration: Configuration, state: State, *, quiet: bool = False
+) -> object:
     """
     Return the handler behind its policies; with none it is itself.
 
+    :param quiet: somebody else logs the warnings.
     :raises ConfigurationError: there is no policy of that name, it cannot be made so, or it is
         none.
     """
@@ -35,9 +42,17 @@ def guarded(handler: object, configuration: Configuration, state: State) -> obje
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"{where}: {one_line(error)}") from None
         policies.append(policy)
+        for warning in () if quiet else _warnings_of(policy):
+            _log.warn("{where}: {warning}", where=where, warning=" ".join(warning.split()))
     compound = around(handler, *policies)
     compound.start_part = _Explain(dict(zip(map(id, policies), said, strict=True)))
     return compound
+
+
+def _warnings_of(policy: object) -> list[str]:
+    """Return what a policy warns of; your own may have something else by that name."""
+    said = getattr(policy, "warnings", ())
+    return [one for one in said if isinstance(one, str)] if isinstance(said, (list, tuple)) else []
 
 
 class _Nobody:

@@ -22,6 +22,7 @@ from smtpcb.run.build._identities import identities_of, no_tls_alone
 from smtpcb.run.build._kept import Kept
 from smtpcb.run.build._logins import authenticator_of
 from smtpcb.run.build._policies import guarded
+from smtpcb.run.build._proxies import warn_of_everybody
 from smtpcb.run.build._settings import settings_of
 from smtpcb.run.build._share import Share, part_of
 from smtpcb.run.build._transcripts import transcripts_of
@@ -56,7 +57,7 @@ def make_service(
     handler = handler_of(configuration, state)
     wishes = wishes_of(handler)
     with _blamed_on_the_handler(configuration):
-        asked = guarded(handler, configuration, state)
+        asked = guarded(handler, configuration, state, quiet=share is not None)
     settings = settings_of(configuration, wishes)
     direct = is_supported() and not configuration["no_direct_writes"]
     if checking:
@@ -83,6 +84,8 @@ def make_service(
         )
         opened = _doors(configuration, several, factory, endpoints, direct=direct)
     kept = Kept(configuration, state, wishes, recorded, identities)
+    if share is None:
+        warn_of_everybody(configuration)
     kept.look_at(checking=checking, quiet=share is not None)
     places = [_place(name, door, asked) for door, names in opened for name in names]
     announcement = Announcement(places, identities.server is not None, kept.report)

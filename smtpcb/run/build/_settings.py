@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from smtpcb.engine._settings import Settings
@@ -65,7 +66,7 @@ def _with_hostname(
         and not configuration["proxy_from"]
         and not configuration["xclient_from"]
     )
-    return Settings(
+    settings = Settings(
         hostname=hostname,
         banner=configuration["banner"],
         bare_newline=said("bare_newline", wishes.bare_newline),
@@ -82,6 +83,9 @@ def _with_hostname(
         priority_profile=configuration["priority_profile"] or "",
         limits=configuration.limits,
     )
+    if configuration["lmtp"]:
+        replace(settings, lmtp=True)  # it may want what is switched off
+    return settings
 
 
 def _refuse_what_nobody_could_use(configuration: Configuration, settings: Settings) -> None:

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields
 from typing import Any
 
+from smtpcb._amounts import octets, seconds, whole_seconds
 from smtpcb.run.options._option import Option
 from smtpcb.run.options._values import (
     at_least,
     count,
-    octets,
     octets_or_times,
+    octets_per_second,
     or_none,
     positive,
-    seconds,
     verb_and_count,
 )
 from smtpcb.smtp._limits import Limits
@@ -111,13 +111,13 @@ ROWS: tuple[Option, ...] = (
     _limit("header_octets", octets, "OCTETS", "How much of a header is parsed."),
     _limit(
         "hold_seconds",
-        at_least(1, count),
+        at_least(1, whole_seconds),
         "SECONDS",
         "How long FUTURERELEASE may have a message held, where the handler honours it.",
     ),
     _limit(
         "deliver_by_seconds",
-        count,
+        whole_seconds,
         "SECONDS",
         "Shortest time that DELIVERBY may ask for, where the handler honours it; 0: any.",
     ),
@@ -136,7 +136,7 @@ ROWS: tuple[Option, ...] = (
     ),
     _limit(
         "content_octets_per_second",
-        or_none(seconds),
+        or_none(octets_per_second),
         "OCTETS",
         "Slowest message taken, in octets a second.",
     ),

@@ -22,7 +22,7 @@ ROWS: tuple[Option, ...] = (
         mechanisms,
         (),
         "Those of AUTH that are offered, in this order; by default all that whoever decides on "
-        "logins can do.",
+        "logins can do.  May be repeated.",
         "NAME,NAME",
         many=True,
     ),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from smtpcb._amounts import days, octets
 from smtpcb.run.options._option import Option
-from smtpcb.run.options._values import count, days, octets, one_of, or_none, path
+from smtpcb.run.options._values import count, one_of, or_none, path
 
 ROWS: tuple[Option, ...] = (
     Option(
@@ -25,7 +26,7 @@ ROWS: tuple[Option, ...] = (
         "transcript-days",
         or_none(days),
         30.0,
-        "Remove transcripts after so many days (none: never).",
+        "Remove transcripts after so many days, or 12h (none: never).",
         "DAYS",
     ),
     Option(

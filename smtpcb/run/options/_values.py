@@ -8,23 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from smtpcb._amounts import octets, seconds
 from smtpcb.run.options._masking import FILES
 from smtpcb.run.options._option import ConfigurationError
 from smtpcb.server._proxied import refuse_proxied
 from smtpcb.smtp._networks import Networks
 from smtpcb.smtp.sasl import MECHANISMS
-
-_UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
-
-
-def octets(text: str) -> int:
-    """Read ``33554432``, ``512k``, ``32M``."""
-    text = text.strip().lower()
-    factor = _UNITS.get(text[-1:], 1)
-    number = text[:-1] if factor > 1 else text
-    if not (number.isascii() and number.isdigit()):
-        raise ValueError("a number of octets such as 33554432 or 32M")
-    return int(number) * factor
 
 
 def octets_or_times(text: str) -> int | str:
@@ -51,28 +40,20 @@ def count(text: str) -> int:
     return int(text)
 
 
-def seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e9:
-        raise ValueError("a number of seconds")
-    return value
-
-
-def days(text: str) -> float:
-    try:
-        return seconds(text)
-    except ValueError:
-        raise ValueError("a number of days") from None
-
-
 def positive(text: str) -> float:
+    """Read a time above 0, in seconds."""
     value = seconds(text)
     if not value:
         raise ValueError("a number of seconds above 0")
     return value
+
+
+def octets_per_second(text: str) -> float:
+    """Read ``100``, ``0.5``, ``1k``."""
+    try:
+        return float(text) if "." in text else float(octets(text))
+    except ValueError:
+        raise ValueError("a number of octets a second") from None
 
 
 def mechanisms(text: str) -> str:

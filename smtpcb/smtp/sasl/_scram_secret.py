@@ -71,7 +71,12 @@ class ScramSecret:
 
     @classmethod
     def imaginary(
-        cls, username: str, key: bytes, *, iterations: int = STORED_ITERATIONS
+        cls,
+        username: str,
+        key: bytes,
+        *,
+        iterations: int = STORED_ITERATIONS,
+        salt_octets: int = SALT_OCTETS,
     ) -> ScramSecret:
         """
         Make one for a user whom nobody knows, that no password fits.
@@ -79,9 +84,13 @@ class ScramSecret:
         Answer with it who asks for the secret of somebody unknown: the client sees a salt that is
         always the same, as with anybody else, and cannot tell.
 
-        :param key: what only you know, and what stays the same: whoever has it can tell.
+        :param key: what only you know, and what stays the same, in all your processes and after
+            they have started again: whoever has it can tell.
+        :param iterations: as many as known users have.
+        :param salt_octets: the length of their salts.
         """
-        salt = sign(key, username.encode("utf-8", "surrogateescape"))[:SALT_OCTETS]
+        name = username.encode("utf-8", "surrogateescape")
+        salt = hashlib.shake_256(key + name).digest(salt_octets)
         return cls(salt, iterations, secrets.token_bytes(32), secrets.token_bytes(32))
 
     @classmethod

@@ -43,7 +43,7 @@ class Slow(Plain):
 
     def rcpt(self, recipient: object, envelope: object) -> Deferred[None]:
         """Accept, later."""
-        return task.deferLater(reactor, DECISION_SECONDS)  # type: ignore[arg-type]
+        return task.deferLater(reactor, DECISION_SECONDS)
 
 
 class SlowAtOnce(Slow):
