@@ -6,7 +6,7 @@ import importlib
 import inspect
 from collections.abc import Iterable
 from functools import cache
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from types import ModuleType
 from typing import Any
 
@@ -90,7 +90,7 @@ def _below(face: str) -> dict[str, str]:
     """Return what stands below the values of a module and of the private ones behind it."""
     module = importlib.import_module(face)
     found: dict[str, str] = {}
-    behind = [one.name for one in iter_modules(getattr(module, "__path__", ()), f"{face}.")]
+    behind = [one.name for one in walk_packages(getattr(module, "__path__", ()), f"{face}.")]
     for name in [*behind, face]:
         documented = ModuleAnalyzer.for_module(name).find_attr_docs()
         for (owner, attribute), lines in documented.items():

@@ -2,6 +2,19 @@
 
 from smtpcb.engine import _replies as replies
 from smtpcb.engine._budget import Budget, Circumstances
+from smtpcb.engine._client._dialogue import ClientDialogue
+from smtpcb.engine._client._failure import Cause, ClientFailure
+from smtpcb.engine._client._observer import ClientObserver
+from smtpcb.engine._client._offers import Offers
+from smtpcb.engine._client._settings import ClientSettings
+from smtpcb.engine._client._table import (
+    CLIENT_TRANSITIONS,
+    ClientState,
+    ClientStep,
+    ClientWants,
+    Stage,
+)
+from smtpcb.engine._client._transaction import Destination, Outcome, Transaction
 from smtpcb.engine._connection import Connection, ProxyInformation, ProxyTls, TlsInformation
 from smtpcb.engine._conversation import Conversation, Host
 from smtpcb.engine._envelope import Content, Envelope, Recipient
@@ -20,13 +33,23 @@ from smtpcb.engine._table import TRANSITIONS, State, Step, Wants
 from smtpcb.engine._verdict import Failed, Incidents, Log
 
 __all__ = [
+    "CLIENT_TRANSITIONS",
     "TRANSITIONS",
     "Abilities",
     "Budget",
+    "Cause",
     "Circumstances",
+    "ClientDialogue",
+    "ClientFailure",
+    "ClientObserver",
+    "ClientSettings",
+    "ClientState",
+    "ClientStep",
+    "ClientWants",
     "Connection",
     "Content",
     "Conversation",
+    "Destination",
     "Driver",
     "Envelope",
     "Failed",
@@ -37,6 +60,8 @@ __all__ = [
     "Log",
     "MailData",
     "Observer",
+    "Offers",
+    "Outcome",
     "Owner",
     "Pending",
     "PlainPlatform",
@@ -49,9 +74,11 @@ __all__ = [
     "ReplyToEach",
     "ServerDialogue",
     "Settings",
+    "Stage",
     "State",
     "Step",
     "TlsInformation",
+    "Transaction",
     "Wants",
     "received_header",
     "replies",

@@ -107,6 +107,10 @@ class NewlineCheck:
         self._passes = self._passes and scan.newlines_paired(octets)
         return self._passes
 
+    def ends(self) -> bool:
+        """Take note that no more comes, and return the same: a CR that is last is a bare one."""
+        return self._passes and not self._cr
+
 
 class NewlineRepair:
     """
@@ -132,14 +136,41 @@ class NewlineRepair:
         return text.replace("\n", "\r\n").encode("latin-1")
 
 
+class DotStuffer:
+    """
+    Mail data as DATA sends it, in bulk, however it is cut: each line's first dot is doubled.
+
+    What it is given ends lines in CRLF alone (`NewlineCheck`): whatever else somebody downstream
+    took for a line end would hide a dot from it.
+    """
+
+    __slots__ = ("_tail",)
+
+    def __init__(self) -> None:
+        # The last two octets that were given; the first line begins as if a CRLF stood before it.
+        self._tail = b"\r\n"
+
+    def stuff(self, octets: bytes) -> bytes:
+        """Return the next octets as they are sent."""
+        tail = self._tail
+        self._tail = octets[-2:] if len(octets) > 1 else (tail + octets)[-2:]
+        dot = scan.find_dot_line(octets)
+        if octets[:1] == b"." and tail == b"\r\n":
+            octets = b"." + octets
+        elif octets[:2] == b"\n." and tail[-1:] == b"\r":
+            octets = b"\n." + octets[1:]
+        return octets if dot < 0 else octets.replace(b"\r\n.", b"\r\n..")
+
+    def end(self) -> bytes:
+        """Return what ends the data: the last line's CRLF, if that is missing, and the lone dot."""
+        return b".\r\n" if self._tail == b"\r\n" else b"\r\n.\r\n"
+
+
 def stuff(content: bytes) -> bytes:
     """
-    Return mail data as DATA sends it: dots doubled, a CRLF at the end, and the final dot.
+    Return a whole message as DATA sends it: dots doubled, a CRLF at the end, and the final dot.
 
     :param content: its lines end in CRLF.
     """
-    if content and not content.endswith(b"\r\n"):
-        content += b"\r\n"
-    if content.startswith(b"."):
-        content = b"." + content
-    return content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+    stuffer = DotStuffer()
+    return stuffer.stuff(content) + stuffer.end()

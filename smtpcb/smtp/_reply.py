@@ -129,6 +129,19 @@ class Reply:
         put(self, "_status_assumed", status_assumed)
         put(self, "_text_assumed", text_assumed)
 
+    @classmethod
+    def received(cls, code: int, lines: tuple[str, ...], status: str | None = None) -> Reply:
+        """
+        Return a reply that somebody else has made, as it came; nothing is added to it.
+
+        :param code: 200 to 559.
+        :param lines: the text of each line, at least one; it may be empty.
+        :param status: the enhanced status code that the lines began with, or ``None``.
+        """
+        reply = object.__new__(cls)
+        reply._fill(code, lines, status, False, False, False)
+        return reply
+
     @property
     def positive(self) -> bool:
         """Whether the command succeeded, or goes on with a 3yz (RFC 5321 §4.2.1)."""

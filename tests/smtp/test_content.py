@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpcb.smtp._content import ChunkReader, DotReader, NewlineCheck, NewlineRepair, stuff
+from smtpcb.smtp._content import (
+    ChunkReader,
+    DotReader,
+    DotStuffer,
+    NewlineCheck,
+    NewlineRepair,
+    stuff,
+)
 
 # Texts full of what matters.
 RAGGED = st.lists(
@@ -129,3 +136,43 @@ def test_the_work_per_octet_is_constant(unit: bytes) -> None:
     for octet in unit * 100:
         assert reader.read(bytes((octet,)))[1] is None
         assert len(reader._held) <= 4
+
+
+def stuffed_by_line(octets: bytes) -> bytes:
+    """Stuff mail data line by line, as the RFC tells it."""
+    lines = octets.split(b"\r\n")
+    last = lines.pop()
+    lines += [last] if last else []
+    return b"".join(b"." * line.startswith(b".") + line + b"\r\n" for line in lines) + b".\r\n"
+
+
+LINES_OF_DOTS = st.lists(st.sampled_from([b"\r\n", b".", b"..", b"a", b"\r\n.\r\n"]), max_size=25)
+
+
+@given(LINES_OF_DOTS.map(b"".join), CUTS)
+def test_dots_are_stuffed_alike_for_every_cut(octets: bytes, cuts: list[int]) -> None:
+    """Whatever piece a dot, a CR or a LF is in (RFC 5321 §4.5.2, LX9)."""
+    stuffer = DotStuffer()
+    sent = b"".join(stuffer.stuff(piece) for piece in pieces(octets, cuts)) + stuffer.end()
+    assert sent == stuffed_by_line(octets) == stuff(octets)
+    assert read_all(DotReader(), [sent])[1] == b""
+
+
+@given(LINES_OF_DOTS.map(b"".join))
+def test_dots_are_stuffed_octet_by_octet(octets: bytes) -> None:
+    """The same, where every cut there is was made."""
+    stuffer = DotStuffer()
+    sent = b"".join(stuffer.stuff(octets[at : at + 1]) for at in range(len(octets)))
+    assert sent + stuffer.end() == stuffed_by_line(octets)
+
+
+@pytest.mark.parametrize(
+    ("parts", "passes"),
+    [([b"a\r\n"], True), ([b"a\r"], False), ([b"a\r", b"\n"], True), ([b"\n", b"a"], False)],
+)
+def test_a_cr_at_the_end_of_all_is_a_bare_one(parts: list[bytes], passes: bool) -> None:
+    """No LF comes behind it any more."""
+    check = NewlineCheck()
+    for part in parts:
+        check.passes(part)
+    assert check.ends() is passes

@@ -89,7 +89,10 @@ ServerExchange = Generator[Request, Any, None]
 
 ClientExchange = Generator[bytes | AskSession | None, Any, None]
 """Yields responses and is sent challenges, without base64; the first response goes out with AUTH,
-``None`` if the server is to speak first.  It may ask for the `Session` before."""
+``None`` if the server is to speak first.  It may ask for the `Session` before.
+
+When the server says yes it is sent ``None``: one that wants a proof of the server's and has not
+seen it raises, as SCRAM does; of any other, that was the end."""
 
 
 def _unbound(kind: str) -> bytes | None:

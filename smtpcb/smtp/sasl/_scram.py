@@ -192,7 +192,8 @@ def _ask(name: str, *, plus: bool) -> Callable[[Credentials], ClientExchange]:
         signature = sign(hashlib.sha256(client_key).digest(), text)
         verdict: Any = yield b"%b,p=%b" % (unproven, encode(_xor(client_key, signature)))
         proof = base64.b64encode(sign(sign(key, b"Server Key"), text))
-        if not hmac.compare_digest(verdict, b"v=" + proof):
+        # A server that says yes before it has proved anything may be anybody's.
+        if verdict is None or not hmac.compare_digest(verdict, b"v=" + proof):
             raise PeerProtocolError(_NOT_THE_SERVER)
         yield b""
 
