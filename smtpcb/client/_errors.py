@@ -28,5 +28,5 @@ class ContentError(SMTPError):
 
     def __str__(self) -> str:
         place = f"line {self.line}: " if self.line is not None else ""
-        shown = f" (the line begins with {self._shown!r})" if self._shown else ""
+        shown = f" (the line begins with '{self._shown}')" if self._shown else ""
         return f"{place}{self.reason}{shown}"

@@ -29,8 +29,9 @@ class Feed:
         await feed.put(octets)                  # waits while enough lies there
         feed.end()                              # or feed.fail(reason): nothing is delivered
 
-    It is Twisted's `IConsumer` too: a producer that is registered is paused meanwhile, and
-    what it unregisters after is the whole message.
+    It is Twisted's `IConsumer` too: a producer that is registered is paused meanwhile.  That it
+    unregisters says nothing, since it does so as well when it was cut off: only `end` says that
+    the message is whole.
 
     :raises ContentError: from the iterator, when it was failed.
     """
@@ -46,7 +47,6 @@ class Feed:
         self._producer: Any = None
         self._streaming = False
         self._paused = False
-        self._following = False
         self._written = 0
 
     # What writes
@@ -89,9 +89,11 @@ class Feed:
         self._ended = True
         self._wake()
 
-    def fail(self, reason: BaseException | str) -> None:
+    def fail(self, reason: Failure | BaseException | str) -> None:
         """Say that there will be no whole message: what was sent of it is not to be delivered."""
         if not self._ended:
+            if isinstance(reason, Failure):
+                reason = reason.value or reason.getErrorMessage()
             self._error = reason if isinstance(reason, BaseException) else ContentError(reason)
             self.end()
 
@@ -109,28 +111,22 @@ class Feed:
             producer.resumeProducing()
 
     def unregisterProducer(self) -> None:
-        """Take it that the producer has written the whole message; see `IConsumer`."""
+        """Take it that the producer writes no more, for whatever reason; see `IConsumer`."""
         self._producer = None
-        if not self._following:
-            self.end()
 
     def follow(self, producer: Any) -> None:
-        """Let an `IBodyProducer` write the whole message."""
-        self._producer, self._streaming, self._following = producer, True, True
-        producer.startProducing(self).addCallbacks(
-            self._followed, self._followed_in_vain, callbackArgs=(producer.length,)
+        """Let an `IBodyProducer` write the whole message: all octets that it says it has."""
+        self._producer, self._streaming = producer, True
+        producer.startProducing(self).addCallback(self._followed, producer.length).addErrback(
+            self.fail
         )
 
     def _followed(self, _: object, length: object) -> None:
         self._producer = None
         if isinstance(length, int) and length != self._written:
             self.fail(f"a producer of {length} octets wrote {self._written}")
-        elif not self._closed:
+        if not self._ended:
             self.end()
-
-    def _followed_in_vain(self, failure: Failure) -> None:
-        self._producer = None
-        self.fail(failure.value or failure.getErrorMessage())
 
     # What takes
 

@@ -12,14 +12,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from email.errors import HeaderDefect, ObsoleteHeaderDefect
+from email.errors import HeaderDefect, NonASCIILocalPartDefect, ObsoleteHeaderDefect
 from email.headerregistry import Address, AddressHeader, HeaderRegistry
 from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Any, TypeAlias
 
 from smtpcb.client._lines import MOST_LINE_OCTETS
-from smtpcb.smtp import Path, printable
+from smtpcb.smtp import AddressError, Path, printable
 
 Mailbox: TypeAlias = str | tuple[str, str] | Address | Path
 FieldValue: TypeAlias = Mailbox | datetime | Iterable[Mailbox]
@@ -27,6 +27,9 @@ FieldValue: TypeAlias = Mailbox | datetime | Iterable[Mailbox]
 _REGISTRY: Any = HeaderRegistry()
 _REGISTRY.map_to_type("disposition-notification-to", AddressHeader)
 _POLICY = SMTP.clone(header_factory=_REGISTRY)
+
+# A dot in a display name; an address that needs SMTPUTF8.
+_TAKEN = (ObsoleteHeaderDefect, NonASCIILocalPartDefect)
 
 # Fields of addresses; all but Sender take several.
 ADDRESSES = frozenset({"from", "sender", "reply-to", "to", "cc", "disposition-notification-to"})
@@ -48,7 +51,7 @@ def lower_name(name: str) -> str:
     if not isinstance(name, str):
         raise TypeError(f"the name of a header field is a str, not {name!r:.40}")
     if not _NAME.fullmatch(name):
-        raise ValueError(f"no name of a header field: {printable(name, 40)!r}")
+        raise ValueError(f"no name of a header field: '{printable(name, 40)}'")
     return name.lower()
 
 
@@ -73,7 +76,7 @@ def written_field(name: str, value: FieldValue) -> bytes:
         return _folded(name, format_datetime(value))
     text = _clean(name, value)
     if known == "date" and _POLICY.header_factory(name, text).defects:
-        raise ValueError(f"{name}: no date: {printable(text, 80)!r}")
+        raise ValueError(f"{name}: no date: '{printable(text, 80)}'")
     return _folded(name, text) if text.isascii() else _encoded(name, text)
 
 
@@ -120,12 +123,13 @@ def _several(name: str, value: Any) -> tuple[Address, ...]:
 
 
 def _is_pair(value: object) -> bool:
-    """Whether it is a display name and an address, and not two addresses."""
+    """
+    Whether it is a display name and an address.
+
+    So are two texts in a tuple in any case: what a stranger is called may look like an address.
+    """
     return (
-        isinstance(value, tuple)
-        and len(value) == 2
-        and all(isinstance(one, str) for one in value)
-        and "@" not in value[0]
+        isinstance(value, tuple) and len(value) == 2 and all(isinstance(one, str) for one in value)
     )
 
 
@@ -134,14 +138,17 @@ def _mailboxes(name: str, value: object) -> tuple[Address, ...]:
         return _parsed(name, _clean(name, value))
     if isinstance(value, Path):
         # As in a command, so that nothing gets in here that RCPT would not take.
-        _ = value.wire
+        try:
+            _ = value.wire
+        except AddressError as error:
+            raise ValueError(f"{name}: no address: '{printable(str(value), 80)}'") from error
         parts = ("", value.local_part, value.domain)
     elif isinstance(value, Address):
         parts = (value.display_name, value.username, value.domain)
     elif isinstance(value, tuple) and _is_pair(value):
         found = _parsed(name, _clean(name, value[1]))
         if len(found) != 1 or found[0].display_name:
-            raise ValueError(f"{name}: no address: {printable(value[1], 80)!r}")
+            raise ValueError(f"{name}: no address: '{printable(value[1], 80)}'")
         parts = (_clean(name, value[0]), found[0].username, found[0].domain)
     else:
         raise TypeError(f"{name}: no address: {value!r:.40}")
@@ -159,14 +166,14 @@ def _parsed(name: str, text: str) -> tuple[Address, ...]:
     """
     try:
         header: Any = _POLICY.header_factory(name, text)
-        wrong = [str(one) for one in header.defects if not isinstance(one, ObsoleteHeaderDefect)]
+        wrong = [str(one) for one in header.defects if not isinstance(one, _TAKEN)]
     # The parser of `email` trips over a few texts that are no addresses.
     except (HeaderDefect, ValueError, IndexError, AttributeError) as error:
         header, wrong = None, [str(error)]
     if not wrong and not (header.groups and all(a.username and a.domain for a in header.addresses)):
         wrong = ["not local-part@domain"]
     if wrong:
-        raise ValueError(f"{name}: no address: {printable(text, 80)!r} ({wrong[0]})")
+        raise ValueError(f"{name}: no address: '{printable(text, 80)}' ({wrong[0]})")
     return tuple(header.addresses)
 
 
@@ -174,7 +181,7 @@ def _clean(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name}: the value of a header field is a str, not {value!r:.40}")
     if _FORBIDDEN.search(value):
-        raise ValueError(f"{name}: a control character in {printable(value, 80)!r}")
+        raise ValueError(f"{name}: a control character in '{printable(value, 80)}'")
     return value
 
 
@@ -194,7 +201,7 @@ def _encoded(name: str, text: str) -> bytes:
         # It reads encoded-words that are in the text already, whatever they hold.
         written = _POLICY.header_factory(name, text).fold(policy=_POLICY)
     except (HeaderDefect, ValueError, IndexError, AttributeError) as error:
-        raise ValueError(f"{name}: {printable(text, 80)!r} cannot be written: {error}") from None
+        raise ValueError(f"{name}: '{printable(text, 80)}' cannot be written: {error}") from None
     return _checked(name, written)
 
 
@@ -202,7 +209,7 @@ def _checked(name: str, written: str) -> bytes:
     """Return the octets of a field that is one, and no more than one."""
     octets = written.encode()
     if not _WRITTEN.fullmatch(written) or not written.startswith(f"{name}:"):
-        raise ValueError(f"{name}: more than one field: {printable(written, 80)!r}")
+        raise ValueError(f"{name}: more than one field: '{printable(written, 80)}'")
     if max(map(len, octets.split(b"\r\n"))) > MOST_LINE_OCTETS:
         raise ValueError(f"{name}: a word too long for a line of {MOST_LINE_OCTETS} octets")
     return octets

@@ -26,6 +26,7 @@ from smtpcb.client._source import PIECE_OCTETS, cut, octets_of, source_of
 from smtpcb.smtp import BodyType, Limits
 
 _COMPLETED = HeaderRules()
+_LIMITS = Limits()
 # Pieces that are looked at in one turn: 2 MiB, some 5 ms.
 _PIECES_A_TURN = 32
 
@@ -61,14 +62,14 @@ class Outgoing:
         rules: HeaderRules | None = _COMPLETED,
         exact: bool = False,
         declared: Needs | None = None,
-        limits: Limits | None = None,
+        limits: Limits = _LIMITS,
         pause: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._source = source_of(given)
         self._origin = origin or Origin()
         self._rules = rules
         self._exact = exact
-        self._limits = limits or Limits()
+        self._limits = limits
         self._pause = pause
         self._needs = declared
         # What the caller answers for is not judged: a gateway passes on what strangers wrote.
@@ -170,7 +171,9 @@ class Outgoing:
         section = None
         if self._judges or self._rules is not None:
             section = Section(self._rules, self._origin, self._limits.header_octets)
-        return Passage(section, LineEnds(limited=self._judges), exact=self._exact)
+        # Read a second time, lines are known to be short enough.
+        limited = self._judges and (self._exact or self._size_octets is None)
+        return Passage(section, LineEnds(limited=limited), exact=self._exact)
 
     async def _look(self) -> Needs:
         """Read the whole message; a short one is kept as it goes out."""

@@ -29,7 +29,11 @@ _LOST = (
     errors.InvalidHeaderDefect,
     errors.MisplacedEnvelopeHeaderDefect,
 )
-_SEALED = frozenset({"multipart/signed", "multipart/encrypted"})
+# What is in these is signed, or may only be 7-bit (RFC 1847 §2, RFC 2046 §5.2.2 and §5.2.3).
+_SEALED = frozenset({"multipart/signed", "multipart/encrypted"}) | {
+    "message/partial",
+    "message/external-body",
+}
 
 
 class _AsItIs(Compat32):
@@ -58,13 +62,13 @@ def reencode(octets: bytes) -> bytes:
         message = message_from_bytes(octets, policy=_POLICY)
         if message.get_unixfrom() or any(isinstance(one, _LOST) for one in message.defects):
             raise ContentError("this message does not begin with a header section")
-        waiting: deque[tuple[_Message, bool]] = deque([(message, False)])
+        waiting: deque[tuple[_Message, str]] = deque([(message, "")])
         while waiting:
             part, sealed = waiting.popleft()
-            sealed = sealed or part.get_content_type() in _SEALED
+            sealed = sealed or (kind if (kind := part.get_content_type()) in _SEALED else "")
             changed = _narrow(part) | (_encode(part) if not part.is_multipart() else _open(part))
             if changed and sealed:
-                raise ContentError("a part that is signed cannot be encoded anew")
+                raise ContentError(f"what is in {sealed} cannot be encoded anew")
             if part.is_multipart():
                 parts: Any = part.get_payload()
                 waiting += ((one, sealed) for one in parts)

@@ -92,8 +92,9 @@ class HeaderRules:
         A field of addresses takes more of them by a second call.  One that a message has once
         (RFC 5322 §3.6) is set once; any other is one more field with each call.
 
-        :param value: text; for ``Date`` a `datetime` with a time zone, too; for addresses also
-            pairs of display name and address, `email.headerregistry.Address`, paths, and several.
+        :param value: text; for ``Date`` a `datetime` with a time zone, too; for addresses also a
+            pair of display name and address, `email.headerregistry.Address`, a path, and a list of
+            these (a tuple of two texts is a pair).
         :param override: whether it replaces what the message has, in its place.
         :raises ValueError: it cannot be written, must not be set, or is set already.
         """

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -148,19 +148,24 @@ def _of_file(file: Any) -> Source:
     return Source(start, again=True)
 
 
-def _together(pieces: Iterable[object]) -> Iterator[bytes]:
+def _together(given: Iterable[object]) -> Iterator[bytes]:
     """Yield pieces of some size out of what may be lines, and of what may be very long."""
+    pieces = iter(given)
     held: list[bytes] = []
     size = 0
-    for each in pieces:
-        piece = octets_of(each)
-        held.append(piece)
-        size += len(piece)
-        if size >= PIECE_OCTETS:
-            yield from cut(b"".join(held) if len(held) > 1 else piece)
-            held, size = [], 0
-    if held:
-        yield b"".join(held)
+    try:
+        for each in pieces:
+            piece = octets_of(each)
+            held.append(piece)
+            size += len(piece)
+            if size >= PIECE_OCTETS:
+                yield from cut(b"".join(held) if len(held) > 1 else piece)
+                held, size = [], 0
+        if held:
+            yield b"".join(held)
+    finally:
+        if isinstance(pieces, Generator):
+            pieces.close()
 
 
 async def _produced(producer: Any) -> AsyncIterator[bytes]:
