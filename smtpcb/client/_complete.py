@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from smtpcb.client._errors import ContentError
-from smtpcb.client._field import written_field
+from smtpcb.client._field import FieldValue, written_field
 from smtpcb.client._rules import SINGLE, HeaderRules
 from smtpcb.smtp import ForwardPath, ReversePath
 
@@ -53,7 +53,7 @@ def completed(sources: Sequence[bytes], rules: HeaderRules, origin: Origin) -> b
     What stays is as it was, octet for octet, and in its order; what is added stands behind it.
 
     :param sources: the fields of the message, each without its last CRLF.
-    :raises ContentError: there is no From, and none can be made.
+    :raises ContentError: there is no From, or a path cannot be made a field.
     """
     out: list[bytes] = []
     seen: set[str] = set()
@@ -92,7 +92,7 @@ def _set(known: str, rules: HeaderRules, origin: Origin) -> tuple[bytes, ...]:
         return rules.fields[known]
     # <Postmaster> has no domain, and is no address in a field (RFC 5322 §3.4.1).
     named = [one for one in origin.recipients if one.domain]
-    return (written_field("To", named),) if named else ()
+    return (_made("To", named),) if named else ()
 
 
 def _from(origin: Origin) -> bytes:
@@ -101,4 +101,11 @@ def _from(origin: Origin) -> bytes:
             "the message has no From field, and none can be made of the null reverse-path:"
             " write or set one (RFC 5322 §3.6)"
         )
-    return written_field("From", origin.reverse_path)
+    return _made("From", origin.reverse_path)
+
+
+def _made(name: str, value: FieldValue) -> bytes:
+    try:
+        return written_field(name, value)
+    except ValueError as error:
+        raise ContentError(f"no field can be made of the envelope: {error}") from error

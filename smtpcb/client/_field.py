@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from email.errors import HeaderDefect, NonASCIILocalPartDefect, ObsoleteHeaderDefect
+from email.errors import NonASCIILocalPartDefect, ObsoleteHeaderDefect
 from email.headerregistry import Address, AddressHeader, HeaderRegistry
 from email.policy import SMTP
 from email.utils import format_datetime
@@ -75,7 +75,7 @@ def written_field(name: str, value: FieldValue) -> bytes:
             raise ValueError(f"{name}: a time needs its time zone")
         return _folded(name, format_datetime(value))
     text = _clean(name, value)
-    if known == "date" and _POLICY.header_factory(name, text).defects:
+    if known == "date" and _read(name, text).defects:
         raise ValueError(f"{name}: no date: '{printable(text, 80)}'")
     return _folded(name, text) if text.isascii() else _encoded(name, text)
 
@@ -90,7 +90,7 @@ def narrowed_field(source: bytes) -> bytes:
     name, _, value = source.decode("utf-8").partition(":")
     name = name.rstrip(" \t")
     text = _clean(name, _FOLD.sub("", value).strip(" \t"))
-    header = _POLICY.header_factory(name, text)
+    header = _read(name, text)
     if any(not one.addr_spec.isascii() for one in getattr(header, "addresses", ())):
         raise ValueError(f"{name}: an address that is no ASCII needs SMTPUTF8")
     return _encoded(name, text)
@@ -164,12 +164,8 @@ def _parsed(name: str, text: str) -> tuple[Address, ...]:
 
     :raises ValueError: one of them is none, or there is none at all.
     """
-    try:
-        header: Any = _POLICY.header_factory(name, text)
-        wrong = [str(one) for one in header.defects if not isinstance(one, _TAKEN)]
-    # The parser of `email` trips over a few texts that are no addresses.
-    except (HeaderDefect, ValueError, IndexError, AttributeError) as error:
-        header, wrong = None, [str(error)]
+    header = _read(name, text)
+    wrong = [str(one) for one in header.defects if not isinstance(one, _TAKEN)]
     if not wrong and not (header.groups and all(a.username and a.domain for a in header.addresses)):
         wrong = ["not local-part@domain"]
     if wrong:
@@ -197,12 +193,16 @@ def _folded(name: str, text: str) -> bytes:
 
 
 def _encoded(name: str, text: str) -> bytes:
+    # Encoded-words that are in the text already are read, whatever they hold.
+    return _checked(name, _read(name, text).fold(policy=_POLICY))
+
+
+def _read(name: str, text: str) -> Any:
+    """Let `email` read a field; it trips over a few texts instead of telling what is wrong."""
     try:
-        # It reads encoded-words that are in the text already, whatever they hold.
-        written = _POLICY.header_factory(name, text).fold(policy=_POLICY)
-    except (HeaderDefect, ValueError, IndexError, AttributeError) as error:
-        raise ValueError(f"{name}: '{printable(text, 80)}' cannot be written: {error}") from None
-    return _checked(name, written)
+        return _POLICY.header_factory(name, text)
+    except (ValueError, IndexError, AttributeError, TypeError) as error:
+        raise ValueError(f"{name}: cannot be read: '{printable(text, 80)}' ({error})") from error
 
 
 def _checked(name: str, written: str) -> bytes:

@@ -86,7 +86,7 @@ class Passage:
             octets = self._section.read(octets) + self._section.finish()
         self._seen(octets)
         if self._exact and not self._odd:
-            self._odd = self._judged_octets != self.size_octets or not self._ends_lines()
+            self._odd = self._judged_octets != self.size_octets or bool(self._lines.finish())
         return octets
 
     def needs(self, *, whole: bool = True) -> Needs:
@@ -118,12 +118,6 @@ class Passage:
 
     def _wide(self) -> bool:
         return self._section is not None and self._section.wide
-
-    def _ends_lines(self) -> bool:
-        try:
-            return not self._lines.finish()
-        except ContentError:
-            return False
 
     def _seen(self, octets: bytes) -> bytes:
         self.size_octets += len(octets)

@@ -58,8 +58,6 @@ def source_of(given: object) -> Source:
     :raises TypeError: it is nothing that can be sent; the text says what would be.
     :raises ContentError: a message of `email` that cannot be written.
     """
-    if isinstance(given, Source):
-        return given
     if isinstance(given, Message):
         given = written(given)
     if isinstance(given, (bytes, bytearray, memoryview)):

@@ -180,6 +180,24 @@ def test_the_null_reverse_path_is_no_author() -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "author"),
+    [
+        (ReversePath("anne", "[192.0.2.1]"), b"anne@[192.0.2.1]"),
+        (ReversePath("a b", "x.y"), b'"a b"@x.y'),
+        (ReversePath("j\xf6", "x.y"), "j\xf6@x.y".encode()),
+        (ReversePath("root", ""), None),
+    ],
+)
+def test_an_author_is_made_of_the_reverse_path(path: ReversePath, author: bytes | None) -> None:
+    """Whatever MAIL takes is an author, if it has a domain."""
+    if author is None:
+        with pytest.raises(ContentError, match="From"):
+            through(b"", origin=Origin(path))
+    else:
+        assert b"From: " + author + b"\r\n" in through(b"", origin=Origin(path))
+
+
+@pytest.mark.parametrize(
     ("name", "why"),
     [
         ("Bcc", "recipient"),
