@@ -66,7 +66,7 @@ def completed(sources: Sequence[bytes], rules: HeaderRules, origin: Origin) -> b
         if known in rules.overridden:
             if first:
                 out += _set(known, rules, origin)
-        elif first or known not in SINGLE:
+        elif first or known not in SINGLE or not rules.complete:
             out += (source, b"\r\n")
     out += _missing(seen, rules, origin)
     return b"".join(out)
@@ -76,13 +76,13 @@ def _missing(seen: set[str], rules: HeaderRules, origin: Origin) -> Iterator[byt
     known = [one for one in rules.fields if one not in seen]
     if rules.from_recipients and "to" not in seen:
         known.append("to")
-    if "date" not in seen and "date" not in known:
+    if rules.complete and "date" not in seen and "date" not in known:
         yield written_field("Date", origin.date)
-    if "from" not in seen and "from" not in known:
+    if rules.complete and "from" not in seen and "from" not in known:
         yield _from(origin)
     for one in known:
         yield from _set(one, rules, origin)
-    if not {"message-id"} & (seen | rules.prohibited | set(known)):
+    if rules.complete and "message-id" not in (seen | rules.prohibited | set(known)):
         message_id = origin.message_id(rules.message_id_domain)
         yield b"Message-ID: " + message_id.encode("ascii") + b"\r\n"
 

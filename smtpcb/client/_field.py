@@ -193,8 +193,10 @@ def _folded(name: str, text: str) -> bytes:
 
 
 def _encoded(name: str, text: str) -> bytes:
-    # Encoded-words that are in the text already are read, whatever they hold.
-    return _checked(name, _read(name, text).fold(policy=_POLICY))
+    header = _read(name, text)
+    # Encoded-words that are in the text already have been read, whatever they hold.
+    _clean(name, str(header))
+    return _checked(name, header.fold(policy=_POLICY))
 
 
 def _read(name: str, text: str) -> Any:

@@ -170,7 +170,8 @@ class Outgoing:
     def _passage(self) -> Passage:
         section = None
         if self._judges or self._rules is not None:
-            section = Section(self._rules, self._origin, self._limits.header_octets)
+            most_octets = self._limits.header_octets
+            section = Section(self._rules, self._origin, most_octets, judged=self._judges)
         # Read a second time, lines are known to be short enough.
         limited = self._judges and (self._exact or self._size_octets is None)
         return Passage(section, LineEnds(limited=limited), exact=self._exact)

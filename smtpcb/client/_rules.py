@@ -54,6 +54,8 @@ class HeaderRules:
 
     Each mistake is told at once, and nothing of it is kept.  One object may serve many messages.
 
+    :param complete: whether the table above holds; if not, nothing is done but what is set,
+        overridden or prohibited here: for mail of others, which is passed on.
     :param message_id_domain: what stands behind the ``@`` of a Message-ID that is made; by default
         the domain of the reverse-path.  The name of this machine is never used: it would be told
         to every recipient.
@@ -62,21 +64,23 @@ class HeaderRules:
     __slots__ = (
         "_from_recipients",
         "_values",
+        "complete",
         "fields",
         "message_id_domain",
         "overridden",
         "prohibited",
     )
 
-    def __init__(self, *, message_id_domain: str = "") -> None:
+    def __init__(self, *, complete: bool = True, message_id_domain: str = "") -> None:
         if message_id_domain:
             written_field("Message-ID", f"<x@{message_id_domain}>")
             if not message_id_domain.isascii() or set(message_id_domain) & set(" \t<>@"):
                 raise ValueError(f"no domain of a Message-ID: {message_id_domain!r:.80}")
+        self.complete = complete
         self.message_id_domain = message_id_domain
         self.fields: dict[str, tuple[bytes, ...]] = {}
         self.overridden: set[str] = set()
-        self.prohibited: set[str] = set(PROHIBITED)
+        self.prohibited: set[str] = set(PROHIBITED) if complete else set()
         self._values: dict[str, tuple[str, list[Any]]] = {}
         self._from_recipients = False
 

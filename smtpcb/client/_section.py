@@ -22,16 +22,30 @@ class Section:
 
     :param rules: what the section is to have; ``None``: it stays as it is, and is only looked at.
     :param most_octets: how long it may be.
-    :ivar wide: whether it has octets above 127, as it goes out; known once it is ``done``.
+    :param judged: whether octets above 127 are looked for.
+    :ivar wide: whether it has such, as it goes out; known once it is ``done``.
     :ivar message_id: the Message-ID that it goes out with, with brackets; ``""`` if there is none.
     """
 
-    __slots__ = ("_held", "_most", "_origin", "_reader", "_rules", "_sources", "message_id", "wide")
+    __slots__ = (
+        "_held",
+        "_judged",
+        "_most",
+        "_origin",
+        "_reader",
+        "_rules",
+        "_sources",
+        "message_id",
+        "wide",
+    )
 
-    def __init__(self, rules: HeaderRules | None, origin: Origin, most_octets: int) -> None:
+    def __init__(
+        self, rules: HeaderRules | None, origin: Origin, most_octets: int, *, judged: bool = True
+    ) -> None:
         self._rules = rules
         self._origin = origin
         self._most = most_octets
+        self._judged = judged
         self._reader = HeaderReader(most_octets)
         self._sources: list[bytes] = []
         self._held: list[bytes] = []
@@ -82,7 +96,7 @@ class Section:
         found = _MESSAGE_ID.search(section)
         if found:
             self.message_id = found[1].decode("utf-8", "replace")
-        self.wide = not section.isascii()
+        self.wide = self._judged and not section.isascii()
         if self.wide:
             try:
                 section.decode("utf-8")

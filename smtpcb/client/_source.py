@@ -67,12 +67,13 @@ def source_of(given: object) -> Source:
         path = Path(os.fsdecode(given))
         # A pipe that has a name is still read once.
         return Source(lambda: _read_path(path), again=path.is_file() or not path.exists())
+    # Before files: what is read asynchronously has a `read`, too.
+    if isinstance(given, AsyncIterable):
+        return Source(given.__aiter__, again=not isinstance(given, AsyncIterator))
     if hasattr(given, "read"):
         return _of_file(given)
     if hasattr(given, "startProducing"):
         return Source(lambda: _produced(given), again=False)
-    if isinstance(given, AsyncIterable):
-        return Source(given.__aiter__, again=not isinstance(given, AsyncIterator))
     if isinstance(given, Iterable) and not isinstance(given, str):
         return Source(lambda: _together(given), again=not isinstance(given, Iterator))
     if callable(given) and not isinstance(given, type):
@@ -128,8 +129,20 @@ def _read_path(path: Path) -> Iterator[bytes]:
 
 
 def _read(file: Any) -> Iterator[bytes]:
-    while piece := file.read(PIECE_OCTETS):
-        yield octets_of(piece)
+    # Nothing to read for now (`None`, of a file that does not wait) is not the end.
+    while piece := octets_of(file.read(PIECE_OCTETS)):
+        yield piece
+
+
+def _read_from(file: Any, place: int) -> Iterator[bytes]:
+    while True:
+        # Two may read at once: the same message to two servers.
+        file.seek(place)
+        piece = octets_of(file.read(PIECE_OCTETS))
+        if not piece:
+            return
+        place += len(piece)
+        yield piece
 
 
 def _of_file(file: Any) -> Source:
@@ -138,12 +151,7 @@ def _of_file(file: Any) -> Source:
     if not (hasattr(file, "seekable") and file.seekable()):
         return Source(lambda: _read(file), again=False)
     beginning = file.tell()
-
-    def start() -> Iterator[bytes]:
-        file.seek(beginning)
-        return _read(file)
-
-    return Source(start, again=True)
+    return Source(lambda: _read_from(file, beginning), again=True)
 
 
 def _together(given: Iterable[object]) -> Iterator[bytes]:

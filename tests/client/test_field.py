@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpcb.client._field import narrowed_field, written_field
+from smtpcb.client._field import _checked, narrowed_field, written_field
 from smtpcb.smtp import ForwardPath, ReversePath
 
 LINE = "x" * 60
@@ -108,6 +108,16 @@ def test_nothing_gets_in_encoded(name: str, value: str) -> None:
     """A line end within an encoded-word does not become one."""
     with pytest.raises(ValueError, match=name):
         written_field(name, value)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["A: b\r\nC: d\r\n", "A: b\r\n\r\n", "A: b\r\n \r\n", "A: b\rc\r\n", "A: b", "B: c\r\n"],
+)
+def test_what_came_out_is_looked_at(written: str) -> None:
+    """Whatever a version of `email` makes of a value: more than a field is not sent."""
+    with pytest.raises(ValueError, match="more than one field"):
+        _checked("A", written)
 
 
 def test_an_encoded_word_stays_one() -> None:

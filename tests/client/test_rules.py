@@ -140,6 +140,17 @@ def test_to_may_be_made_of_the_recipients() -> None:
     assert b"To:" not in through(b"", rules, lone)
 
 
+def test_mail_of_others_is_only_changed_as_asked() -> None:
+    """A gateway adds its field, and neither completes nor cleans what others have written."""
+    rules = HeaderRules(complete=False)
+    rules.set("X-Spam-Flag", "NO", override=True)
+    rules.prohibit("X-Secret")
+    theirs = b"Bcc: a\r\nSubject: b\r\nSubject: c\r\nReturn-Path: <d>\r\n"
+    given = theirs + b"X-Secret: e\r\nx-spam-flag: YES\r\nX-Spam-Flag: YES\r\n\r\nbody\r\n"
+    assert through(given, rules) == theirs + b"X-Spam-Flag: NO\r\n\r\nbody\r\n"
+    assert through(b"", rules, Origin()) == b"X-Spam-Flag: NO\r\n\r\n"
+
+
 def test_a_message_id_is_made_once_and_tells_nothing() -> None:
     """The same message has the same Message-ID in each attempt; no machine is named in it."""
     origin = Origin(ANNE)

@@ -64,7 +64,6 @@ def spooled() -> Any:
         lambda _: bytearray(OCTETS),
         lambda _: memoryview(OCTETS),
         in_folder,
-        lambda path: os.DirEntry if False else in_folder(path),
         lambda path: in_folder(path).open("rb"),
         lambda _: io.BytesIO(OCTETS),
         lambda _: spooled(),
@@ -233,3 +232,45 @@ def test_a_file_that_gives_text_is_refused() -> None:
 
     with pytest.raises(ContentError, match="gave str"):
         read(source_of(Text()))
+
+
+def test_a_file_that_has_nothing_yet_is_not_at_its_end() -> None:
+    """A pipe that does not wait would cut the message; it is refused instead."""
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, False)
+    with os.fdopen(ours, "rb", buffering=0) as file, pytest.raises(ContentError, match="NoneType"):
+        read(source_of(file))
+    os.close(theirs)
+
+
+def test_one_file_may_be_read_by_two_at_once() -> None:
+    """The same message goes to two servers at once, whole to each of them."""
+    source = source_of(io.BytesIO(OCTETS))
+    one, two = source.start(), source.start()
+    mixed = [b"", b""]
+    for _ in range(len(OCTETS) // PIECE_OCTETS):
+        for number, pieces in enumerate((one, two)):
+            assert isinstance(pieces, Iterator)
+            mixed[number] += next(pieces)
+    assert mixed == [OCTETS, OCTETS]
+
+
+def test_what_is_read_asynchronously_is_no_plain_file() -> None:
+    """A reader of asyncio's, with a `read` that has to be awaited, is taken for what it is."""
+
+    class Reader:
+        def __init__(self) -> None:
+            self._lines = asynchronous(b"one\n", b"two\n")
+
+        async def read(self, octets: int = -1) -> bytes:
+            raise NotImplementedError
+
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return self._lines
+
+        async def __anext__(self) -> bytes:
+            return await self._lines.__anext__()
+
+    source = source_of(Reader())
+    assert not source.again
+    assert read(source) == [b"one\n", b"two\n"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from email import message_from_bytes, policy
 from email.generator import BytesGenerator
 from email.message import EmailMessage, Message
@@ -103,8 +104,16 @@ def test_nothing_gets_in_encoded() -> None:
     assert written(made) == b"X-A: " + word + b"\r\n\r\n"
     for long in (word + b" a" * 50, word.replace(b"Bcc", b"X-A") + b" a" * 50):
         made = message_from_bytes(b"X-A: " + long + b"\r\n\r\n", policy=policy.SMTP)
-        with pytest.raises(ContentError, match=r"cannot be written|several"):
-            written(made)
+        # Some versions of `email` would make two fields of it: then it is refused.
+        with contextlib.suppress(ContentError):
+            assert message_from_bytes(written(made)).keys() == ["X-A"]
+
+
+def test_a_section_that_came_out_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a version of `email` makes of a value: other fields are not sent."""
+    monkeypatch.setattr(policy.EmailPolicy, "fold_binary", lambda *_: b"Subject: a\r\nBcc: b\r\n")
+    with pytest.raises(ContentError, match="several"):
+        written(message(Subject="a"))
 
 
 def test_what_cannot_be_written_is_told() -> None:
