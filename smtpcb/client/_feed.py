@@ -71,7 +71,7 @@ class Feed:
         """
         Add some octets.
 
-        :return: fires when there is room for more; fails with `ConnectionAborted` if nobody
+        :return: fires when there is room for more; fails with ``ConnectionAborted`` if nobody
             takes the message any more.
         """
         self.write(octets)
@@ -115,7 +115,7 @@ class Feed:
         self._producer = None
 
     def follow(self, producer: Any) -> None:
-        """Let an `IBodyProducer` write the whole message: all octets that it says it has."""
+        """Let an ``IBodyProducer`` write the whole message: all octets that it says it has."""
         self._producer, self._streaming = producer, True
         producer.startProducing(self).addCallback(self._followed, producer.length).addErrback(
             self.fail

@@ -33,7 +33,9 @@ _PIECES_A_TURN = 32
 
 class Outgoing:
     """
-    One message that is sent, perhaps several times::
+    One message that is sent, perhaps several times.
+
+    What is given is any source of octets::
 
         outgoing = Outgoing(message, Origin(reverse_path))
         needs = await outgoing.needs()  # before MAIL
@@ -41,7 +43,12 @@ class Outgoing:
             async for octets in pieces:
                 ...
 
-    :param given: what `source_of` takes.
+    It can be an `email.message.Message`, bytes, a `pathlib.Path`, an open binary file, an iterable
+    or async iterable of bytes, a Twisted ``IBodyProducer``, a `Feed`, or a callable that returns
+    one of these afresh.  An iterator, a pipe, a producer and a `Feed` can be sent once, all else
+    again and again.  Line ends may be CRLF or LF; a CR alone is refused (RFC 5321 §2.3.8).
+
+    :param given: the message.
     :param origin: what it is completed with.
     :param rules: what the header section is to have; ``None``: it goes as it is.
     :param exact: whether the content goes as it is, its line ends too; that takes BINARYMIME unless
@@ -52,6 +59,7 @@ class Outgoing:
     :param pause: is awaited now and then while the message is looked at, so that others have their
         turn.
     :raises TypeError: it is nothing that can be sent.
+    :raises ContentError: a message of `email` that cannot be written.
     """
 
     def __init__(
