@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from smtpcb.client._errors import ContentError
-from smtpcb.client._field import FieldValue, written_field
+from smtpcb.client._field import FieldValue, is_domain, written_field
 from smtpcb.client._rules import SINGLE, HeaderRules
 from smtpcb.smtp import ForwardPath, ReversePath
 
@@ -43,7 +43,7 @@ class Origin:
                 domain = domain.encode("idna").decode("ascii")
             except UnicodeError:
                 domain = ""
-        return f"<{self.unique}@{domain or _NO_DOMAIN}>"
+        return f"<{self.unique}@{domain if is_domain(domain) else _NO_DOMAIN}>"
 
 
 def completed(sources: Sequence[bytes], rules: HeaderRules, origin: Origin) -> bytes:

@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 
 from smtpcb.client._lines import MOST_LINE_OCTETS
 from smtpcb.smtp import AddressError, Path, printable
+from smtpcb.smtp import _grammar as grammar
 
 Mailbox: TypeAlias = str | tuple[str, str] | Address | Path
 FieldValue: TypeAlias = Mailbox | datetime | Iterable[Mailbox]
@@ -36,6 +37,8 @@ ADDRESSES = frozenset({"from", "sender", "reply-to", "to", "cc", "disposition-no
 _NAME = re.compile(r"[!-9;-~]{1,77}")
 # Tab is a blank.  Surrogates are octets that were no text; the others end lines, for some.
 _FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_DOMAIN = re.compile(f"{grammar.DOMAIN}|{grammar.ADDRESS_LITERAL}")
+_MESSAGE_ID = re.compile(r"<[^<>@\s]+@[^<>@\s]+>")
 _WORD = re.compile("[ \t]*[^ \t]+")
 _FOLD = re.compile(r"\r\n(?=[ \t])")
 _WRITTEN = re.compile(r"[^\r\n\0]*(?:\r\n[ \t]+[^ \t\r\n\0][^\r\n\0]*)*\r\n")
@@ -53,6 +56,12 @@ def lower_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError(f"no name of a header field: '{printable(name, 40)}'")
     return name.lower()
+
+
+def is_domain(text: str) -> bool:
+    """Whether it is what stands behind the ``@`` of a Message-ID: ASCII, and nothing else."""
+    fits = _DOMAIN.fullmatch(text) and _MESSAGE_ID.fullmatch(f"<x@{text}>")
+    return text.isascii() and fits is not None
 
 
 def written_field(name: str, value: FieldValue) -> bytes:
@@ -77,6 +86,8 @@ def written_field(name: str, value: FieldValue) -> bytes:
     text = _clean(name, value)
     if known == "date" and _read(name, text).defects:
         raise ValueError(f"{name}: no date: '{printable(text, 80)}'")
+    if known == "message-id" and not _MESSAGE_ID.fullmatch(text):
+        raise ValueError(f"{name}: not <unique@domain>: '{printable(text, 80)}'")
     return _folded(name, text) if text.isascii() else _encoded(name, text)
 
 

@@ -38,14 +38,16 @@ class LineEnds:
     The line of a `ContentError` that it raises is counted from the beginning of the piece.
 
     :param limited: whether NUL and long lines are refused; if not, they pass.
+    :ivar changed: whether what came out is not what went in.
     """
 
-    __slots__ = ("_cr", "_limited", "_run")
+    __slots__ = ("_cr", "_limited", "_run", "changed")
 
     def __init__(self, *, limited: bool = True) -> None:
         self._limited = limited
         self._cr = False  # the last piece ended in CR: it goes with the next octet
         self._run = 0  # octets given out since the last line end
+        self.changed = False
 
     def read(self, octets: bytes) -> bytes:
         """
@@ -60,9 +62,12 @@ class LineEnds:
         if self._cr:
             octets = octets[:-1]
         if octets.find(b"\r") < 0:
-            octets = octets.replace(b"\n", b"\r\n")
+            if octets.find(b"\n") >= 0:
+                octets = octets.replace(b"\n", b"\r\n")
+                self.changed = True
         elif not scan.newlines_paired(octets):
             octets = _mended(octets)
+            self.changed = True
         if self._limited:
             nul = octets.find(b"\0")
             if nul >= 0:
@@ -76,9 +81,11 @@ class LineEnds:
         """Return what the end of the content still needs: CRLF, or nothing."""
         if self._cr:
             raise ContentError(_NO_LINE_END, 1)
-        ended = not self._run
+        if not self._run:
+            return b""
         self._run = 0
-        return b"" if ended else b"\r\n"
+        self.changed = True
+        return b"\r\n"
 
     def _check_lengths(self, octets: bytes) -> None:
         size = len(octets)

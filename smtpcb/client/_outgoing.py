@@ -139,6 +139,7 @@ class Outgoing:
                 f"the message has changed: it had {self._size_octets} octets, and has now"
                 f" {passage.size_octets}"
             )
+        self._size_octets = passage.size_octets
         if octets:
             yield octets
 

@@ -40,7 +40,6 @@ class Passage:
     __slots__ = (
         "_eight_bit",
         "_exact",
-        "_judged_octets",
         "_lines",
         "_odd",
         "_section",
@@ -52,7 +51,6 @@ class Passage:
         self._exact = exact
         # Of what stays as it is, they only tell whether they would have done something.
         self._lines = lines
-        self._judged_octets = 0
         self._odd = False
         self._eight_bit = False
         self.size_octets = 0
@@ -86,7 +84,7 @@ class Passage:
             octets = self._section.read(octets) + self._section.finish()
         self._seen(octets)
         if self._exact and not self._odd:
-            self._odd = self._judged_octets != self.size_octets or bool(self._lines.finish())
+            self._odd = self._is_odd(None)
         return octets
 
     def needs(self, *, whole: bool = True) -> Needs:
@@ -124,8 +122,13 @@ class Passage:
         if not self._eight_bit:
             self._eight_bit = not octets.isascii()
         if self._exact and not self._odd:
-            try:
-                self._judged_octets += len(self._lines.read(octets))
-            except ContentError:
-                self._odd = True
+            self._odd = self._is_odd(octets)
         return octets
+
+    def _is_odd(self, octets: bytes | None) -> bool:
+        """Whether content that stays as it is would not do so as lines; ``None`` is its end."""
+        try:
+            self._lines.finish() if octets is None else self._lines.read(octets)
+        except ContentError:
+            return True
+        return self._lines.changed

@@ -1,26 +1,18 @@
-"""
-Which header fields a message is sent with (RFC 5322 §3.6, RFC 5321 §4.4).
-
-=============================  ====================================================================
-Date, From                     added if missing: every message has them.  From is the reverse-path;
-                               the null one can be none, so a report brings its own
-Message-ID                     added if missing; made once, the same in each attempt
-Return-Path                    taken out: the last server writes it, from MAIL (RFC 5321 §4.4)
-Original-Recipient             taken out: the last server writes it, from ORCPT (RFC 8098 §2.3)
-Bcc, Resent-Bcc                taken out: nobody is to read of these recipients (RFC 5322 §3.6.3)
-Resent-Reply-To                taken out: nobody may write it any more (RFC 5322 §4.5.6)
-MIME-*, Content-*, Received,   never touched, and cannot be set: they belong to the content, to the
-the other Resent-*             way it came, to who sent it again
-those of ``SINGLE``, twice     the first one stays: a message has one (RFC 5322 §3.6)
-all others                     never touched, unless the caller says so
-=============================  ====================================================================
-"""
+"""Which header fields a message is sent with (RFC 5322 §3.6, RFC 5321 §4.4)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from smtpcb.client._field import ADDRESSES, FieldValue, listed, lower_name, written_field
+from smtpcb.client._field import (
+    ADDRESSES,
+    FieldValue,
+    is_domain,
+    listed,
+    lower_name,
+    written_field,
+)
+from smtpcb.smtp import printable
 
 PROHIBITED = frozenset(
     {"return-path", "original-recipient", "bcc", "resent-bcc", "resent-reply-to"}
@@ -43,7 +35,20 @@ _WHY = {
 
 class HeaderRules:
     """
-    What the caller wants in the header section of a message, beside what the table above says.
+    What becomes of the header section of a message: what always does, and what the caller wants.
+
+    - Date, From and Message-ID are added if they are missing.  From is the reverse-path; the null
+      one can be none, so a report brings its own.  A Message-ID is made once, and is the same in
+      each attempt.
+    - Return-Path and Original-Recipient are taken out: the last server writes them, from MAIL
+      (RFC 5321 §4.4) and from ORCPT (RFC 8098 §2.3).
+    - Bcc and Resent-Bcc are taken out: nobody is to read of these recipients (RFC 5322 §3.6.3).
+      Resent-Reply-To is, since nobody may write it any more (RFC 5322 §4.5.6).
+    - Of the fields that a message has once (RFC 5322 §3.6: Date, From, Sender, Reply-To, To, Cc,
+      Subject, Message-ID, In-Reply-To, References) the first one stays.
+    - MIME-*, Content-*, Received and all other Resent-* are never touched, and cannot be set: they
+      belong to the content, to the way it came, to who sent it again.
+    - All others are not touched, unless the caller says so.
 
     What the message has itself stays, unless it is overridden::
 
@@ -54,11 +59,14 @@ class HeaderRules:
 
     Each mistake is told at once, and nothing of it is kept.  One object may serve many messages.
 
-    :param complete: whether the table above holds; if not, nothing is done but what is set,
-        overridden or prohibited here: for mail of others, which is passed on.
+    :param complete: whether all this is done; if not, nothing is but what is set, overridden or
+        prohibited here: for mail of others, which is passed on.
     :param message_id_domain: what stands behind the ``@`` of a Message-ID that is made; by default
         the domain of the reverse-path.  The name of this machine is never used: it would be told
         to every recipient.
+    :ivar fields: what was set, by its name in lower case, as it is written.
+    :ivar overridden: which of them replace what the message has.
+    :ivar prohibited: the names of what is taken out.
     """
 
     __slots__ = (
@@ -72,10 +80,8 @@ class HeaderRules:
     )
 
     def __init__(self, *, complete: bool = True, message_id_domain: str = "") -> None:
-        if message_id_domain:
-            written_field("Message-ID", f"<x@{message_id_domain}>")
-            if not message_id_domain.isascii() or set(message_id_domain) & set(" \t<>@"):
-                raise ValueError(f"no domain of a Message-ID: {message_id_domain!r:.80}")
+        if message_id_domain and not is_domain(message_id_domain):
+            raise ValueError(f"no domain of a Message-ID: '{printable(message_id_domain, 80)}'")
         self.complete = complete
         self.message_id_domain = message_id_domain
         self.fields: dict[str, tuple[bytes, ...]] = {}

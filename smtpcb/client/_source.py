@@ -66,7 +66,8 @@ def source_of(given: object) -> Source:
     if isinstance(given, os.PathLike):
         path = Path(os.fsdecode(given))
         # A pipe that has a name is still read once.
-        return Source(lambda: _read_path(path), again=path.is_file() or not path.exists())
+        again = os.path.isfile(path) or not os.path.exists(path)
+        return Source(lambda: _read_path(path), again)
     # Before files: what is read asynchronously has a `read`, too.
     if isinstance(given, AsyncIterable):
         return Source(given.__aiter__, again=not isinstance(given, AsyncIterator))
@@ -77,7 +78,7 @@ def source_of(given: object) -> Source:
     if isinstance(given, Iterable) and not isinstance(given, str):
         return Source(lambda: _together(given), again=not isinstance(given, Iterator))
     if callable(given) and not isinstance(given, type):
-        return Source(lambda: _called(given), again=True)
+        return _of_callable(given)
     raise TypeError(_cannot(given))
 
 
@@ -109,11 +110,21 @@ def octets_of(piece: object) -> bytes:
     raise ContentError(f"a source of octets gave {type(piece).__name__}: {piece!r:.40}")
 
 
-def _called(make: Callable[[], object]) -> Pieces:
-    made = make()
-    if callable(made) and not hasattr(made, "read"):
-        raise TypeError(f"a callable returned another one: {made!r:.80}")
-    return source_of(made).start()
+def _of_callable(make: Callable[[], object]) -> Source:
+    last: object = None
+
+    def start() -> Pieces:
+        nonlocal last
+        made = make()
+        if callable(made) and not hasattr(made, "read"):
+            raise TypeError(f"a callable returned another one: {made!r:.80}")
+        source = source_of(made)
+        if made is last and not source.again:
+            raise ContentError(f"a callable returned the same {type(made).__name__} twice")
+        last = made
+        return source.start()
+
+    return Source(start, again=True)
 
 
 def cut(octets: bytes) -> Iterator[bytes]:

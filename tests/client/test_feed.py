@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.task import Cooperator
@@ -17,7 +17,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from smtpcb.client import ContentError, Feed, Outgoing
+from smtpcb.client import ContentError, Feed, Needs, Outgoing
 from smtpcb.client._feed import MOST_WAITING_OCTETS
 from smtpcb.client._source import source_of
 from tests.client.running import all_pieces, finished
@@ -233,3 +233,17 @@ def test_a_body_producer_that_is_not_needed_is_stopped() -> None:
     finished(outgoing.aclose())
     assert producer.told[-1] == "stop"
     ending.callback(None)
+
+
+def test_who_cancels_stops_the_producer() -> None:
+    """When sending is cancelled, nobody goes on producing, whatever was being waited for."""
+    for declared in (None, Needs()):
+        feed, producer = Feed(), Producer()
+        feed.registerProducer(producer, True)
+        sending = Deferred.fromCoroutine(all_pieces(Outgoing(feed, declared=declared)))
+        if declared is not None:
+            feed.write(MESSAGE)
+        sending.addErrback(lambda failure: failure.trap(CancelledError))
+        sending.cancel()
+        assert producer.told == ["stop"]
+        assert result(sending) is CancelledError

@@ -177,6 +177,22 @@ def test_declared_is_not_looked_at() -> None:
     assert outgoing.message_id == ""
 
 
+def test_an_attempt_is_like_the_one_before() -> None:
+    """Something that is used up without telling is found out at the second attempt."""
+
+    class UsedUp:
+        def __init__(self) -> None:
+            self._pieces = iter([HEADER, LINES])
+
+        def __iter__(self) -> Iterator[bytes]:
+            return self._pieces
+
+    outgoing = Outgoing(UsedUp(), rules=None, declared=Needs())
+    assert sent(outgoing) == HEADER + LINES
+    with pytest.raises(ContentError, match="has changed"):
+        sent(outgoing)
+
+
 def test_a_gateway_adds_a_field_to_what_strangers_wrote() -> None:
     """Octets in a header section that are no UTF-8 are the sender's fault, and pass."""
     rules = HeaderRules(complete=False)
@@ -220,9 +236,10 @@ def test_what_was_declared_holds(octets: bytes, declared: Needs, why: str) -> No
 
 def test_exact_content_that_was_declared_to_be_lines_is_lines() -> None:
     """Without BINARYMIME no bare line end is sent, whatever was promised."""
-    outgoing = Outgoing(HEADER + b"a\nb\r\n", rules=None, exact=True, declared=Needs())
-    with pytest.raises(ContentError, match="lines that end in CRLF"):
-        sent(outgoing)
+    for body in (b"a\nb\r\n", b"a\rb\r\n", b"a\r", b"a"):
+        outgoing = Outgoing(HEADER + body, rules=None, exact=True, declared=Needs())
+        with pytest.raises(ContentError, match="lines that end in CRLF"):
+            sent(outgoing)
 
 
 def test_a_file_that_changes_is_not_sent_as_if_it_had_not(tmp_path: Path) -> None:

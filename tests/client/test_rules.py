@@ -175,7 +175,17 @@ def test_a_message_id_can_be_left_out() -> None:
     assert through(ID, rules) == DATE + FROM + b"\r\n"
 
 
-@pytest.mark.parametrize("domain", ["a b", "a@b", "a>b", "b\xfc", "a\r\nb"])
+@pytest.mark.parametrize("domain", ["a b", "x>y", "a\r\nBcc: b", "[a>b]", "a..b", "\u2028"])
+def test_a_path_made_by_hand_brings_nothing_into_the_section(domain: str) -> None:
+    """A domain that no command could have is no part of a Message-ID."""
+    octets = through(FROM, origin=Origin(ReversePath("a", domain), unique="unique"))
+    assert octets.endswith(b"Message-ID: <unique@unknown.invalid>\r\n\r\n")
+    assert octets.count(b"\r\n") == 4
+    with pytest.raises(ContentError, match="envelope"):
+        through(b"", origin=Origin(ReversePath("a", domain)))
+
+
+@pytest.mark.parametrize("domain", ["a b", "a@b", "a>b", "[a>b]", "b\xfc", "a\r\nb"])
 def test_a_message_id_is_one_word(domain: str) -> None:
     """What is no domain is refused."""
     with pytest.raises(ValueError, match=r".+"):

@@ -115,6 +115,18 @@ def test_what_can_be_read_once_says_so(given: Any) -> None:
     assert b"".join(read(source)) == OCTETS
 
 
+def test_a_callable_that_gives_the_same_iterator_again_is_found_out() -> None:
+    """What is used up would be an empty message, or the end of one."""
+    for stream in (iter([OCTETS]), asynchronous(OCTETS)):
+        source = source_of(lambda stream=stream: stream)
+        assert b"".join(read(source)) == OCTETS
+        with pytest.raises(ContentError, match="twice"):
+            read(source)
+    octets = [OCTETS]
+    source = source_of(lambda: octets)
+    assert b"".join(read(source)) == b"".join(read(source)) == OCTETS
+
+
 def test_a_file_is_sent_from_where_it_stands(tmp_path: Path) -> None:
     """What has been read of a file is no part of the message, in no attempt."""
     with in_folder(tmp_path).open("rb") as file:
