@@ -24,6 +24,7 @@ FACES = (
     "smtpcb.smtp",
     "smtpcb.smtp.sasl",
     "smtpcb.server",
+    "smtpcb.client",
     "smtpcb.tls",
     "smtpcb.transcript",
     "smtpcb.testing",

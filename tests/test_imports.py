@@ -68,6 +68,7 @@ TABLE = {
     "handling": row("smtp engine interfaces transcript _ending _steady _threads", ANY),
     "tls": row("smtp engine interfaces transcript _files _folders _ending _steady", ANY),
     "server": row("smtp engine interfaces transcript handling tls _ending _steady _hangup", ANY),
+    "client": row("smtp engine interfaces transcript handling tls _ending _steady", ANY),
     "handlers": row(
         "smtp engine interfaces transcript handling tls _amounts _folders _ending _steady _threads",
         ANY,
@@ -180,6 +181,12 @@ def test_handlers_and_server_do_not_know_each_other() -> None:
     assert not below("policies", TABLE["server"].ours | TABLE["handlers"].ours)
 
 
+def test_client_and_server_do_not_know_each_other() -> None:
+    """Each is one side of the dialogue; what both need is a word of SMTP, or in the engine."""
+    assert not below("server", TABLE["client"].ours)
+    assert not below("client", TABLE["server"].ours)
+
+
 def test_the_plug_in_imports_nothing_of_ours() -> None:
     """Every twistd run may execute it, whoever's service it runs; until that is ours."""
     path = PACKAGE.parent / "twisted" / "plugins" / "smtpcb_plugin.py"
@@ -219,6 +226,8 @@ def test_the_plug_in_imports_nothing_of_ours() -> None:
         ("server._protocol", "from smtpcb.handlers import capture", ["smtpcb.handlers.capture"]),
         ("handlers.maildir", "import smtpcb.server._factory", ["smtpcb.server._factory"]),
         ("handlers.maildir", "from smtpcb.handlers.capture import Capture", []),
+        ("client._feed", "from smtpcb.server import transport", ["smtpcb.server.transport"]),
+        ("server._factory", "from smtpcb.client import Outgoing", ["smtpcb.client.Outgoing"]),
         ("handlers.capture", "from smtpcb.run import X", ["smtpcb.run.X"]),
         ("handlers.capture", "from smtpcb.engine._envelope import Envelope", []),
         ("tls", "from smtpcb.run.options import OPTIONS", ["smtpcb.run.options.OPTIONS"]),
