@@ -1,15 +1,42 @@
 """
 Sending mail: the other side of the dialogue.
 
-What is sent is an `Outgoing`: any source of octets, as lines that end in CRLF behind a header
-section that is complete; it says what it needs of a server before an octet is sent.
+In one line: `send`.  In full: a `SubmissionSession` to a `Server`, its messages and recipients, and
+what became of each.  What is sent is an `Outgoing`: any source of octets, as lines that end in CRLF
+behind a header section that is complete; it says what it needs of a server before an octet is sent.
 """
 
 from smtpcb.client._complete import Origin
+from smtpcb.client._connect import Server
 from smtpcb.client._errors import ContentError
 from smtpcb.client._feed import Feed
 from smtpcb.client._outgoing import Outgoing
 from smtpcb.client._passage import Needs
 from smtpcb.client._rules import HeaderRules
+from smtpcb.client._send import NotDelivered, send
+from smtpcb.client._session import (
+    Message,
+    NoSession,
+    Recipient,
+    SessionResult,
+    SubmissionSession,
+)
+from smtpcb.client._times import ClientTimes
 
-__all__ = ["ContentError", "Feed", "HeaderRules", "Needs", "Origin", "Outgoing"]
+__all__ = [
+    "ClientTimes",
+    "ContentError",
+    "Feed",
+    "HeaderRules",
+    "Message",
+    "Needs",
+    "NoSession",
+    "NotDelivered",
+    "Origin",
+    "Outgoing",
+    "Recipient",
+    "Server",
+    "SessionResult",
+    "SubmissionSession",
+    "send",
+]

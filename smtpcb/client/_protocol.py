@@ -1,0 +1,336 @@
+"""ClientProtocol: octets, TLS and time of one connection to a server; no rule of SMTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from OpenSSL import SSL
+from service_identity import VerificationError
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ISSLTransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from smtpcb import tls
+from smtpcb.client._outgoing import Outgoing
+from smtpcb.client._times import ClientTimes
+from smtpcb.engine import (
+    Cause,
+    ClientDialogue,
+    ClientFailure,
+    ClientObserver,
+    ClientSettings,
+    ClientWants,
+    Stage,
+    Transaction,
+)
+from smtpcb.smtp import BodyType, MailParameters
+from smtpcb.smtp.sasl import Credentials
+
+_CONTENT = ClientWants.CONTENT
+_NOTHING = ClientWants.NOTHING
+_WORK = ClientWants.WORK
+
+GiveCredentials = Callable[[str], Any]
+"""Called with the name of a mechanism, returns `Credentials` or None, now or later."""
+
+
+def nobody(mechanism: str) -> Credentials | None:
+    """Log in as nobody."""
+    return None
+
+
+@implementer(IHandshakeListener, IPushProducer)
+class ClientProtocol(Protocol):
+    """
+    One connection to a server, from its beginning to its end.
+
+    :param settings: how the dialogue is led.
+    :param reactor: for the timers.
+    :param times: how long the server may take.
+    :param creator: makes the TLS of STARTTLS: an ``IOpenSSLClientConnectionCreator``, which checks
+        whose certificate it is.
+    :param give: says who logs in.
+    :param observer: sees everything.
+    :ivar dialogue: ``None`` before the connection has its TLS, where it begins with that.
+    :ivar failure: why there is no session, or none any more.
+    """
+
+    transport: Any
+    dialogue: ClientDialogue | None = None
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        reactor: Any,
+        times: ClientTimes,
+        creator: Any = None,
+        give: GiveCredentials = nobody,
+        observer: ClientObserver | None = None,
+    ) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._times = times
+        self._creator = creator
+        self._give = give
+        self._observer = observer
+        self._timer: Any = None
+        self._waiting: list[Deferred[None]] = []
+        self._choked = False
+        self._asked = False  # for credentials
+        self._lost = False
+        self.failure: ClientFailure | None = None
+
+    # Twisted's hooks.
+
+    def connectionMade(self) -> None:
+        """Begin, or wait for TLS if the connection begins with it."""
+        self.transport.registerProducer(self, True)
+        if ISSLTransport.providedBy(self.transport):
+            self._wait(Stage.TLS)
+        else:
+            self._begin()
+
+    def handshakeCompleted(self) -> None:
+        """Go on inside TLS."""
+        if self.dialogue is None:
+            self._begin()
+        else:
+            self.dialogue.secured(self._information())
+            self._go_round()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take what the server sends."""
+        if self.dialogue is not None:
+            self.dialogue.receive(data)
+            self._go_round()
+
+    def pauseProducing(self) -> None:
+        """Send nothing more for a while: the server does not take what was sent."""
+        self._choked = True
+
+    def resumeProducing(self) -> None:
+        """Go on."""
+        self._choked = False
+        self._go_round()
+
+    def stopProducing(self) -> None:
+        """Do nothing: the connection is lost, and that is said by itself."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Find out what has become of what was under way."""
+        self._lost = True
+        self._wait(None)
+        text = _why(reason)
+        if self.dialogue is None:
+            self._fail(ClientFailure(Stage.TLS, _cause_of(reason), text))
+        elif self.dialogue.wants is ClientWants.HANDSHAKE:
+            self.dialogue.handshake_failed(text)
+        else:
+            self.dialogue.lost(text)
+        self._go_round()
+
+    # What the session wants.
+
+    async def opened(self) -> None:
+        """
+        Wait until messages can be sent.
+
+        :raises ClientFailure: there is no session.
+        """
+        await self._until(_WORK)
+        if self.failure is not None:
+            raise self.failure
+
+    async def deliver(self, transaction: Transaction, outgoing: Outgoing) -> None:
+        """
+        Send one message; what became of it stands in its transaction.
+
+        :raises ClientFailure: the server lacks what it needs; nothing was sent, and another message
+            may be.
+        """
+        dialogue = self._opened()
+        dialogue.send(transaction)
+        self._go_round()
+        await self._until(_CONTENT, _WORK)
+        if dialogue.wants is _CONTENT:
+            await self._send_content(dialogue, outgoing)
+        await self._until(_WORK)
+
+    def is_narrow(self, parameters: MailParameters) -> bool:
+        """Whether the server takes no message that needs so much."""
+        offers = self._opened().offers
+        if parameters.smtputf8 and "SMTPUTF8" not in offers:
+            return True
+        return parameters.body not in (None, BodyType.SEVEN_BIT) and "8BITMIME" not in offers
+
+    async def quit(self) -> None:
+        """End the session well, and wait until the connection is gone."""
+        if self.dialogue is not None and self.dialogue.wants is _WORK:
+            self.dialogue.quit()
+            self._go_round()
+        while not self._lost:
+            await self._change()
+
+    def abandon(self, text: str = "") -> None:
+        """Leave at once: what was not sent to its end is not delivered."""
+        if self.dialogue is not None:
+            self.dialogue.abandon(text)
+            self._go_round()
+        elif self.transport is not None:
+            self.transport.abortConnection()
+
+    async def _send_content(self, dialogue: ClientDialogue, outgoing: Outgoing) -> None:
+        async with aclosing(outgoing.pieces()) as pieces:
+            while True:
+                try:
+                    piece = await anext(pieces)
+                except StopAsyncIteration:
+                    if dialogue.wants is _CONTENT:
+                        dialogue.end_content()
+                        self._go_round()
+                    return
+                except Exception as error:
+                    if dialogue.wants is _CONTENT:
+                        dialogue.fail_content(f"{type(error).__name__}: {error}")
+                        self._go_round()
+                    return
+                # The server may have refused it meanwhile.
+                await self._until(_CONTENT, _WORK)
+                while self._choked and dialogue.wants is _CONTENT:
+                    await self._change()
+                if dialogue.wants is not _CONTENT:
+                    return
+                dialogue.content(piece)
+                self._go_round()
+
+    # Each round.
+
+    def _begin(self) -> None:
+        secured = ISSLTransport.providedBy(self.transport)
+        information = self._information() if secured else None
+        self.dialogue = ClientDialogue(self._settings, tls=information, observer=self._observer)
+        self._go_round()
+
+    def _information(self) -> Any:
+        # Of the server's certificate nobody is told here: that it is right was checked.
+        information = tls.describe(self.transport.getHandle())
+        return replace(information, client_certificate=None, client_subject=None, client_names=())
+
+    def _go_round(self) -> None:
+        """Send what is due, and see what is wanted next."""
+        dialogue = self.dialogue
+        if dialogue is not None:
+            out = dialogue.take_output()
+            if out and not self._lost:
+                self.transport.write(out)
+            if self.failure is None:
+                self.failure = dialogue.failure
+            wants = dialogue.wants
+            if wants is _NOTHING:
+                self._close()
+            elif wants is ClientWants.HANDSHAKE:
+                self._wait(Stage.TLS)
+                self._shake_hands()
+            elif wants is ClientWants.REPLY or (wants is _CONTENT and self._choked):
+                self._wait(dialogue.stage)
+            else:
+                self._wait(None)
+            if wants is ClientWants.CREDENTIALS and not self._asked:
+                self._asked = True
+                self._ask(dialogue)
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(None)
+
+    def _close(self) -> None:
+        self._wait(None)
+        if self._lost:
+            return
+        if self.failure is not None:
+            self.transport.abortConnection()
+        else:
+            self.transport.loseConnection()
+
+    def _shake_hands(self) -> None:
+        if ISSLTransport.providedBy(self.transport):
+            return  # under way
+        self.transport.startTLS(self._creator)
+
+    def _ask(self, dialogue: ClientDialogue) -> None:
+        def given(credentials: Credentials | None) -> None:
+            self._asked = False
+            if dialogue.wants is ClientWants.CREDENTIALS:
+                dialogue.give(credentials)
+                self._go_round()
+
+        def failed(reason: Failure) -> None:
+            self._asked = False
+            dialogue.abandon(f"no credentials: {type(reason.value).__name__}")
+            self._go_round()
+
+        def ask() -> Any:
+            answer = self._give(dialogue.mechanism or "")
+            return ensureDeferred(answer) if hasattr(answer, "__await__") else answer
+
+        maybeDeferred(ask).addCallback(given).addErrback(failed)
+
+    def _opened(self) -> ClientDialogue:
+        if self.failure is not None:
+            raise self.failure
+        assert self.dialogue is not None
+        return self.dialogue
+
+    def _fail(self, failure: ClientFailure) -> None:
+        if self.failure is None:
+            self.failure = failure
+
+    async def _until(self, *wants: ClientWants) -> None:
+        """Wait until one of these is wanted, or nothing will be any more."""
+        while not (self._lost and self.dialogue is None):
+            dialogue = self.dialogue
+            if dialogue is not None and (dialogue.wants in wants or dialogue.wants is _NOTHING):
+                return
+            await self._change()
+
+    def _change(self) -> Deferred[None]:
+        changed: Deferred[None] = Deferred(self._forget)
+        self._waiting.append(changed)
+        return changed
+
+    def _forget(self, changed: Deferred[None]) -> None:
+        self._waiting = [one for one in self._waiting if one is not changed]
+
+    # Time.
+
+    def _wait(self, stage: Stage | None) -> None:
+        """Wait for the server, as long as that stage may take, or for nobody."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        if stage is not None and not self._lost:
+            self._timer = self._reactor.callLater(self._times.of(stage), self._late)
+
+    def _late(self) -> None:
+        self._timer = None
+        if self.dialogue is None:
+            self._fail(ClientFailure(Stage.TLS, Cause.TIMEOUT))
+            self.transport.abortConnection()
+        else:
+            self.dialogue.time_out()
+        self._go_round()
+
+
+def _cause_of(reason: Failure) -> Cause:
+    return Cause.TLS if isinstance(reason.value, (SSL.Error, VerificationError)) else Cause.LOST
+
+
+def _why(reason: Failure) -> str:
+    error = reason.value
+    if isinstance(error, SSL.Error):
+        return "; ".join(text for *_, text in error.args[0]) if error.args else "TLS failed"
+    return str(error).rstrip(".") or type(error).__name__

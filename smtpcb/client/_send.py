@@ -1,0 +1,106 @@
+"""send: one message, in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from email.message import Message as EmailMessage
+from email.utils import getaddresses
+from typing import Any
+
+from smtpcb.client._connect import SUBMISSION_PORT, Server
+from smtpcb.client._session import SessionResult, SubmissionSession
+from smtpcb.engine import ClientSettings
+from smtpcb.smtp import SMTPError
+from smtpcb.smtp.sasl import Credentials
+
+
+class NotDelivered(SMTPError):  # noqa: N818 - it is what became of a message
+    """
+    A message has not reached every recipient; whom it has, the result says.
+
+    :ivar result: what became of it, recipient by recipient.
+    """
+
+    def __init__(self, result: SessionResult) -> None:
+        said = [
+            f"{one.forward_path}: {one.outcome.value}"
+            + (f" ({one.reply.text})" if one.reply else f" ({one.failure})" if one.failure else "")
+            for one in result.not_delivered
+        ]
+        super().__init__("; ".join(said))
+        self.result = result
+
+
+async def send(
+    message: object,
+    *,
+    host: str,
+    port: int | None = None,
+    sender: str | None = None,
+    to: Iterable[str] | None = None,
+    username: str | None = None,
+    password: str = "",
+    tls: str = "starttls",
+    settings: ClientSettings | None = None,
+    reactor: Any = None,
+    **server: Any,
+) -> SessionResult:
+    """
+    Send one message, and wait until the server has taken responsibility for it.
+
+    :param message: what is sent: see `Outgoing`.
+    :param host: the server's name.
+    :param port: by default 587, and 465 with ``tls="implicit"``.
+    :param sender: the reverse-path; by default the address in Sender or From.
+    :param to: the recipients; by default those in To, Cc and Bcc, of which Bcc is not sent.
+    :param username: who logs in, with the password; by default nobody does.
+    :param tls: ``"starttls"`` (it is required), ``"implicit"``, or ``"off"``.
+    :param settings: how the dialogue is led, in place of what ``tls`` and ``username`` say.
+    :param server: more of a `Server`: ``trust``, ``certificate``, ``hostname``.
+    :raises NotDelivered: not every recipient was reached.
+    :raises NoSession: no message could be sent.
+    :raises ValueError: it is not known from whom it is, or to whom.
+    """
+    if tls not in ("starttls", "implicit", "off"):
+        raise ValueError(f"tls is 'starttls', 'implicit' or 'off', not {tls!r:.40}")
+    if settings is None:
+        settings = ClientSettings(
+            starttls="required" if tls == "starttls" else "off",
+            login="off" if username is None else "required",
+        )
+    recipients = [to] if isinstance(to, str) else list(to) if to is not None else _to(message)
+    if not recipients:
+        raise ValueError("nobody is to get it: say to=[...], or give an EmailMessage with a To")
+    implicit = tls == "implicit"
+    where = port or (465 if implicit else SUBMISSION_PORT)
+    session = SubmissionSession(
+        Server(host, where, implicit_tls=implicit, **server),
+        settings=settings,
+        give=lambda mechanism: (
+            None if username is None else Credentials(mechanism, username, password)
+        ),
+        reactor=reactor,
+    )
+    added = session.add_message(_sender(message) if sender is None else sender, message)
+    for one in dict.fromkeys(recipients):
+        added.add_recipient(one)
+    result = await session.run()
+    if not result.is_delivered:
+        raise NotDelivered(result)
+    return result
+
+
+def _sender(message: object) -> str:
+    if isinstance(message, EmailMessage):
+        named = message.get_all("Sender") or message.get_all("From") or []
+        found = [address for _, address in getaddresses(map(str, named)) if address]
+        if len(found) == 1:
+            return found[0]
+    raise ValueError("it is not known from whom it is: say sender='...'")
+
+
+def _to(message: object) -> list[str]:
+    if not isinstance(message, EmailMessage):
+        return []
+    fields = [str(one) for name in ("To", "Cc", "Bcc") for one in message.get_all(name) or []]
+    return [address for _, address in getaddresses(fields) if address]
