@@ -32,6 +32,7 @@ FACES = (
     "smtpcb.handlers.capture",
     "smtpcb.handlers.maildir",
     "smtpcb.handlers.printing",
+    "smtpcb.handlers.relay",
     "smtpcb.handlers.discard",
     "smtpcb.policies",
     "smtpcb.policies.bounces",

@@ -70,7 +70,8 @@ TABLE = {
     "server": row("smtp engine interfaces transcript handling tls _ending _steady _hangup", ANY),
     "client": row("smtp engine interfaces transcript handling tls _ending _steady", ANY),
     "handlers": row(
-        "smtp engine interfaces transcript handling tls _amounts _folders _ending _steady _threads",
+        "smtp engine interfaces transcript handling tls client _amounts _folders _ending _steady"
+        " _threads",
         ANY,
     ),
     "policies": row(

@@ -16,8 +16,8 @@ from smtpcb.client._rules import HeaderRules
 from smtpcb.client._send import NotDelivered, send
 from smtpcb.client._session import (
     Message,
+    MessageRecipient,
     NoSession,
-    Recipient,
     SessionResult,
     SubmissionSession,
 )
@@ -29,12 +29,12 @@ __all__ = [
     "Feed",
     "HeaderRules",
     "Message",
+    "MessageRecipient",
     "Needs",
     "NoSession",
     "NotDelivered",
     "Origin",
     "Outgoing",
-    "Recipient",
     "Server",
     "SessionResult",
     "SubmissionSession",

@@ -25,6 +25,7 @@ from smtpcb.engine import (
     ClientObserver,
     ClientSettings,
     ClientWants,
+    Destination,
     Stage,
     Transaction,
 )
@@ -155,6 +156,49 @@ class ClientProtocol(Protocol):
         """
         dialogue = self._opened()
         dialogue.send(transaction)
+        await self._finish(dialogue, outgoing)
+
+    async def open(self, transaction: Transaction) -> None:
+        """
+        Begin a message whose recipients are named one by one, and wait for the reply to MAIL.
+
+        Where the connection is lost meanwhile, there is none.
+
+        :raises ClientFailure: the server lacks what it needs; nothing was sent.
+        """
+        dialogue = self._opened()
+        dialogue.open(transaction)
+        self._go_round()
+        while transaction.mail_reply is None and dialogue.wants is not _NOTHING:
+            await self._change()
+
+    async def add(self, destination: Destination) -> None:
+        """
+        Name another recipient, and wait for the reply to RCPT; there may be none.
+
+        :raises ClientFailure: the server takes no more, or lacks what is needed.
+        """
+        dialogue = self._opened()
+        dialogue.add(destination)
+        self._go_round()
+        while destination.rcpt_reply is None and dialogue.wants is not _NOTHING:
+            await self._change()
+
+    async def proceed(self, outgoing: Outgoing) -> None:
+        """Send the content of the message that was opened; see `deliver`."""
+        dialogue = self._opened()
+        dialogue.proceed()
+        await self._finish(dialogue, outgoing)
+
+    async def drop(self) -> None:
+        """Give up the message that was opened; the session goes on."""
+        dialogue = self._opened()
+        if dialogue.wants is ClientWants.RECIPIENTS:
+            dialogue.drop()
+            self._go_round()
+            await self._until(_WORK)
+
+    async def _finish(self, dialogue: ClientDialogue, outgoing: Outgoing) -> None:
         self._go_round()
         await self._until(_CONTENT, _WORK)
         if dialogue.wants is _CONTENT:
@@ -236,7 +280,11 @@ class ClientProtocol(Protocol):
             elif wants is ClientWants.HANDSHAKE:
                 self._wait(Stage.TLS)
                 self._shake_hands()
-            elif wants is ClientWants.REPLY or (wants is _CONTENT and self._choked):
+            elif (
+                wants is ClientWants.REPLY
+                or (wants is _CONTENT and self._choked)
+                or (wants is ClientWants.RECIPIENTS and dialogue.outbox.due)
+            ):
                 self._wait(dialogue.stage)
             else:
                 self._wait(None)

@@ -30,7 +30,7 @@ _NO_RCPT = RcptParameters()
 _COMPLETED = HeaderRules()
 
 
-class Recipient(Destination):
+class MessageRecipient(Destination):
     """
     One recipient of a message, what became of it, and whatever you want to know it by.
 
@@ -87,16 +87,16 @@ class Message:
         self.data = data
 
     @property
-    def recipients(self) -> Sequence[Recipient]:
+    def recipients(self) -> Sequence[MessageRecipient]:
         """Those that were added, in their order."""
-        return [one for one in self.transaction.destinations if isinstance(one, Recipient)]
+        return [one for one in self.transaction.destinations if isinstance(one, MessageRecipient)]
 
     def add_recipient(
         self,
         forward_path: ForwardPath | str,
         parameters: RcptParameters = _NO_RCPT,
         data: object = None,
-    ) -> Recipient:
+    ) -> MessageRecipient:
         """
         Add somebody who is to get it.
 
@@ -105,7 +105,7 @@ class Message:
         :param data: yours.
         :raises ValueError: it is no mailbox.
         """
-        recipient = Recipient(forward_path, parameters, data)
+        recipient = MessageRecipient(forward_path, parameters, data)
         self.transaction.destinations.append(recipient)
         self._to.append(recipient.forward_path)
         return recipient
@@ -166,7 +166,7 @@ class SessionResult:
         return all(one.is_delivered for one in self.messages)
 
     @property
-    def not_delivered(self) -> Iterator[Recipient]:
+    def not_delivered(self) -> Iterator[MessageRecipient]:
         """Those whom a message has not reached, or of whom that is not known."""
         for message in self.messages:
             for one in message.recipients:
@@ -188,7 +188,7 @@ class NoSession(SMTPError):  # noqa: N818 - it is what became of a session
 
 class SubmissionSession:
     """
-    Messages to a server: add them, and `run`; as often as something is left to be done.
+    Messages to a server: add them, and run it; as often as something is left to be done.
 
     :param servers: where to, the first that has a session gets all; see `Server`.
     :param settings: how the dialogue is led.

@@ -1,0 +1,195 @@
+"""A gateway without a queue: what is said there is said here."""
+
+from __future__ import annotations
+
+import smtplib
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+
+from smtpcb import Envelope, Settings, SmtpServerFactory, SmtpService
+from smtpcb.client import ClientTimes, Server
+from smtpcb.handlers.relay import Relay, RelayPlugin
+
+TEXT = b"Subject: Hello\r\n\r\n.dots\r\n..\r\n\r\nHi\r\n"
+
+
+class Mailbox:
+    """What stands behind the gateway."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[list[str], bytes]] = []
+        self.aborted_for: list[str] = []
+        self.verdict: Any = None
+
+    def mail(self, envelope: Envelope) -> Any:
+        return (550, "5.7.1", "Not you") if "spammer" in str(envelope.reverse_path) else None
+
+    def rcpt(self, recipient: Any, envelope: Envelope) -> Any:
+        if recipient.local_part == "no-one":
+            return 550, "5.1.1", "No such mailbox there"
+        return (452, "4.2.2", "Mailbox full") if recipient.local_part == "full" else None
+
+    def message(self, envelope: Envelope) -> Any:
+        to = [str(one.forward_path) for one in envelope.recipients]
+        if self.verdict is None:
+            self.got.append((to, envelope.content.bytes()))
+        return self.verdict
+
+    def aborted(self, reason: Any, envelope: Envelope) -> None:
+        self.aborted_for.append(reason.name)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., int]]:
+    """Serve a handler; return the port."""
+    services: list[SmtpService] = []
+
+    def start(handler: object, settings: Settings | None = None) -> int:
+        factory = SmtpServerFactory(handler, settings or Settings())
+        service = SmtpService("tcp:0:interface=127.0.0.1", factory)
+        service.startService()
+        services.append(service)
+        return int(service.ports[0].getHost().port)
+
+    yield start
+    for service in reversed(services):
+        pytest_twisted.blockon(service.stopService())
+
+
+def gateway(port: int, **options: Any) -> Relay:
+    return Relay(Server("127.0.0.1", port), **options)
+
+
+def conversation(port: int, steps: Callable[[smtplib.SMTP], Any]) -> Deferred[Any]:
+    """Talk to the gateway in a thread."""
+
+    def talk() -> Any:
+        with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+            client.ehlo("client.example.org")
+            return steps(client)
+
+    return deferToThread(talk)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_accepted_here_was_accepted_there(serve: Callable[..., int]) -> None:
+    """Each recipient and the message, with a trace field, octet for octet."""
+    mailbox = Mailbox()
+    port = serve(gateway(serve(mailbox)))
+
+    def send(client: smtplib.SMTP) -> Any:
+        first = client.sendmail(
+            "a@example.org", ["b@example.org", "no-one@example.org", "full@example.org"], TEXT
+        )
+        second = client.sendmail("a@example.org", ["c@example.org"], TEXT)
+        return first, second
+
+    refused, none = await conversation(port, send)
+    assert refused == {
+        "no-one@example.org": (550, b"5.1.1 No such mailbox there"),
+        "full@example.org": (452, b"4.2.2 Mailbox full"),
+    }
+    assert none == {}
+    [(to, content), (other, _)] = mailbox.got
+    assert (to, other) == (["b@example.org"], ["c@example.org"])
+    assert content.startswith(b"Received: from client.example.org ")
+    assert content.endswith(b"\r\n" + TEXT)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_refused_there_is_refused_here(serve: Callable[..., int]) -> None:
+    """By the same reply, at the same place; the session goes on."""
+    mailbox = Mailbox()
+    port = serve(gateway(serve(mailbox)))
+
+    def send(client: smtplib.SMTP) -> Any:
+        said = [client.mail("spammer@example.org")]
+        mailbox.verdict = (554, "5.7.1", "Spam")
+        client.mail("a@example.org")
+        client.rcpt("b@example.org")
+        said.append(client.data(TEXT))
+        mailbox.verdict = (451, "4.3.2", "Later")
+        client.mail("a@example.org")
+        client.rcpt("b@example.org")
+        said.append(client.data(TEXT))
+        mailbox.verdict = None
+        client.mail("a@example.org")
+        client.rcpt("b@example.org")
+        client.rset()
+        client.mail("a@example.org")
+        client.rcpt("b@example.org")
+        said.append(client.data(TEXT))
+        return said
+
+    said = await conversation(port, send)
+    assert said[:3] == [(550, b"5.7.1 Not you"), (554, b"5.7.1 Spam"), (451, b"4.3.2 Later")]
+    assert said[3][0] == 250
+    assert len(mailbox.got) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_where_nobody_is_there_the_client_comes_again(serve: Callable[..., int]) -> None:
+    """451, and nothing is kept."""
+    port = serve(gateway(1, times=ClientTimes(connect=5)))
+    said = await conversation(port, lambda client: client.mail("a@example.org"))
+    assert said == (451, b"4.4.1 The next server cannot be reached now, try again later")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_leaves_in_the_midst_leaves_nothing_there(
+    serve: Callable[..., int],
+) -> None:
+    """Half a message is none."""
+    mailbox = Mailbox()
+    port = serve(gateway(serve(mailbox)))
+
+    def leave() -> None:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            lines = client.makefile("rb")
+            for line in (b"", b"HELO me", b"MAIL FROM:<a@example.org>", b"RCPT TO:<b@example.org>"):
+                if line:
+                    client.sendall(line + b"\r\n")
+                assert lines.readline()[:1] == b"2"
+            client.sendall(b"DATA\r\n")
+            assert lines.readline()[:3] == b"354"
+            client.sendall(b"Subject: half\r\n\r\nof")
+
+    await deferToThread(leave)
+    for _ in range(100):
+        if mailbox.aborted_for:
+            break
+        waiting: Deferred[None] = Deferred()
+        reactor.callLater(0.02, waiting.callback, None)  # type: ignore[attr-defined]
+        await waiting
+    assert mailbox.got == []
+    assert mailbox.aborted_for == ["DISCONNECTED"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_message_that_goes_in_circles_is_stopped(serve: Callable[..., int]) -> None:
+    """By its trace fields (RFC 5321 §6.3)."""
+    mailbox = Mailbox()
+    port = serve(gateway(serve(mailbox)))
+    looping = b"Received: from x by y\r\n" * 101 + TEXT
+
+    def send(client: smtplib.SMTP) -> Any:
+        client.mail("a@example.org")
+        client.rcpt("b@example.org")
+        return client.data(looping)
+
+    assert (await conversation(port, send))[0] == 554
+    assert mailbox.got == []
+
+
+@pytest.mark.parametrize("argument", ["", ":25", "host:", "host:0", "host:x", "host:70000"])
+def test_where_to_has_to_be_said(argument: str) -> None:
+    """One line says how."""
+    with pytest.raises(ValueError, match=r"relay:HOST\[:PORT\] is wanted"):
+        RelayPlugin().make(argument, None)  # type: ignore[arg-type]
