@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from email.policy import SMTP
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.running import Server, running
 PROGRAM = "from smtpcb.run.command import main; raise SystemExit(main())"
 # The first terminal that is opened by whoever leads a session is its terminal.
 ON_A_TERMINAL = f"import os, sys; os.open(sys.argv.pop(1), os.O_RDWR); {PROGRAM}"
+PAGE = Path(__file__).parents[2] / "docs" / "sending.rst"
 COMMAND = [sys.executable, "-c", PROGRAM, "send"]
 ENVELOPE = ("--from", "anne@example.org", "--to", "bob@example.org")
 Came = Callable[[], list[tuple[str, bytes]]]
@@ -318,6 +320,44 @@ def on_a_terminal(program: str, *words: object, typed: bytes = b"") -> tuple[int
     finally:
         os.close(ours)
         process.wait(60)
+
+
+def shown_in_docs(language: str) -> list[str]:
+    """Return what the page shows, each block as it would be typed."""
+    blocks = re.findall(
+        rf"^\.\. code-block:: {language}\n\n((?: {{4}}.*\n|\n)+)", PAGE.read_text(), re.MULTILINE
+    )
+    assert PAGE.read_text().count(f"code-block:: {language}\n") == len(blocks) > 0
+    return [textwrap.dedent(one) for one in blocks]
+
+
+def test_what_the_page_shows(tmp_path: Path) -> None:
+    """Each command and the program send their message, to the server that the page starts."""
+    folder = tmp_path / "smtpcb-state"
+    command = tmp_path / "smtpcb"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{PROGRAM}" "$@"\n')
+    command.chmod(0o755)
+    (tmp_path / "report.pdf").write_bytes(b"%PDF")
+    (tmp_path / "password").write_text("tim\n")
+    (tmp_path / "message.eml").write_text("From: a@example.org\nTo: b@example.org\n\nx\n")
+    scripts = shown_in_docs("sh")
+    [program] = shown_in_docs("python")
+    with running(folder, "--lmtp", f"unix:{folder}/lmtp") as server:
+        (folder / "identity.pem").write_bytes(server.identity.read_bytes())
+
+        def here(text: str) -> str:
+            text = re.sub(r"\b10(025|587)\b", str(server.port), text)
+            return text.replace("/run/smtpcb", str(folder))
+
+        environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        commands = [["sh", "-ec", here(one)] for one in scripts]
+        for one in (*commands, [sys.executable, "-c", here(program)]):
+            done = subprocess.run(
+                one, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+            )
+            assert (done.returncode, done.stdout) == (0, ""), (one, done.stderr)
+        # A line of them has two messages, and the program one.
+        assert len(server.messages()) == len(scripts) + 2
 
 
 def test_a_bar_on_a_terminal(server: Server, tmp_path: Path) -> None:
