@@ -192,8 +192,10 @@ def test_a_login_inside_tls(server: Server, came: Came, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("tim\nrest\n")
     where = ("--server", f"localhost:{server.port}", *ENVELOPE, "--body", "x", "--monitor")
     where = (*where, "--ca", str(server.identity), "--user", "anne", "--password-file")
+    (tmp_path / "password").chmod(0o644)
     said = send(*where, tmp_path / "password", "--auth", "plain")
     assert said.returncode == 0
+    assert f"smtpcb: {tmp_path}/password: others may read this password\n" in said.stderr
     assert "C: STARTTLS\n" in said.stderr
     assert "C: AUTH PLAIN <" in said.stderr
     assert "AGFubmUAdGlt" not in said.stderr
@@ -202,6 +204,18 @@ def test_a_login_inside_tls(server: Server, came: Came, tmp_path: Path) -> None:
     said = send(*where, "-", given=b"wrong\r\n")
     assert said.returncode == os.EX_NOPERM
     assert said.stderr.endswith("535 5.7.8 Authentication credentials invalid; nothing was sent\n")
+    assert "others may read" not in said.stderr
+    said = send(
+        "--server", f"localhost:{server.port}", *ENVELOPE, *where[-3:], "-", "-", given=b"tim\n"
+    )
+    assert (said.returncode, said.stderr) == (
+        os.EX_USAGE,
+        "smtpcb: standard input is the message: the password is somewhere else\n",
+    )
+    outside = ("--server", f"localhost:{server.port}", *ENVELOPE, "--body", "x", "--user", "anne")
+    said = send(*outside, "--password-file", tmp_path / "password")
+    assert said.returncode == os.EX_NOPERM
+    assert "does not offer AUTH (inside TLS it may: say --tls starttls)" in said.stderr
     assert len(came()) == 1
 
 
@@ -400,6 +414,27 @@ def test_the_password_is_asked_for_on_the_terminal(server: Server, came: Came) -
     said = send(*where, given=b"tim\n")
     assert said.returncode == os.EX_USAGE
     assert "--password-file" in said.stderr
+
+
+def test_interrupted_while_the_message_is_read() -> None:
+    """Whoever types it and thinks better of it has sent nothing."""
+    process = subprocess.Popen(
+        [sys.executable, "-v", *COMMAND[1:], *NOWHERE, "-"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stderr is not None
+        # The last thing that is imported before standard input is read.
+        for line in process.stderr:
+            if line.startswith("import 'smtpcb.run.command.send._target'"):
+                break
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+        assert process.wait(30) == 130
+    assert "smtpcb: interrupted; nothing was sent\n" in said
+    assert "Traceback" not in said
 
 
 NOWHERE = ("--server", "127.0.0.1:1")

@@ -18,25 +18,34 @@ from smtpcb.engine import ClientObserver
 from smtpcb.run.command.send._mail import Mail, mail_of
 from smtpcb.run.command.send._mistake import MistakeError
 from smtpcb.run.command.send._options import parser
-from smtpcb.run.command.send._told import complain, tell, tell_interrupted, tell_no_session
+from smtpcb.run.command.send._told import (
+    INTERRUPTED,
+    complain,
+    tell,
+    tell_interrupted,
+    tell_no_session,
+)
 from smtpcb.run.command.send._watch import LARGE_OCTETS, Monitor, Progress
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do it; see `smtpcb.run.command.main`."""
     said = parser().parse_args(arguments)
-    # Not before: it takes its time, and --help needs none of it.
-    from twisted.internet import reactor, task
-
-    from smtpcb.run.command.send._target import target_of
-
     try:
+        # Not before: it takes its time, and --help needs none of it.
+        from twisted.internet import reactor, task
+
+        from smtpcb.run.command.send._target import target_of
+
         mail = mail_of(said)
         target = target_of(said, reactor)
         session, message = _session(said, mail, target, reactor)
     except MistakeError as error:
         complain(str(error))
         return error.status
+    except KeyboardInterrupt:
+        complain("interrupted; nothing was sent")
+        return INTERRUPTED
     statuses: list[int] = []
 
     async def work(_: Any) -> None:

@@ -6,6 +6,7 @@ import getpass
 import os
 import re
 import socket
+import stat
 import sys
 from argparse import Namespace
 from dataclasses import dataclass, fields
@@ -19,6 +20,7 @@ from smtpcb.client import ClientTimes, Server
 from smtpcb.engine import ClientSettings
 from smtpcb.run.command.send._checks import Checks
 from smtpcb.run.command.send._mistake import MistakeError, unreadable
+from smtpcb.run.command.send._told import complain
 from smtpcb.smtp._text import CONTROL
 from smtpcb.smtp.sasl import Credentials
 from smtpcb.tls import IdentityError, load_pem
@@ -205,6 +207,9 @@ def _from_file(said: Namespace) -> str:
             line = sys.stdin.buffer.readline()
         else:
             with Path(said.password_file).open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                if stat.S_ISREG(mode) and mode & stat.S_IROTH:
+                    complain(f"{said.password_file}: others may read this password")
                 line = file.readline()
     except OSError as error:
         raise unreadable(said.password_file, error) from None

@@ -37,6 +37,8 @@ def tell_no_session(error: NoSession, checks: Checks | None) -> int:
     """Say why no server takes it; return the exit status."""
     for where, failure in error.failures:
         which = f": {checks.failed}" if checks is not None and checks.failed else ""
+        if checks is None and failure.stage is Stage.AUTH and failure.cause is Cause.LACKING:
+            which = " (inside TLS it may: say --tls starttls)"
         complain(f"{where}: {failure}{which}; nothing was sent")
     return _worst(_of_failure(failure) for _, failure in error.failures)
 
