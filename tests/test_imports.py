@@ -79,7 +79,7 @@ TABLE = {
     ),
     "testing": row("smtp engine interfaces transcript handling tls server handlers _threads", ANY),
     "run": row(
-        "smtp engine interfaces transcript handling tls server handlers policies testing"
+        "smtp engine interfaces transcript handling tls server client handlers policies testing"
         " _amounts _files _reread _folders _ending _steady _hangup _threads",
         ANY,
     ),

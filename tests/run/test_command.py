@@ -46,7 +46,7 @@ def test_an_unknown_word_is_one_line(capsys: pytest.CaptureFixture[str]) -> None
     """And the exit status is 1, as for a mistake behind a word."""
     assert main(["pasword"]) == 1
     assert capsys.readouterr().err == (
-        "smtpcb: there is no command 'pasword'; there are password\n"
+        "smtpcb: there is no command 'pasword'; there are password, send\n"
     )
     with pytest.raises(SystemExit) as caught:
         main(["password"])

@@ -10,6 +10,7 @@ from typing import Any
 # Imported only when it is called: module, and what the list says of it.
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "password": ("smtpcb.run.command._password", "Add or change a line of a file of passwords."),
+    "send": ("smtpcb.run.command.send", "Send a message to a server."),
 }
 
 
