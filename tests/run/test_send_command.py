@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from smtpcb.run.command import main
 from smtpcb.run.command.send._mistake import MistakeError
 from smtpcb.run.command.send._target import place_of
-from tests.running import Server, running
+from tests.certificates import make_authority, make_identity
+from tests.running import ANY_PORT, Server, running
 
 PROGRAM = "from smtpcb.run.command import main; raise SystemExit(main())"
 # The first terminal that is opened by whoever leads a session is its terminal.
@@ -239,6 +241,23 @@ def test_which_check_of_tls_has_failed(
     assert said.stderr.endswith("; nothing was sent\n")
     assert said.stderr.count("\n") == 1
     assert came() == []
+
+
+def test_implicit_tls_and_a_certificate_of_the_client(tmp_path: Path) -> None:
+    """The certificate is shown to who wants one, and without it nothing is sent."""
+    authority = make_authority()
+    issued = make_identity(["anne.example.org"], authority, client=True)
+    (tmp_path / "ca.pem").write_bytes(authority.certificate.public_bytes(Encoding.PEM))
+    (tmp_path / "anne.pem").write_bytes(issued.identity.pem)
+    (tmp_path / "anne.pem").chmod(0o600)
+    options = ("--smtps", ANY_PORT, "--tls-client-authorities", str(tmp_path / "ca.pem"))
+    with running(tmp_path / "s", *options, "--require-client-certificate") as server:
+        where = ("--server", f"127.0.0.1:{server.smtps_ports[0]}", "--tls", "implicit", *ENVELOPE)
+        where = (*where, "--body", "x", "--ca", str(server.identity))
+        said = send(*where, "--certificate", tmp_path / "anne.pem")
+        assert (said.returncode, said.stderr) == (0, "")
+        assert send(*where).returncode != 0
+        assert len(server.messages()) == 1
 
 
 def test_nobody_is_there() -> None:
