@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 
-from smtpcb.client import Message, NoSession, Recipient
+from smtpcb.client import Message, MessageRecipient, NoSession
 from smtpcb.engine import Cause, ClientFailure, Outcome, Stage
 from smtpcb.run.command.send._checks import Checks
 from smtpcb.smtp import Reply, printable
@@ -67,17 +67,17 @@ def tell_interrupted(message: Message) -> int:
     return INTERRUPTED
 
 
-def _names(recipients: Sequence[Recipient]) -> str:
+def _names(recipients: Sequence[MessageRecipient]) -> str:
     return ", ".join(str(one.forward_path) for one in recipients)
 
 
-def _why(one: Recipient) -> str:
+def _why(one: MessageRecipient) -> str:
     if one.failure is not None:
         return str(one.failure)
     return "nothing was sent" if one.reply is None else one.reply.text
 
 
-def _of_recipient(one: Recipient) -> int:
+def _of_recipient(one: MessageRecipient) -> int:
     if one.outcome is Outcome.UNKNOWN:
         return os.EX_TEMPFAIL
     if one.failure is not None:
