@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -45,6 +46,9 @@ class Server:
         certificate: Any = None,
         creator: Any = None,
     ) -> None:
+        if isinstance(host, str) and re.fullmatch(r"[^:\[\]]+:[0-9]+", host):
+            name, _, number = host.partition(":")
+            raise ValueError(f"{host}: say Server({name!r}, {number})")
         self._host = host
         self._port = port
         self._implicit_tls = implicit_tls
