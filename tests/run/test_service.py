@@ -665,7 +665,7 @@ class TestSettings:
         made(tmp_path, no_tls=True, handler="mine:a:b")
         with pytest.raises(ConfigurationError, match="--handler mine: two lines"):
             made(tmp_path, no_tls=True, handler="mine")
-        known = "capture, discard, maildir, mine, print, python"
+        known = "capture, discard, maildir, mine, print, python, relay"
         with pytest.raises(ConfigurationError, match=f"there are {known}"):
             made(tmp_path, no_tls=True, handler="yours")
         assert asked == ["a:b", ""]
