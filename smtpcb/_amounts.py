@@ -55,6 +55,17 @@ def days(text: str) -> float:
     return value if number == text.strip() else value / 86400
 
 
+def number(text: str) -> int:
+    """
+    Read how many of something, without a unit.
+
+    :raises ValueError: it is none; the text is what is wanted.
+    """
+    if not _is_whole(text):
+        raise ValueError("a whole number")
+    return int(text)
+
+
 def octets(text: str) -> int:
     """
     Read a size: ``33554432``, ``512k``, ``32M``, ``1G``; k is 1024.

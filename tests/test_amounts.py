@@ -136,3 +136,11 @@ def test_greylisting_without_a_delay_is_a_mistake(text: str) -> None:
         plugin.make("retry=0s", setting)
     with pytest.raises(ValueError, match="delay=soon: a number of seconds, or 5m"):
         plugin.make("delay=soon", setting)
+
+
+def test_how_many_is_a_whole_number() -> None:
+    """No unit, no sign, and not so many digits that only a slip can be meant."""
+    assert _amounts.number("200") == 200
+    for text in ("", "-1", "1k", "1.5", "9" * 16, "\u0661"):
+        with pytest.raises(ValueError, match="a whole number"):
+            _amounts.number(text)

@@ -24,14 +24,12 @@ _SWITCHES = (
 # One word behind a keyword of EHLO.
 _PROFILE = re.compile("(?:[A-Za-z0-9][A-Za-z0-9_-]{0,19})?")
 _HOSTNAME = re.compile(f"{grammar.DOMAIN}|{grammar.ADDRESS_LITERAL}")
+# RFC 2033 §5: its clients rely on them.
+_OF_LMTP = ("PIPELINING", "ENHANCEDSTATUSCODES")
 
 
 # Both are made once and used by many dialogues, whose tables are kept by them; so they are told
 # apart by identity, which costs nothing, and not by two dozen fields.
-
-
-# RFC 2033 §5: its clients rely on them.
-_OF_LMTP = ("PIPELINING", "ENHANCEDSTATUSCODES")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smtpcb._amounts import days, octets
+from smtpcb._amounts import days, number, octets
 from smtpcb._ending import DISK_SECONDS
 from smtpcb.engine._envelope import Envelope
 from smtpcb.handlers._clearing import Keep, Kept, clear
@@ -213,13 +213,7 @@ class Capture(Service):
             )
 
 
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise ValueError("no number")
-    return int(text)
-
-
-_KINDS: Mapping[str, Callable[[str], float]] = {"days": days, "messages": _number, "octets": octets}
+_KINDS: Mapping[str, Callable[[str], float]] = {"days": days, "messages": number, "octets": octets}
 
 # From the end, so that a folder may have colons in its name.
 _SETTING = re.compile(

@@ -22,10 +22,10 @@ from smtpcb.run.build._identities import identities_of, no_tls_alone
 from smtpcb.run.build._kept import Kept
 from smtpcb.run.build._logins import authenticator_of
 from smtpcb.run.build._policies import guarded
-from smtpcb.run.build._proxies import warn_of_everybody, warn_of_words_in_vain
 from smtpcb.run.build._settings import settings_of
 from smtpcb.run.build._share import Share, part_of
 from smtpcb.run.build._transcripts import transcripts_of
+from smtpcb.run.build._warnings import warn_of_everybody, warn_of_words_in_vain
 from smtpcb.run.options import Configuration, ConfigurationError
 from smtpcb.server._direct import is_supported
 from smtpcb.server._factory import SmtpServerFactory
