@@ -9,7 +9,7 @@ from typing import Any
 
 from OpenSSL import SSL
 from service_identity import VerificationError
-from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -29,6 +29,7 @@ from smtpcb.engine import (
     Stage,
     Transaction,
 )
+from smtpcb.handling._coroutines import begin, is_asyncio
 from smtpcb.smtp import BodyType, MailParameters
 from smtpcb.smtp.sasl import Credentials
 
@@ -322,8 +323,7 @@ class ClientProtocol(Protocol):
             self._go_round()
 
         def ask() -> Any:
-            answer = self._give(dialogue.mechanism or "")
-            return ensureDeferred(answer) if hasattr(answer, "__await__") else answer
+            return begin(self._give(dialogue.mechanism or ""), is_asyncio(self._reactor))
 
         maybeDeferred(ask).addCallback(given).addErrback(failed)
 

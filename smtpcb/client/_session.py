@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
 
+from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._complete import Origin
 from smtpcb.client._connect import Server
 from smtpcb.client._outgoing import Outgoing
@@ -23,6 +24,7 @@ from smtpcb.engine import (
     Outcome,
     Transaction,
 )
+from smtpcb.handling._coroutines import awaited, is_asyncio
 from smtpcb.smtp import ForwardPath, MailParameters, RcptParameters, ReversePath, SMTPError
 
 _NO_MAIL = MailParameters()
@@ -71,6 +73,7 @@ class Message:
         downgrade: bool,
         data: object,
         pause: Any,
+        wait: Any,
     ) -> None:
         self.transaction = Transaction(
             reverse_path,
@@ -82,7 +85,7 @@ class Message:
         self._parameters = parameters
         self._to: list[ForwardPath] = []
         origin = Origin(self.transaction.reverse_path, self._to)
-        self.outgoing = Outgoing(source, origin, rules=rules, pause=pause)
+        self.outgoing = Outgoing(source, origin, rules=rules, pause=pause, wait=wait)
         self._downgrade = downgrade
         self.data = data
 
@@ -257,10 +260,12 @@ class SubmissionSession:
             downgrade=downgrade,
             data=data,
             pause=lambda: deferLater(self._reactor, 0),
+            wait=lambda one: awaited(one, is_asyncio(self._reactor)),
         )
         self.messages.append(message)
         return message
 
+    @awaited_anywhere
     async def run(self) -> SessionResult:
         """
         Send what is left to be done: to those who were not reached and have not refused for good.
