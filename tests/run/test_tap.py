@@ -774,7 +774,7 @@ class TestHandlers:
             (
                 "nope",
                 "--handler nope: no such handler; there are capture, discard, maildir, print, "
-                "python, refuse",
+                "python, refuse, relay",
             ),
         ]:
             options = ("--handler", handler)
@@ -791,9 +791,9 @@ class TestHandlers:
         rows = [line.split(maxsplit=1) for line in output.decode().splitlines()]
         assert [name for name, _ in rows] == [
             *("capture[:FOLDER]", "discard", "maildir:FOLDER", "print"),
-            *("python:MODULE.NAME", "refuse"),
+            *("python:MODULE.NAME", "refuse", "relay:HOST[:PORT]"),
         ]
-        assert rows[-1][1] == "Refuses all mail; its argument is the reason."
+        assert rows[-2][1] == "Refuses all mail; its argument is the reason."
 
     def test_the_handler_of_the_readme(self, tmp_path: Path) -> None:
         """It runs as printed, from the folder it lies in; without an authenticator, no AUTH."""
