@@ -10,20 +10,24 @@ from smtpcb.client._complete import Origin
 from smtpcb.client._connect import Server
 from smtpcb.client._errors import ContentError
 from smtpcb.client._feed import Feed
+from smtpcb.client._opening import NoSession, open_session
 from smtpcb.client._outgoing import Outgoing
 from smtpcb.client._passage import Needs
+from smtpcb.client._place import Candidate, Place
+from smtpcb.client._protocol import ClientProtocol
 from smtpcb.client._rules import HeaderRules
 from smtpcb.client._send import NotDelivered, send
 from smtpcb.client._session import (
     Message,
     MessageRecipient,
-    NoSession,
     SessionResult,
     SubmissionSession,
 )
 from smtpcb.client._times import ClientTimes
 
 __all__ = [
+    "Candidate",
+    "ClientProtocol",
     "ClientTimes",
     "ContentError",
     "Feed",
@@ -35,8 +39,10 @@ __all__ = [
     "NotDelivered",
     "Origin",
     "Outgoing",
+    "Place",
     "Server",
     "SessionResult",
     "SubmissionSession",
+    "open_session",
     "send",
 ]

@@ -58,11 +58,13 @@ class ClientProtocol(Protocol):
     :param give: says who logs in.
     :param observer: sees everything.
     :ivar dialogue: ``None`` before the connection has its TLS, where it begins with that.
+    :ivar where: the host and its address, for errors.
     :ivar failure: why there is no session, or none any more.
     """
 
     transport: Any
     dialogue: ClientDialogue | None = None
+    where = ""
 
     def __init__(
         self,
@@ -128,7 +130,9 @@ class ClientProtocol(Protocol):
         self._wait(None)
         text = _why(reason)
         if self.dialogue is None:
-            self._fail(ClientFailure(Stage.TLS, _cause_of(reason), text))
+            # Nobody has greeted us: where the connection begins with TLS it is like a refusal.
+            cause = _cause_of(reason)
+            self._fail(ClientFailure(Stage.TLS, cause, text, elsewhere=cause is Cause.LOST))
         elif self.dialogue.wants is ClientWants.HANDSHAKE:
             self.dialogue.handshake_failed(text)
         else:
@@ -366,7 +370,7 @@ class ClientProtocol(Protocol):
     def _late(self) -> None:
         self._timer = None
         if self.dialogue is None:
-            self._fail(ClientFailure(Stage.TLS, Cause.TIMEOUT))
+            self._fail(ClientFailure(Stage.TLS, Cause.TIMEOUT, elsewhere=True))
             self.transport.abortConnection()
         else:
             self.dialogue.time_out()

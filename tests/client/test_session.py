@@ -331,5 +331,5 @@ def test_a_port_is_said_as_a_number_of_its_own() -> None:
     """A text with a colon is the description of an endpoint, or an IPv6 address."""
     with pytest.raises(ValueError, match=r"say Server\('localhost', 25\)"):
         Server("localhost:25")
-    assert Server("::1", 25).name == "::1:25"
+    assert Server("::1", 25).name == "[::1]:25"
     assert Server("unix:/run/lmtp.sock").name == "unix:/run/lmtp.sock"
