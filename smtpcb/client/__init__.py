@@ -14,6 +14,7 @@ from smtpcb.client._opening import NoSession, open_session
 from smtpcb.client._outgoing import Outgoing
 from smtpcb.client._passage import Needs
 from smtpcb.client._place import Candidate, Place
+from smtpcb.client._pool import ConnectionPool
 from smtpcb.client._protocol import ClientProtocol
 from smtpcb.client._rules import HeaderRules
 from smtpcb.client._send import NotDelivered, send
@@ -29,6 +30,7 @@ __all__ = [
     "Candidate",
     "ClientProtocol",
     "ClientTimes",
+    "ConnectionPool",
     "ContentError",
     "Feed",
     "HeaderRules",

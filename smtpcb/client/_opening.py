@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from typing import Any
 
+from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._place import Candidate, Place
 from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody
 from smtpcb.client._race import Race
@@ -32,6 +33,7 @@ class NoSession(SMTPError):  # noqa: N818 - it is what became of a session
         return any(failure.temporary for _, failure in self.failures)
 
 
+@awaited_anywhere
 async def open_session(
     places: Iterable[Place],
     settings: ClientSettings,

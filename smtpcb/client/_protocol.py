@@ -9,7 +9,7 @@ from typing import Any
 
 from OpenSSL import SSL
 from service_identity import VerificationError
-from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -29,6 +29,7 @@ from smtpcb.engine import (
     Stage,
     Transaction,
 )
+from smtpcb.handling._coroutines import begin, is_asyncio
 from smtpcb.smtp import BodyType, MailParameters
 from smtpcb.smtp.sasl import Credentials
 
@@ -150,6 +151,14 @@ class ClientProtocol(Protocol):
         await self._until(_WORK)
         if self.failure is not None:
             raise self.failure
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether another message can be sent, as far as is known."""
+        dialogue = self.dialogue
+        if dialogue is None or self.failure is not None or self._lost:
+            return False
+        return dialogue.wants is _WORK and not dialogue.is_spent
 
     async def deliver(self, transaction: Transaction, outgoing: Outgoing) -> None:
         """
@@ -326,8 +335,7 @@ class ClientProtocol(Protocol):
             self._go_round()
 
         def ask() -> Any:
-            answer = self._give(dialogue.mechanism or "")
-            return ensureDeferred(answer) if hasattr(answer, "__await__") else answer
+            return begin(self._give(dialogue.mechanism or ""), is_asyncio(self._reactor))
 
         maybeDeferred(ask).addCallback(given).addErrback(failed)
 

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
 
+from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._complete import Origin
 from smtpcb.client._opening import open_session
 from smtpcb.client._outgoing import Outgoing
@@ -24,6 +25,7 @@ from smtpcb.engine import (
     Outcome,
     Transaction,
 )
+from smtpcb.handling._coroutines import awaited, is_asyncio
 from smtpcb.smtp import ForwardPath, MailParameters, RcptParameters, ReversePath
 
 _NO_MAIL = MailParameters()
@@ -72,6 +74,7 @@ class Message:
         downgrade: bool,
         data: object,
         pause: Any,
+        wait: Any,
     ) -> None:
         self.transaction = Transaction(
             reverse_path,
@@ -83,7 +86,7 @@ class Message:
         self._parameters = parameters
         self._to: list[ForwardPath] = []
         origin = Origin(self.transaction.reverse_path, self._to)
-        self.outgoing = Outgoing(source, origin, rules=rules, pause=pause)
+        self.outgoing = Outgoing(source, origin, rules=rules, pause=pause, wait=wait)
         self._downgrade = downgrade
         self.data = data
 
@@ -247,10 +250,12 @@ class SubmissionSession:
             downgrade=downgrade,
             data=data,
             pause=lambda: deferLater(self._reactor, 0),
+            wait=lambda one: awaited(one, is_asyncio(self._reactor)),
         )
         self.messages.append(message)
         return message
 
+    @awaited_anywhere
     async def run(self) -> SessionResult:
         """
         Send what is left to be done: to those who were not reached and have not refused for good.
