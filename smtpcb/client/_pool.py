@@ -121,8 +121,7 @@ class ConnectionPool:
         if protocol not in self._taken:
             raise ValueError("this session is not out: it was given back, or is of another pool")
         self._taken.remove(protocol)
-        spent = self._count[protocol] >= self._most_messages
-        if protocol.is_ready and not (spent or self._closed):
+        if self._may_be_kept(protocol):
             self._idle[protocol] = self._reactor.callLater(
                 self._idle_seconds, self._expire, protocol
             )
@@ -173,7 +172,9 @@ class ConnectionPool:
             protocol, timer = self._idle.popitem()
             timer.cancel()
             try:
-                # What a server has sent before now is read before it is believed to be there.
+                # What a server has sent before now is read before it is believed to be there; the
+                # first turn may come before the reactor looks at any socket.
+                await deferLater(self._reactor, 0)
                 await deferLater(self._reactor, 0)
             except BaseException:
                 self._leave(protocol)
@@ -182,6 +183,12 @@ class ConnectionPool:
                 return protocol
             self._leave(protocol)
         return None
+
+    def _may_be_kept(self, protocol: ClientProtocol) -> bool:
+        dialogue = protocol.dialogue
+        if self._closed or dialogue is None or not protocol.is_ready:
+            return False
+        return self._count[protocol] < self._most_messages and not dialogue.is_spent
 
     def _expire(self, protocol: ClientProtocol) -> None:
         del self._idle[protocol]

@@ -154,11 +154,9 @@ class ClientProtocol(Protocol):
 
     @property
     def is_ready(self) -> bool:
-        """Whether another message can be sent, as far as is known."""
-        dialogue = self.dialogue
-        if dialogue is None or self.failure is not None or self._lost:
-            return False
-        return dialogue.wants is _WORK and not dialogue.is_spent
+        """Whether the session is there and nothing is under way, as far as is known."""
+        ready = self.dialogue is not None and self.dialogue.wants is _WORK
+        return ready and self.failure is None and not self._lost
 
     async def deliver(self, transaction: Transaction, outgoing: Outgoing) -> None:
         """

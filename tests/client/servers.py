@@ -16,13 +16,17 @@ from zope.interface import implementer
 READY = (b"220 here\r\n", b"250 here\r\n")
 """A greeting, and the answer to EHLO."""
 
+_END = b"\r\n.\r\n"
+
 
 class Scripted(Protocol):
-    """Says the next thing at each read; at ``None`` and at QUIT it leaves."""
+    """Says the next thing at each read, after 354 at the final dot; leaves at None and QUIT."""
 
     def __init__(self, server: ScriptedServer) -> None:
         self.server = server
         self.left = list(server.script)
+        self.got = b""
+        self.said: bytes | None = b""
 
     def connectionMade(self) -> None:
         """Greet."""
@@ -33,15 +37,17 @@ class Scripted(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Answer."""
         self.server.got += data
-        self._next()
+        self.got += data
+        if self.said is None or not self.said.startswith(b"354") or self.got.endswith(_END):
+            self._next()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Forget it."""
         self.server.open.remove(self)
 
     def _next(self) -> None:
-        said = self.left.pop(0) if self.left else b""
-        if said is None or self.server.got.endswith(b"QUIT\r\n"):
+        said = self.said = self.left.pop(0) if self.left else b""
+        if said is None or self.got.endswith(b"QUIT\r\n"):
             self.transport.loseConnection()  # type: ignore[union-attr]
         else:
             self.transport.write(said)  # type: ignore[union-attr]
