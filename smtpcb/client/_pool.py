@@ -22,7 +22,7 @@ SERVERS_PATIENCE_SECONDS = 300
 
 class ConnectionPool:
     """
-    Sessions with the servers of one place; `take` one, send with it, and `give_back` what you took.
+    Sessions with the servers of one place; take one, send with it, and give it back.
 
     :param places: where to; see `open_session`.
     :param settings: how the dialogues are led.
