@@ -6,6 +6,7 @@ what became of each.  What is sent is an `Outgoing`: any source of octets, as li
 behind a header section that is complete; it says what it needs of a server before an octet is sent.
 """
 
+from smtpcb.client._checks import CertificateChecks, Check, FailedCheck
 from smtpcb.client._complete import Origin
 from smtpcb.client._connect import Server
 from smtpcb.client._errors import ContentError
@@ -28,10 +29,13 @@ from smtpcb.client._times import ClientTimes
 
 __all__ = [
     "Candidate",
+    "CertificateChecks",
+    "Check",
     "ClientProtocol",
     "ClientTimes",
     "ConnectionPool",
     "ContentError",
+    "FailedCheck",
     "Feed",
     "HeaderRules",
     "Message",

@@ -9,7 +9,6 @@ from typing import Any
 
 from twisted.internet.endpoints import clientFromString, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import optionsForClientTLS
 
 from smtpcb.client._addresses import (
     addresses_of,
@@ -18,8 +17,10 @@ from smtpcb.client._addresses import (
     is_address,
     shown_place,
 )
+from smtpcb.client._checks import CertificateChecks, Decide, Trust
 from smtpcb.client._place import Candidate
 from smtpcb.engine import ClientSettings
+from smtpcb.tls import Identity
 
 SUBMISSION_PORT = 587
 """Where messages are submitted (RFC 6409 §3.1)."""
@@ -34,11 +35,13 @@ class Server:
     :param port: of a host: a number, or the name of a service, such as ``"submission"``.
     :param implicit_tls: the connection begins with TLS (RFC 8314 §3.3).
     :param hostname: the name that its certificate must have; by default the host's.
-    :param trust: whose certificates are trusted: Twisted's ``trustRootFromCertificates(...)``; by
-        default those that the platform does.
-    :param certificate: that of the client, a ``PrivateCertificate`` of Twisted's.
+    :param trust: whom certificates may be issued by; this and the next three are those of
+        `CertificateChecks`.
+    :param certificate: who we are.
+    :param decide: what is forgiven.
+    :param insecure_unverified: any certificate will do.
     :param creator: makes TLS in place of all that: an ``IOpenSSLClientConnectionCreator``.
-    :raises ValueError: a description means nothing.
+    :raises ValueError: a description means nothing, or a file cannot be used.
     :ivar name: where it is, for errors.
     """
 
@@ -49,8 +52,10 @@ class Server:
         *,
         implicit_tls: bool = False,
         hostname: str | None = None,
-        trust: Any = None,
-        certificate: Any = None,
+        trust: Trust | None = None,
+        certificate: Identity | None = None,
+        decide: Decide | None = None,
+        insecure_unverified: bool = False,
         creator: Any = None,
     ) -> None:
         if isinstance(host, str) and re.fullmatch(r"[^:\[\]]+:[0-9]+", host):
@@ -64,7 +69,13 @@ class Server:
         self.name = str(host) if self._described else shown_place(str(self._host), self._port)
         known = hostname or ("" if self._described else str(self._host))
         if creator is None and known:
-            creator = optionsForClientTLS(known, trustRoot=trust, clientCertificate=certificate)
+            creator = CertificateChecks(
+                known,
+                trust=trust,
+                certificate=certificate,
+                decide=decide,
+                insecure_unverified=insecure_unverified,
+            )
         if creator is None and implicit_tls:
             raise ValueError(f"{self.name}: TLS needs the hostname that the certificate must have")
         self.creator = creator
@@ -92,9 +103,12 @@ class Server:
             ]
 
     def _candidate(self, name: str, endpoint: Any) -> Candidate:
+        creator = self.creator
+        if isinstance(creator, CertificateChecks):
+            creator = creator.anew()
         if self._implicit_tls:
-            endpoint = wrapClientTLS(self.creator, endpoint)
-        return Candidate(name, endpoint, self.creator)
+            endpoint = wrapClientTLS(creator, endpoint)
+        return Candidate(name, endpoint, creator)
 
 
 def _port(port: int | str) -> int:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ISSLTransport
@@ -33,6 +33,7 @@ from smtpcb.handling._coroutines import begin, is_asyncio
 from smtpcb.smtp import BodyType, MailParameters
 from smtpcb.smtp.sasl import Credentials
 
+_DER = crypto.FILETYPE_ASN1
 _CONTENT = ClientWants.CONTENT
 _NOTHING = ClientWants.NOTHING
 _WORK = ClientWants.WORK
@@ -55,7 +56,7 @@ class ClientProtocol(Protocol):
     :param reactor: for the timers.
     :param times: how long the server may take.
     :param creator: makes the TLS of STARTTLS: an ``IOpenSSLClientConnectionCreator``, which checks
-        whose certificate it is.
+        whose certificate it is, and says in ``failed`` what is wrong with it.
     :param give: says who logs in.
     :param observer: sees everything.
     :ivar dialogue: ``None`` before the connection has its TLS, where it begins with that.
@@ -129,16 +130,20 @@ class ClientProtocol(Protocol):
         """Find out what has become of what was under way."""
         self._lost = True
         self._wait(None)
-        text = _why(reason)
+        # Which check it was, OpenSSL does not say.
+        refused = getattr(self._creator, "failed", None)
+        text = str(refused) if refused is not None else _why(reason)
         if self.dialogue is None:
             # Nobody has greeted us: where the connection begins with TLS it is like a refusal.
-            cause = _cause_of(reason)
+            cause = Cause.TLS if refused is not None else _cause_of(reason)
             self._fail(ClientFailure(Stage.TLS, cause, text, elsewhere=cause is Cause.LOST))
         elif self.dialogue.wants is ClientWants.HANDSHAKE:
             self.dialogue.handshake_failed(text)
         else:
-            self.dialogue.lost(text)
+            self.dialogue.lost(_why(reason))
         self._go_round()
+        if refused is not None and self.failure is not None:
+            self.failure.__cause__ = refused
 
     # What the session wants.
 
@@ -273,8 +278,14 @@ class ClientProtocol(Protocol):
 
     def _information(self) -> Any:
         # Of the server's certificate nobody is told here: that it is right was checked.
-        information = tls.describe(self.transport.getHandle())
-        return replace(information, client_certificate=None, client_subject=None, client_names=())
+        connection = self.transport.getHandle()
+        own = connection.get_certificate()
+        return replace(
+            tls.describe(connection),
+            client_certificate=None if own is None else crypto.dump_certificate(_DER, own),
+            client_subject=None,
+            client_names=(),
+        )
 
     def _go_round(self) -> None:
         """Send what is due, and see what is wanted next."""
