@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
@@ -19,6 +20,7 @@ from smtpcb import tls
 from smtpcb.client._outgoing import Outgoing
 from smtpcb.client._times import ClientTimes
 from smtpcb.engine import (
+    AskedMechanism,
     Cause,
     ClientDialogue,
     ClientFailure,
@@ -36,8 +38,13 @@ _CONTENT = ClientWants.CONTENT
 _NOTHING = ClientWants.NOTHING
 _WORK = ClientWants.WORK
 
-GiveCredentials = Callable[[str], Any]
-"""Called with the name of a mechanism, returns `Credentials` or None, now or later."""
+GiveCredentials = Callable[[AskedMechanism], Any]
+"""
+Called with the name of a mechanism, returns `Credentials` or None, now or later.
+
+The name is a str that knows more: ``mechanism.in_the_clear`` tells whether whoever is on the way
+could learn the secret.
+"""
 
 
 def nobody(mechanism: str) -> Credentials | None:
@@ -261,9 +268,16 @@ class ClientProtocol(Protocol):
         self._go_round()
 
     def _information(self) -> Any:
-        # Of the server's certificate nobody is told here: that it is right was checked.
-        information = tls.describe(self.transport.getHandle())
-        return replace(information, client_certificate=None, client_subject=None, client_names=())
+        connection = self.transport.getHandle()
+        # Of the server's certificate nobody is told here: that it is right was checked.  Our own
+        # one decides on EXTERNAL.
+        own = connection.get_certificate(as_cryptography=True)
+        return replace(
+            tls.describe(connection),
+            client_certificate=None if own is None else own.public_bytes(Encoding.DER),
+            client_subject=None,
+            client_names=(),
+        )
 
     def _go_round(self) -> None:
         """Send what is due, and see what is wanted next."""
@@ -322,7 +336,8 @@ class ClientProtocol(Protocol):
             self._go_round()
 
         def ask() -> Any:
-            answer = self._give(dialogue.mechanism or "")
+            assert dialogue.mechanism is not None
+            answer = self._give(dialogue.mechanism)
             return ensureDeferred(answer) if hasattr(answer, "__await__") else answer
 
         maybeDeferred(ask).addCallback(given).addErrback(failed)

@@ -11,6 +11,7 @@ from twisted.internet.task import deferLater
 
 from smtpcb.client._complete import Origin
 from smtpcb.client._connect import Server
+from smtpcb.client._errors import ContentError
 from smtpcb.client._outgoing import Outgoing
 from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody
 from smtpcb.client._rules import HeaderRules
@@ -23,11 +24,12 @@ from smtpcb.engine import (
     Outcome,
     Transaction,
 )
-from smtpcb.smtp import ForwardPath, MailParameters, RcptParameters, ReversePath, SMTPError
+from smtpcb.smtp import BodyType, ForwardPath, MailParameters, RcptParameters, ReversePath, SMTPError
 
 _NO_MAIL = MailParameters()
 _NO_RCPT = RcptParameters()
 _COMPLETED = HeaderRules()
+_BODIES = tuple(BodyType)  # each takes what those before it do
 
 
 class MessageRecipient(Destination):
@@ -82,7 +84,9 @@ class Message:
         self._parameters = parameters
         self._to: list[ForwardPath] = []
         origin = Origin(self.transaction.reverse_path, self._to)
-        self.outgoing = Outgoing(source, origin, rules=rules, pause=pause)
+        # Octets that are no lines are sent as they are, or not at all.
+        exact = parameters.body is BodyType.BINARY_MIME
+        self.outgoing = Outgoing(source, origin, rules=rules, exact=exact, pause=pause)
         self._downgrade = downgrade
         self.data = data
 
@@ -124,14 +128,19 @@ class Message:
         """
         needs = await self.outgoing.needs()
         transaction = self.transaction
+        declared = self._parameters.body
+        if declared is not None and _BODIES.index(declared) < _BODIES.index(needs.body):
+            raise ContentError(f"the message was to be {declared}, and is {needs.body}")
         wide = any(not one.forward_path.wire.isascii() for one in self.recipients)
         wide = wide or not transaction.reverse_path.wire.isascii()
         transaction.parameters = replace(
             self._parameters,
-            body=self._parameters.body or needs.body,
+            body=declared or needs.body,
             smtputf8=self._parameters.smtputf8 or needs.smtputf8 or wide,
         )
-        transaction.size_octets = needs.size_octets
+        # Of what can be read once nobody knows it better than the caller.
+        known = needs.size_octets is not None
+        transaction.size_octets = needs.size_octets if known else self._parameters.size
 
     async def narrowed(self) -> None:
         """
@@ -238,7 +247,8 @@ class SubmissionSession:
 
         :param reverse_path: where reports go; ``""`` is nobody.
         :param source: the message: see `Outgoing`.
-        :param parameters: of MAIL.
+        :param parameters: of MAIL.  Without ``body`` and ``size`` they are what the message needs
+            and has; with ``BODY=BINARYMIME`` it is sent octet for octet, whatever is in it.
         :param rules: what its header section is to have; ``None``: it goes as it is.
         :param require_all_recipients: send it only if no recipient was refused.
         :param may_lack: keywords whose parameters are left out where they are not offered.
