@@ -31,6 +31,10 @@ _LIMITS = Limits()
 _PIECES_A_TURN = 32
 
 
+async def _as_it_is(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
 class Outgoing:
     """
     One message that is sent, perhaps several times.
@@ -58,6 +62,8 @@ class Outgoing:
     :param limits: of it ``header_octets`` is the longest header section that is taken.
     :param pause: is awaited now and then while the message is looked at, so that others have their
         turn.
+    :param wait: awaits what an async iterable of somebody's has to wait for, where not everything
+        can be awaited that it may wait for.
     :raises TypeError: it is nothing that can be sent.
     :raises ContentError: a message of `email` that cannot be written.
     """
@@ -72,6 +78,7 @@ class Outgoing:
         declared: Needs | None = None,
         limits: Limits = _LIMITS,
         pause: Callable[[], Awaitable[object]] | None = None,
+        wait: Callable[[Awaitable[Any]], Awaitable[Any]] = _as_it_is,
     ) -> None:
         self._source = source_of(given)
         self._origin = origin or Origin()
@@ -79,6 +86,7 @@ class Outgoing:
         self._exact = exact
         self._limits = limits
         self._pause = pause
+        self._wait = wait
         self._needs = declared
         # What the caller answers for is not judged: a gateway passes on what strangers wrote.
         self._judges = declared is None
@@ -162,6 +170,7 @@ class Outgoing:
             rules=self._rules,
             limits=self._limits,
             pause=self._pause,
+            wait=self._wait,
         )
         needs = await other.needs()
         if needs.body is not BodyType.SEVEN_BIT or needs.smtputf8:
@@ -260,13 +269,19 @@ class Outgoing:
                 " callable that starts anew each time"
             )
         self._begun = True
-        return _started(self._source.start())
+        return _started(self._source.start(), self._wait)
 
 
-async def _started(pieces: Any) -> AsyncGenerator[bytes, None]:
+async def _started(
+    pieces: Any, wait: Callable[[Awaitable[Any]], Awaitable[Any]]
+) -> AsyncGenerator[bytes, None]:
     try:
         if hasattr(pieces, "__anext__"):
-            async for piece in pieces:
+            while True:
+                try:
+                    piece = await wait(anext(pieces))
+                except StopAsyncIteration:
+                    break
                 for octets in cut(octets_of(piece)):
                     yield octets
         else:
@@ -274,6 +289,6 @@ async def _started(pieces: Any) -> AsyncGenerator[bytes, None]:
                 yield piece
     finally:
         if hasattr(pieces, "aclose"):
-            await pieces.aclose()
+            await wait(pieces.aclose())
         elif hasattr(pieces, "close"):
             pieces.close()

@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from service_identity import VerificationError
-from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -31,6 +31,7 @@ from smtpcb.engine import (
     Stage,
     Transaction,
 )
+from smtpcb.handling._coroutines import begin, is_asyncio
 from smtpcb.smtp import BodyType, MailParameters
 from smtpcb.smtp.sasl import Credentials
 
@@ -337,8 +338,7 @@ class ClientProtocol(Protocol):
 
         def ask() -> Any:
             assert dialogue.mechanism is not None
-            answer = self._give(dialogue.mechanism)
-            return ensureDeferred(answer) if hasattr(answer, "__await__") else answer
+            return begin(self._give(dialogue.mechanism), is_asyncio(self._reactor))
 
         maybeDeferred(ask).addCallback(given).addErrback(failed)
 

@@ -7,6 +7,7 @@ from email.message import Message as EmailMessage
 from email.utils import getaddresses
 from typing import Any
 
+from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._connect import SUBMISSION_PORT, Server
 from smtpcb.client._session import SessionResult, SubmissionSession
 from smtpcb.engine import ClientSettings
@@ -31,6 +32,7 @@ class NotDelivered(SMTPError):  # noqa: N818 - it is what became of a message
         self.result = result
 
 
+@awaited_anywhere
 async def send(
     message: object,
     *,

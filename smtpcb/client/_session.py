@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
 
+from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._complete import Origin
 from smtpcb.client._connect import Server
 from smtpcb.client._errors import ContentError
@@ -24,7 +25,15 @@ from smtpcb.engine import (
     Outcome,
     Transaction,
 )
-from smtpcb.smtp import BodyType, ForwardPath, MailParameters, RcptParameters, ReversePath, SMTPError
+from smtpcb.handling._coroutines import awaited, is_asyncio
+from smtpcb.smtp import (
+    BodyType,
+    ForwardPath,
+    MailParameters,
+    RcptParameters,
+    ReversePath,
+    SMTPError,
+)
 
 _NO_MAIL = MailParameters()
 _NO_RCPT = RcptParameters()
@@ -73,6 +82,7 @@ class Message:
         downgrade: bool,
         data: object,
         pause: Any,
+        wait: Any,
     ) -> None:
         self.transaction = Transaction(
             reverse_path,
@@ -86,7 +96,7 @@ class Message:
         origin = Origin(self.transaction.reverse_path, self._to)
         # Octets that are no lines are sent as they are, or not at all.
         exact = parameters.body is BodyType.BINARY_MIME
-        self.outgoing = Outgoing(source, origin, rules=rules, exact=exact, pause=pause)
+        self.outgoing = Outgoing(source, origin, rules=rules, exact=exact, pause=pause, wait=wait)
         self._downgrade = downgrade
         self.data = data
 
@@ -267,10 +277,12 @@ class SubmissionSession:
             downgrade=downgrade,
             data=data,
             pause=lambda: deferLater(self._reactor, 0),
+            wait=lambda one: awaited(one, is_asyncio(self._reactor)),
         )
         self.messages.append(message)
         return message
 
+    @awaited_anywhere
     async def run(self) -> SessionResult:
         """
         Send what is left to be done: to those who were not reached and have not refused for good.

@@ -256,7 +256,7 @@ def test_a_task_that_is_closed_closes_its_coroutine() -> None:
     """When the loop is closed under it."""
     closed: list[Any] = []
 
-    from smtpcb.server._later import _bridge
+    from smtpcb.handling._coroutines import _bridge
 
     loop = asyncio.new_event_loop()
     bridge = _bridge(waits_until_closed(closed), loop)
@@ -270,7 +270,7 @@ def test_a_coroutine_that_is_closed_closes_the_users(platform: TwistedPlatform) 
     """The same without asyncio."""
     closed: list[Any] = []
 
-    from smtpcb.server._later import _rest
+    from smtpcb.handling._coroutines import _rest
 
     user = waits_until_closed(closed)
     rest: Any = _rest(user, user.send(None))

@@ -97,7 +97,9 @@ def log_in(dialogue: ClientDialogue) -> Script:
     failure: ClientFailure | None = None
     rows = usable(dialogue)
     for row in rows:
-        dialogue.mechanism = AskedMechanism(row.name, row.plaintext, secure=dialogue.tls is not None)
+        dialogue.mechanism = AskedMechanism(
+            row.name, row.plaintext, secure=dialogue.tls is not None
+        )
         dialogue.move(ClientStep.MECHANISM_CHOSEN)
         credentials = yield None
         if credentials is None:
