@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import optionsForClientTLS
 
+from smtpcb.client._named import Named
 from smtpcb.engine import Cause, ClientFailure, Stage
 
 SUBMISSION_PORT = 587
@@ -58,7 +59,8 @@ class Server:
         self.name = str(host) if described else f"{host}:{port}"
         known = hostname or ("" if described else str(host))
         if creator is None and known:
-            creator = optionsForClientTLS(known, trustRoot=trust, clientCertificate=certificate)
+            made = optionsForClientTLS(known, trustRoot=trust, clientCertificate=certificate)
+            creator = Named(made, known)
         if creator is None and implicit_tls:
             raise ValueError(f"{self.name}: TLS needs the hostname that the certificate must have")
         self.creator = creator

@@ -238,26 +238,25 @@ class ClientProtocol(Protocol):
 
     async def _send_content(self, dialogue: ClientDialogue, outgoing: Outgoing) -> None:
         async with aclosing(outgoing.pieces()) as pieces:
-            while True:
+            piece: bytes | None = b""
+            while piece is not None:
+                failed: Exception | None = None
                 try:
-                    piece = await anext(pieces)
-                except StopAsyncIteration:
-                    if dialogue.wants is _CONTENT:
-                        dialogue.end_content()
-                        self._go_round()
-                    return
+                    piece = await anext(pieces, None)
                 except Exception as error:
-                    if dialogue.wants is _CONTENT:
-                        dialogue.fail_content(f"{type(error).__name__}: {error}")
-                        self._go_round()
-                    return
-                # The server may have refused it meanwhile.
+                    piece, failed = None, error
+                # A chunk may have to be answered first, and the server may have refused it all.
                 await self._until(_CONTENT, _WORK)
-                while self._choked and dialogue.wants is _CONTENT:
+                while self._choked and failed is None and dialogue.wants is _CONTENT:
                     await self._change()
                 if dialogue.wants is not _CONTENT:
                     return
-                dialogue.content(piece)
+                if failed is not None:
+                    dialogue.fail_content(f"{type(failed).__name__}: {failed}")
+                elif piece is None:
+                    dialogue.end_content()
+                else:
+                    dialogue.content(piece)
                 self._go_round()
 
     # Each round.
@@ -294,7 +293,7 @@ class ClientProtocol(Protocol):
                 self._close()
             elif wants is ClientWants.HANDSHAKE:
                 self._wait(Stage.TLS)
-                self._shake_hands()
+                self._shake_hands(dialogue)
             elif (
                 wants is ClientWants.REPLY
                 or (wants is _CONTENT and self._choked)
@@ -319,10 +318,18 @@ class ClientProtocol(Protocol):
         else:
             self.transport.loseConnection()
 
-    def _shake_hands(self) -> None:
+    def _shake_hands(self, dialogue: ClientDialogue) -> None:
         if ISSLTransport.providedBy(self.transport):
             return  # under way
-        self.transport.startTLS(self._creator)
+        fault = "nobody has said which hostname the certificate must have"
+        if self._creator is not None:
+            try:
+                self.transport.startTLS(self._creator)
+                return
+            except Exception as error:  # the user's own, perhaps
+                fault = f"{type(error).__name__}: {error}"
+        dialogue.handshake_failed(fault)
+        self._go_round()
 
     def _ask(self, dialogue: ClientDialogue) -> None:
         def given(credentials: Credentials | None) -> None:

@@ -12,7 +12,6 @@ from twisted.internet.task import deferLater
 from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._complete import Origin
 from smtpcb.client._connect import Server
-from smtpcb.client._errors import ContentError
 from smtpcb.client._outgoing import Outgoing
 from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody
 from smtpcb.client._rules import HeaderRules
@@ -38,7 +37,6 @@ from smtpcb.smtp import (
 _NO_MAIL = MailParameters()
 _NO_RCPT = RcptParameters()
 _COMPLETED = HeaderRules()
-_BODIES = tuple(BodyType)  # each takes what those before it do
 
 
 class MessageRecipient(Destination):
@@ -94,9 +92,17 @@ class Message:
         self._parameters = parameters
         self._to: list[ForwardPath] = []
         origin = Origin(self.transaction.reverse_path, self._to)
-        # Octets that are no lines are sent as they are, or not at all.
-        exact = parameters.body is BodyType.BINARY_MIME
-        self.outgoing = Outgoing(source, origin, rules=rules, exact=exact, pause=pause, wait=wait)
+        body = parameters.body
+        self.outgoing = Outgoing(
+            source,
+            origin,
+            rules=rules,
+            body=body,
+            # Octets that are no lines are sent as they are, or not at all.
+            exact=body is BodyType.BINARY_MIME,
+            pause=pause,
+            wait=wait,
+        )
         self._downgrade = downgrade
         self.data = data
 
@@ -138,14 +144,11 @@ class Message:
         """
         needs = await self.outgoing.needs()
         transaction = self.transaction
-        declared = self._parameters.body
-        if declared is not None and _BODIES.index(declared) < _BODIES.index(needs.body):
-            raise ContentError(f"the message was to be {declared}, and is {needs.body}")
         wide = any(not one.forward_path.wire.isascii() for one in self.recipients)
         wide = wide or not transaction.reverse_path.wire.isascii()
         transaction.parameters = replace(
             self._parameters,
-            body=declared or needs.body,
+            body=needs.body,
             smtputf8=self._parameters.smtputf8 or needs.smtputf8 or wide,
         )
         # Of what can be read once nobody knows it better than the caller.
