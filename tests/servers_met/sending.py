@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,6 +42,20 @@ def started(
         if process.poll() is None:
             process.terminate()
         process.wait(20)
+
+
+def listens(place: Path | int) -> bool:
+    """Tell whether somebody takes connections on a UNIX socket, or on a port of loopback."""
+    unix = isinstance(place, Path)
+    with socket.socket(socket.AF_UNIX if unix else socket.AF_INET) as found:
+        return not found.connect_ex(str(place) if unix else ("127.0.0.1", place))
+
+
+def free_port() -> int:
+    """Return a port that nobody has now."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
 
 
 @dataclass

@@ -13,7 +13,7 @@ import pytest_twisted
 from smtpcb.client import ClientTimes, NoSession, Server
 from smtpcb.engine import Cause, ClientSettings, Outcome, Stage
 from tests.clients.conftest import program
-from tests.servers_met.sending import CLEAR, Sent, send, started, text
+from tests.servers_met.sending import CLEAR, Sent, listens, send, started, text
 
 DELIVERED, DEFERRED, UNKNOWN = Outcome.DELIVERED, Outcome.DEFERRED, Outcome.UNKNOWN
 REFUSED, NOT_TRIED = Outcome.REFUSED, Outcome.NOT_TRIED
@@ -31,7 +31,7 @@ def sink(folder: Path, *options: str) -> Iterator[Server]:
     path = folder / "socket"
     as_nobody = ("-u", "nobody") if os.getuid() == 0 else ()
     command = (program("smtp-sink"), *as_nobody, *options, f"unix:{path}", "10")
-    with started(command, folder / "log", path.exists):
+    with started(command, folder / "log", lambda: listens(path)):
         yield Server(f"unix:{path}")
 
 
