@@ -140,7 +140,7 @@ class MailExchangers:
                 raise _refused("5.1.10", f"the domain {domain} takes no mail", 556)
         if not preferences:
             preferences[domain] = 0
-        own = self._own_names | {settings.hostname.lower()}
+        own = self._own_names | {(settings.hostname or "").lower()}
         ours = min((rank for host, rank in preferences.items() if host in own), default=None)
         hosts = [host for host, rank in preferences.items() if ours is None or rank < ours]
         if not hosts:
