@@ -232,7 +232,7 @@ async def test_a_login_inside_tls(office: Office, mechanism: str, implicit: bool
 
 @pytest_twisted.ensureDeferred
 async def test_a_login_that_fails(office: Office) -> None:
-    """Once is enough: Dovecot waits for two seconds before it says so."""
+    """The reply says so, and nothing is sent."""
     server = office.trusted.server(office.submission)
     with pytest.raises(NoSession, match=r"auth: PLAIN: 535 5\.7\.8") as told:
         await send(server, settings=secure("PLAIN"), options={"give": give_wrong})
