@@ -7,8 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ISSLTransport
@@ -35,6 +34,7 @@ from smtpcb.handling._coroutines import begin, is_asyncio
 from smtpcb.smtp import BodyType, MailParameters
 from smtpcb.smtp.sasl import Credentials
 
+_DER = crypto.FILETYPE_ASN1
 _CONTENT = ClientWants.CONTENT
 _NOTHING = ClientWants.NOTHING
 _WORK = ClientWants.WORK
@@ -62,15 +62,17 @@ class ClientProtocol(Protocol):
     :param reactor: for the timers.
     :param times: how long the server may take.
     :param creator: makes the TLS of STARTTLS: an ``IOpenSSLClientConnectionCreator``, which checks
-        whose certificate it is.
+        whose certificate it is, and says in ``failed`` what is wrong with it.
     :param give: says who logs in.
     :param observer: sees everything.
     :ivar dialogue: ``None`` before the connection has its TLS, where it begins with that.
+    :ivar where: the host and its address, for errors.
     :ivar failure: why there is no session, or none any more.
     """
 
     transport: Any
     dialogue: ClientDialogue | None = None
+    where = ""
 
     def __init__(
         self,
@@ -134,13 +136,20 @@ class ClientProtocol(Protocol):
         """Find out what has become of what was under way."""
         self._lost = True
         self._wait(None)
-        text = _why(reason)
+        # Which check it was, OpenSSL does not say.
+        refused = getattr(self._creator, "failed", None)
+        text = _why(reason) if refused is None else str(refused)
         if self.dialogue is None:
-            self._fail(ClientFailure(Stage.TLS, _cause_of(reason), text))
+            # Nobody has greeted us: where the connection begins with TLS it is like a refusal.
+            cause = _cause_of(reason) if refused is None else Cause.TLS
+            self._fail(ClientFailure(Stage.TLS, cause, text, elsewhere=cause is Cause.LOST))
         elif self.dialogue.wants is ClientWants.HANDSHAKE:
             self.dialogue.handshake_failed(text)
+            self.failure = self.dialogue.failure
         else:
             self.dialogue.lost(text)
+        if refused is not None and self.failure is not None:
+            self.failure.__cause__ = refused
         self._go_round()
 
     # What the session wants.
@@ -154,6 +163,12 @@ class ClientProtocol(Protocol):
         await self._until(_WORK)
         if self.failure is not None:
             raise self.failure
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the session is there and nothing is under way, as far as is known."""
+        ready = self.dialogue is not None and self.dialogue.wants is _WORK
+        return ready and self.failure is None and not self._lost
 
     async def deliver(self, transaction: Transaction, outgoing: Outgoing) -> None:
         """
@@ -268,13 +283,12 @@ class ClientProtocol(Protocol):
         self._go_round()
 
     def _information(self) -> Any:
+        # Of the server's certificate nobody is told here: that it is right was checked.
         connection = self.transport.getHandle()
-        # Of the server's certificate nobody is told here: that it is right was checked.  Our own
-        # one decides on EXTERNAL.
-        own = connection.get_certificate(as_cryptography=True)
+        own = connection.get_certificate()
         return replace(
             tls.describe(connection),
-            client_certificate=None if own is None else own.public_bytes(Encoding.DER),
+            client_certificate=None if own is None else crypto.dump_certificate(_DER, own),
             client_subject=None,
             client_names=(),
         )
@@ -321,15 +335,14 @@ class ClientProtocol(Protocol):
     def _shake_hands(self, dialogue: ClientDialogue) -> None:
         if ISSLTransport.providedBy(self.transport):
             return  # under way
-        fault = "nobody has said which hostname the certificate must have"
-        if self._creator is not None:
-            try:
-                self.transport.startTLS(self._creator)
-                return
-            except Exception as error:  # the user's own, perhaps
-                fault = f"{type(error).__name__}: {error}"
-        dialogue.handshake_failed(fault)
-        self._go_round()
+        try:
+            if self._creator is None:
+                raise ValueError("nobody has said which hostname the certificate must have")
+            self.transport.startTLS(self._creator)
+        except Exception as error:  # the creator may be the user's own
+            self.transport.protocol = self  # in place of the layer that does not work
+            dialogue.handshake_failed(f"there can be none: {error}")
+            self._go_round()
 
     def _ask(self, dialogue: ClientDialogue) -> None:
         def given(credentials: Credentials | None) -> None:
@@ -388,7 +401,7 @@ class ClientProtocol(Protocol):
     def _late(self) -> None:
         self._timer = None
         if self.dialogue is None:
-            self._fail(ClientFailure(Stage.TLS, Cause.TIMEOUT))
+            self._fail(ClientFailure(Stage.TLS, Cause.TIMEOUT, elsewhere=True))
             self.transport.abortConnection()
         else:
             self.dialogue.time_out()

@@ -16,9 +16,8 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from cryptography.hazmat.primitives.serialization import Encoding
-from OpenSSL import SSL, crypto
-from twisted.internet import reactor, ssl
+from OpenSSL import SSL
+from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.task import deferLater
@@ -578,9 +577,7 @@ class Authority:
     def __init__(self) -> None:
         self.issued = make_authority()
         self.server = make_identity(["mail.example.org"], self.issued)
-        self.trust = ssl.trustRootFromCertificates(
-            [ssl.Certificate.loadPEM(self.issued.certificate.public_bytes(Encoding.PEM))]
-        )
+        self.trust = [self.issued.certificate]
 
     def tls(self, issued: Issued | None = None, **options: Any) -> ServerTls:
         """Return the server's side."""
@@ -611,19 +608,6 @@ async def through(server: Server, settings: ClientSettings = SECURE, **options: 
     return wire
 
 
-# Twisted hands it to pyOpenSSL as that wanted it before.
-with_certificate = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
-
-
-def private(issued: Issued) -> ssl.PrivateCertificate:
-    """Return a client's certificate as Twisted wants it."""
-    return ssl.PrivateCertificate.fromCertificateAndKeyPair(
-        ssl.Certificate(crypto.X509.from_cryptography(issued.certificate)),
-        ssl.KeyPair(crypto.PKey.from_cryptography_key(issued.private_key)),
-    )
-
-
-@with_certificate
 @pytest_twisted.ensureDeferred
 async def test_l60_the_certificate_of_the_client_logs_in(
     servers: Servers, authority: Authority, tmp_path: Path
@@ -638,7 +622,7 @@ async def test_l60_the_certificate_of_the_client_logs_in(
     def external(name: str) -> dict[str, Any]:
         return {"give": lambda mechanism: Credentials(mechanism, "", "", authorization_id=name)}
 
-    server = authority.to(port, certificate=private(anne))
+    server = authority.to(port, certificate=anne.identity)
     wire = await through(server, settings, **external(""))
     assert wire.said("AUTH") == ["AUTH EXTERNAL <1 octets hidden>"]
     await through(server, settings, **external("boss"))
@@ -696,34 +680,27 @@ class OwnContext:
 
 
 @pytest_twisted.ensureDeferred
-async def test_l62_a_context_of_ones_own(
-    servers: Servers, authority: Authority, clean_reactor: list[Any]
-) -> None:
+async def test_l62_a_context_of_ones_own(servers: Servers, authority: Authority) -> None:
     """Or one that is made: TLS 1.2 or later, and the authorities of the caller or the platform."""
     port = servers.start(Office(), tls=authority.tls())
     own = OwnContext()
     await through(Server("127.0.0.1", port, creator=own))
     assert own.used == 1
     await through(authority.to(port))
-    with pytest.raises(NoSession, match="certificate verify failed"):
+    with pytest.raises(NoSession, match="not trusted"):
         await through(authority.to(port, trust=None))  # the platform knows nothing of it
 
     class Broken(OwnContext):
         def clientConnectionForTLS(self, protocol: object) -> SSL.Connection:
             raise LookupError("no key")
 
-    with pytest.raises(NoSession, match="tls: LookupError: no key"):
+    with pytest.raises(NoSession, match="tls: there can be none: no key"):
         await through(Server("127.0.0.1", port, creator=Broken()))
     unnamed = Server(f"tcp:127.0.0.1:{port}")
-    with pytest.raises(NoSession, match="tls: nobody has said which hostname"):
+    with pytest.raises(NoSession, match=r"tls: .*nobody has said which hostname"):
         await through(unnamed)
-    await deferLater(reactor, 0.01)
-    # Twisted has no TLS to close where there came to be none.
-    assert ["_tlsConnection" in str(one["log_failure"]) for one in clean_reactor] == [True]
-    clean_reactor.clear()
 
 
-@with_certificate
 @pytest_twisted.ensureDeferred
 async def test_l63_l64_the_clients_certificate_comes_from_files(
     servers: Servers, authority: Authority, tmp_path: Path
@@ -735,9 +712,7 @@ async def test_l63_l64_the_clients_certificate_comes_from_files(
     anne = make_identity(["anne@example.org"], authority.issued, client=True)
     path = write_pem(tmp_path / "anne.pem", anne.certificate)
     key = write_pem(tmp_path / "anne.key", anne.private_key, passphrase=b"opens it")
-    identity = load_pem(path, key, b"opens it")
-    read = Issued(identity.chain[0], identity.private_key)
-    await through(authority.to(port, certificate=private(read)))
+    await through(authority.to(port, certificate=load_pem(path, key, b"opens it")))
     tls = office.envelopes[0].connection.tls
     assert tls is not None
     assert tls.client_names == ("anne@example.org",)
@@ -810,7 +785,7 @@ async def test_l65_the_certificate_is_checked(servers: Servers, authority: Autho
             await through(other.to(servers.start(office, tls=other.tls()), hostname=wrong))
     strange = make_identity(["mail.example.org"], make_authority("Another"))
     port = servers.start(office, tls=authority.tls(strange))
-    with pytest.raises(NoSession, match="certificate verify failed"):
+    with pytest.raises(NoSession, match="not trusted"):
         await through(authority.to(port))
     assert len(office.envelopes) == len(good)
 
@@ -1082,7 +1057,7 @@ async def test_lx3_what_is_required_is_so_whoever_logs_in(
     with pytest.raises(NoSession, match="does not offer STARTTLS"):
         await through(authority.to(port), ClientSettings(require=frozenset({"STARTTLS"})))
     for mode in ("opportunistic", "required"):
-        with pytest.raises(NoSession, match="tls: certificate verify failed"):
+        with pytest.raises(NoSession, match=r"tls: .* not trusted"):
             await through(authority.to(port, trust=None), ClientSettings(starttls=mode))  # type: ignore[arg-type]
     (tmp_path / "ca.pem").write_text("nothing")
     told = await command(port, "--tls", "opportunistic", "--ca", tmp_path / "ca.pem")

@@ -161,7 +161,7 @@ async def test_a_login_inside_tls(
     with pytest.raises(NoSession, match=r"auth: .*535") as told:
         await send(there, settings=secure(mechanism), options={"give": give_wrong})
     assert told.value.failures[0][1].cause is Cause.REFUSED
-    with pytest.raises(NoSession, match="tls: certificate verify failed"):
+    with pytest.raises(NoSession, match=r"tls: .* not trusted"):
         await send(trusted.stranger(port, implicit_tls=implicit), settings=secure())
 
 

@@ -247,7 +247,7 @@ async def test_who_does_not_log_in_is_refused(office: Office) -> None:
     assert sent.told == [{"bob": (Outcome.REFUSED, Stage.RCPT, 554, "5.7.1")}]
     for implicit in (False, True):
         port = office.smtps if implicit else office.submission
-        with pytest.raises(NoSession, match="tls: certificate verify failed"):
+        with pytest.raises(NoSession, match=r"tls: .* not trusted"):
             await send(office.trusted.stranger(port, implicit_tls=implicit), settings=secure())
     settings = ClientSettings(starttls="off", login="required")
     with pytest.raises(NoSession, match="does not offer AUTH"):

@@ -5,9 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding
-from twisted.internet import ssl
-
 from smtpcb.client import Server
 from smtpcb.engine import ClientSettings
 from smtpcb.smtp import Credentials
@@ -33,8 +30,7 @@ class Trusted:
         self.chain = write_pem(
             folder / "chain.pem", issued.private_key, issued.certificate, mode=0o600
         )
-        found = ssl.Certificate.loadPEM(authority.certificate.public_bytes(Encoding.PEM))
-        self._trust = ssl.trustRootFromCertificates([found])
+        self._trust = [authority.certificate]
 
     def server(self, port: int, **how: Any) -> Server:
         """Return one on loopback whose certificate is checked."""
