@@ -7,8 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ISSLTransport
@@ -35,6 +34,7 @@ from smtpcb.handling._coroutines import begin, is_asyncio
 from smtpcb.smtp import BodyType, MailParameters
 from smtpcb.smtp.sasl import Credentials
 
+_DER = crypto.FILETYPE_ASN1
 _CONTENT = ClientWants.CONTENT
 _NOTHING = ClientWants.NOTHING
 _WORK = ClientWants.WORK
@@ -283,13 +283,12 @@ class ClientProtocol(Protocol):
         self._go_round()
 
     def _information(self) -> Any:
+        # Of the server's certificate nobody is told here: that it is right was checked.
         connection = self.transport.getHandle()
-        # Of the server's certificate nobody is told here: that it is right was checked.  Our own
-        # one decides on EXTERNAL.
-        own = connection.get_certificate(as_cryptography=True)
+        own = connection.get_certificate()
         return replace(
             tls.describe(connection),
-            client_certificate=None if own is None else own.public_bytes(Encoding.DER),
+            client_certificate=None if own is None else crypto.dump_certificate(_DER, own),
             client_subject=None,
             client_names=(),
         )
@@ -336,16 +335,14 @@ class ClientProtocol(Protocol):
     def _shake_hands(self, dialogue: ClientDialogue) -> None:
         if ISSLTransport.providedBy(self.transport):
             return  # under way
-        fault = "nobody has said which hostname the certificate must have"
-        if self._creator is not None:
-            try:
-                self.transport.startTLS(self._creator)
-                return
-            except Exception as error:  # the user's own, perhaps
-                self.transport.protocol = self  # in place of the layer that does not work
-                fault = f"there can be none: {type(error).__name__}: {error}"
-        dialogue.handshake_failed(fault)
-        self._go_round()
+        try:
+            if self._creator is None:
+                raise ValueError("nobody has said which hostname the certificate must have")
+            self.transport.startTLS(self._creator)
+        except Exception as error:  # the creator may be the user's own
+            self.transport.protocol = self  # in place of the layer that does not work
+            dialogue.handshake_failed(f"there can be none: {error}")
+            self._go_round()
 
     def _ask(self, dialogue: ClientDialogue) -> None:
         def given(credentials: Credentials | None) -> None:

@@ -318,9 +318,7 @@ async def test_tls_that_cannot_be_begun_ends_the_session(serve: Callable[..., in
         def clientConnectionForTLS(self, protocol: object) -> Any:
             raise OSError("no token in the slot")
 
-    with pytest.raises(
-        NoSession, match="tls: there can be none: OSError: no token in the slot"
-    ) as told:
+    with pytest.raises(NoSession, match="tls: there can be none: no token in the slot") as told:
         await opened(serve(GOOD), creator=Failing())
     assert told.value.failures[0][1].cause is Cause.TLS
 

@@ -608,11 +608,6 @@ async def through(server: Server, settings: ClientSettings = SECURE, **options: 
     return wire
 
 
-# Twisted hands it to pyOpenSSL as that wanted it before.
-with_certificate = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
-
-
-@with_certificate
 @pytest_twisted.ensureDeferred
 async def test_l60_the_certificate_of_the_client_logs_in(
     servers: Servers, authority: Authority, tmp_path: Path
@@ -692,21 +687,20 @@ async def test_l62_a_context_of_ones_own(servers: Servers, authority: Authority)
     await through(Server("127.0.0.1", port, creator=own))
     assert own.used == 1
     await through(authority.to(port))
-    with pytest.raises(NoSession, match="is issued by an authority that is not trusted"):
+    with pytest.raises(NoSession, match="not trusted"):
         await through(authority.to(port, trust=None))  # the platform knows nothing of it
 
     class Broken(OwnContext):
         def clientConnectionForTLS(self, protocol: object) -> SSL.Connection:
             raise LookupError("no key")
 
-    with pytest.raises(NoSession, match="tls: there can be none: LookupError: no key"):
+    with pytest.raises(NoSession, match="tls: there can be none: no key"):
         await through(Server("127.0.0.1", port, creator=Broken()))
     unnamed = Server(f"tcp:127.0.0.1:{port}")
-    with pytest.raises(NoSession, match="tls: nobody has said which hostname"):
+    with pytest.raises(NoSession, match=r"tls: .*nobody has said which hostname"):
         await through(unnamed)
 
 
-@with_certificate
 @pytest_twisted.ensureDeferred
 async def test_l63_l64_the_clients_certificate_comes_from_files(
     servers: Servers, authority: Authority, tmp_path: Path
@@ -718,8 +712,7 @@ async def test_l63_l64_the_clients_certificate_comes_from_files(
     anne = make_identity(["anne@example.org"], authority.issued, client=True)
     path = write_pem(tmp_path / "anne.pem", anne.certificate)
     key = write_pem(tmp_path / "anne.key", anne.private_key, passphrase=b"opens it")
-    identity = load_pem(path, key, b"opens it")
-    await through(authority.to(port, certificate=identity))
+    await through(authority.to(port, certificate=load_pem(path, key, b"opens it")))
     tls = office.envelopes[0].connection.tls
     assert tls is not None
     assert tls.client_names == ("anne@example.org",)
@@ -792,7 +785,7 @@ async def test_l65_the_certificate_is_checked(servers: Servers, authority: Autho
             await through(other.to(servers.start(office, tls=other.tls()), hostname=wrong))
     strange = make_identity(["mail.example.org"], make_authority("Another"))
     port = servers.start(office, tls=authority.tls(strange))
-    with pytest.raises(NoSession, match="is issued by an authority that is not trusted"):
+    with pytest.raises(NoSession, match="not trusted"):
         await through(authority.to(port))
     assert len(office.envelopes) == len(good)
 
@@ -1064,7 +1057,7 @@ async def test_lx3_what_is_required_is_so_whoever_logs_in(
     with pytest.raises(NoSession, match="does not offer STARTTLS"):
         await through(authority.to(port), ClientSettings(require=frozenset({"STARTTLS"})))
     for mode in ("opportunistic", "required"):
-        with pytest.raises(NoSession, match="tls: .*is issued by an authority that is not trusted"):
+        with pytest.raises(NoSession, match=r"tls: .* not trusted"):
             await through(authority.to(port, trust=None), ClientSettings(starttls=mode))  # type: ignore[arg-type]
     (tmp_path / "ca.pem").write_text("nothing")
     told = await command(port, "--tls", "opportunistic", "--ca", tmp_path / "ca.pem")

@@ -37,6 +37,7 @@ hostname = delivery.example.org
 postmaster_address = postmaster@example.org
 auth_mechanisms = plain login cram-md5 scram-sha-256
 auth_username_format = %n
+auth_failure_delay = 0
 mail_plugins = quota
 plugin {{
   quota = maildir:User quota
