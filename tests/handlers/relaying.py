@@ -13,8 +13,9 @@ from smtpcb.client import Server
 from smtpcb.handlers.relay import Relay
 
 
-def gateway(port: int, **options: Any) -> Relay:
-    return Relay(Server("127.0.0.1", port), **options)
+def gateway(port: int, *, creator: Any = None, **options: Any) -> Relay:
+    """Make a relay to a port of this machine."""
+    return Relay(Server("127.0.0.1", port, creator=creator), **options)
 
 
 def conversation(port: int, steps: Callable[[smtplib.SMTP], Any]) -> Deferred[Any]:

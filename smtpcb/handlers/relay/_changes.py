@@ -35,17 +35,18 @@ class Changes:
         """
         Put a field in front of the header section, behind Received.
 
-        :param value: see `smtpcb.client.HeaderRules.set`: text, a time, addresses.
+        :param value: see `smtpcb.client.HeaderRules.set`: text, a time, addresses.  Of text that
+            `header` was told, octets that are no UTF-8 become U+FFFD.
         :raises ValueError: it cannot be such a field: a CR, LF or another control is in it.
         :raises RuntimeError: the message has begun to go on.
         """
         self._check()
-        self._added.append(written_field(name, value))
+        self._added.append(_written(name, value))
 
     def replace_field(self, name: str, value: FieldValue) -> None:
         """Put a field in place of all of this name, where the first one is; see `add_field`."""
         self._check()
-        self._replaced[lower_name(name)] = written_field(name, value)
+        self._replaced[lower_name(name)] = _written(name, value)
 
     def remove_field(self, name: str) -> None:
         """Take out every field of this name; see `add_field`."""
@@ -103,6 +104,12 @@ class Changes:
                 out.append(waiting.pop(name, None) or b"")
         out.extend(field for field in waiting.values() if field)
         return b"".join(out) + section[at:]
+
+
+def _written(name: str, value: FieldValue) -> bytes:
+    if isinstance(value, str):
+        value = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return written_field(name, value)
 
 
 def changes(envelope: Envelope) -> Changes:

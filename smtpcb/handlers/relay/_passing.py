@@ -164,6 +164,8 @@ class Passing:
         upstream, _ = self._opened()
         self._sending = ensureDeferred(upstream.proceed(outgoing))
         self._sending.addErrback(lambda reason: reason.trap(ClientFailure, ContentError))
+        # The server may have refused DATA: then nobody takes from it what the client still sends.
+        self._sending.addCallback(lambda _: ensureDeferred(feed.aclose()))
 
     async def _redirect(self, envelope: Envelope, destinations: list[Destination]) -> None:
         upstream, _ = self._opened()
