@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from smtpcb.client import ContentError, Message, NoSession, SubmissionSession
+from smtpcb.client import ContentError, Message, NoSession, Server, SubmissionSession
 from smtpcb.engine import ClientObserver
 from smtpcb.run.command.send._mail import Mail, mail_of
 from smtpcb.run.command.send._mistake import MistakeError
@@ -102,7 +102,8 @@ async def _send(session: SubmissionSession, message: Message, target: Any, react
     except CancelledError:
         return tell_interrupted(message)
     except NoSession as error:
-        return tell_no_session(error, secured=target.checks is not None)
+        named = isinstance(target.server, Server)
+        return tell_no_session(error, secured=target.secured, named=named)
     except ContentError as error:
         complain(f"the message cannot be sent: {error}")
         return os.EX_DATAERR
