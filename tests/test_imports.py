@@ -58,6 +58,7 @@ TABLE = {
     "_folders": row(),
     "_files": row(),
     "_amounts": row(),
+    "_words": row("_amounts"),
     "_reread": row("_files"),
     "_ending": row(),
     "_steady": row(),
@@ -70,12 +71,12 @@ TABLE = {
     "server": row("smtp engine interfaces transcript handling tls _ending _steady _hangup", ANY),
     "client": row("smtp engine interfaces transcript handling tls _ending _steady", ANY),
     "handlers": row(
-        "smtp engine interfaces transcript handling tls client _amounts _folders _ending _steady"
-        " _threads",
+        "smtp engine interfaces transcript handling tls client _amounts _words _folders _ending"
+        " _steady _threads",
         ANY,
     ),
     "policies": row(
-        "smtp engine interfaces handling _amounts _reread _ending _steady _threads", ANY
+        "smtp engine interfaces handling _amounts _words _reread _ending _steady _threads", ANY
     ),
     "testing": row("smtp engine interfaces transcript handling tls server handlers _threads", ANY),
     "run": row(

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -15,7 +14,6 @@ from twisted.internet.threads import deferToThread
 
 from smtpcb import Envelope
 from smtpcb.client import ClientTimes
-from smtpcb.handlers.relay import RelayPlugin
 
 from .relaying import conversation, gateway
 
@@ -156,10 +154,3 @@ async def test_a_message_that_goes_in_circles_is_stopped(serve: Callable[..., in
 
     assert (await conversation(port, send))[0] == 554
     assert mailbox.got == []
-
-
-@pytest.mark.parametrize("argument", ["", ":25", "host:", "host:0", "host:x", "host:70000"])
-def test_where_to_has_to_be_said(argument: str) -> None:
-    """One line says how."""
-    with pytest.raises(ValueError, match=r"relay:HOST\[:PORT\] is wanted"):
-        RelayPlugin().make(argument, None)  # type: ignore[arg-type]

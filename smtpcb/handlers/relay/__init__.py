@@ -7,9 +7,10 @@ there is nothing to lose.
 """
 
 from smtpcb.handlers.relay._changes import Changes, changes
+from smtpcb.handlers.relay._mx import MxRelay
 from smtpcb.handlers.relay._plugin import RelayPlugin
 from smtpcb.handlers.relay._relay import Relay
 
-__all__ = ["Changes", "Relay", "RelayPlugin", "changes"]
+__all__ = ["Changes", "MxRelay", "Relay", "RelayPlugin", "changes"]
 
 plugin = RelayPlugin()

@@ -58,6 +58,7 @@ class Passing:
         self._transaction: Transaction | None = None
         self._named: list[tuple[Recipient, Destination]] = []
         self._changes = Changes()
+        self._domain = ""
         self._hops = 0
         self._feed: Feed | None = None
         self._sending: Deferred[None] | None = None
@@ -74,8 +75,8 @@ class Passing:
         """Ask there."""
         if self._relay.by_domain:
             refusal = self._relay.refuses(recipient, envelope)
-            if refusal is None and self._transaction is None:
-                refusal = await self._open(envelope, recipient.domain)
+            if refusal is None:
+                refusal = await self._go_to(recipient.domain, envelope)
             if refusal is not None:
                 return refusal
         destination = Destination(recipient.forward_path, recipient.parameters)
@@ -84,9 +85,29 @@ class Passing:
             self._named.append((recipient, destination))
         return refusal
 
+    async def _go_to(self, domain: str, envelope: Envelope) -> Reply | None:
+        """Have a transaction with the servers of a domain."""
+        if self._transaction is not None and self._domain == domain:
+            return None
+        if self._named:
+            return replies.ONE_DOMAIN
+        await self._drop()
+        return await self._open(envelope, domain)
+
+    async def _drop(self) -> None:
+        """Give up a transaction of which no content was sent, and its session back."""
+        upstream, transaction = self._upstream, self._transaction
+        self._transaction = None
+        try:
+            if upstream is not None and transaction is not None and upstream.failure is None:
+                await upstream.drop()
+        finally:
+            self._give_back()
+
     async def _open(self, envelope: Envelope, domain: str = "") -> Reply | None:
         """Begin a transaction there; return the refusal, after which there is none."""
         parameters = _passed_on(envelope.parameters)
+        self._domain = domain
         refusal: Reply | None = replies.LOST
         for _ in range(_ATTEMPTS):
             try:
@@ -108,7 +129,7 @@ class Passing:
             upstream = self._upstream = await self._relay.session(envelope, domain)
         except NoSession as failure:
             _log.warn("no message is passed on: {failure}", failure=failure)
-            return replies.not_sent(failure)
+            return replies.not_sent(failure, for_good=self._relay.by_domain)
         except TimeoutError:
             return replies.BUSY
         lacking = replies.lacking(parameters, upstream)
@@ -168,11 +189,7 @@ class Passing:
         self._sending.addCallback(lambda _: ensureDeferred(feed.aclose()))
 
     async def _redirect(self, envelope: Envelope, destinations: list[Destination]) -> None:
-        upstream, _ = self._opened()
-        self._transaction = None
-        if upstream.failure is None:
-            await upstream.drop()
-        self._give_back()
+        await self._drop()
         if not destinations:
             return
         refusal = await self._open(envelope, destinations[0].forward_path.domain)
@@ -212,16 +229,14 @@ class Passing:
 
     async def aborted(self, reason: Reason, envelope: Envelope) -> None:
         """Have it come to nothing there too."""
-        upstream, transaction = self._upstream, self._transaction
-        self._transaction = None
+        if self._feed is None:
+            await self._drop()
+            return
         try:
-            if self._feed is not None:
-                # There is no way to tell a server so in the midst of it, but to leave.
-                self._feed.fail("the client has given it up")
-                if self._sending is not None:
-                    await self._sending
-            elif upstream is not None and transaction is not None and upstream.failure is None:
-                await upstream.drop()
+            # There is no way to tell a server so in the midst of it, but to leave.
+            self._feed.fail("the client has given it up")
+            if self._sending is not None:
+                await self._sending
         finally:
             self._give_back()
 

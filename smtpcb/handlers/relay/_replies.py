@@ -10,7 +10,11 @@ from smtpcb.smtp import BodyType, MailParameters, Reply
 UNREACHABLE = Reply(451, "4.4.1", "The next server cannot be reached now, try again later")
 LOST = Reply(451, "4.4.2", "The next server has not answered, try again later")
 BUSY = Reply(451, "4.4.5", "The next server has too much to do, try again later")
+UNTRUSTED = Reply(451, "4.3.5", "The next server is not set up for us, try again later")
 LOOP = Reply(554, "5.4.6", "Too many hops: the message goes in circles")  # RFC 5321 §6.3
+DENIED = Reply(550, "5.7.1", "Relaying denied")
+NO_DOMAIN = Reply(550, "5.1.2", "A domain is wanted, such as postmaster@example.org")
+ONE_DOMAIN = Reply(451, "4.5.3", "One domain at a time: send it to this one again")
 NO_LINES = Reply(554, "5.6.0", "The message has a CR or LF alone, which is no line end")
 
 NO_8BITMIME = Reply(554, "5.6.3", "The next server does not take 8BITMIME")  # RFC 6152 §3
@@ -34,9 +38,17 @@ def lacking(parameters: MailParameters, upstream: ClientProtocol) -> Reply | Non
     return None
 
 
-def not_sent(failure: ClientFailure | NoSession) -> Reply:
-    """Return what is said of a message, or of a recipient, of which nothing was sent there."""
+def not_sent(failure: ClientFailure | NoSession, *, for_good: bool = False) -> Reply:
+    """
+    Return what is said of a message, or of a recipient, of which nothing was sent there.
+
+    :param for_good: where nobody can be reached, and nobody ever will, say so; else it is taken for
+        a fault of ours that somebody will mend.
+    """
     if isinstance(failure, NoSession):
+        last = failure.failures[-1][1]
+        if for_good and not failure.temporary and last.reply is not None:
+            return Reply(last.reply.code, last.reply.lines, status=last.reply.status or ...)
         full = any(one.cause is Cause.LIMIT for _, one in failure.failures)
         return BUSY if full else UNREACHABLE
     if failure.cause is Cause.LIMIT:

@@ -404,6 +404,8 @@ def test_who_is_not_trusted_sends_nothing() -> None:
         failure = talk(said + "C: QUIT\n*: gone", settings=SPEAKING).dialogue.failure
         assert failure is not None
         assert (failure.stage, failure.cause) == (Stage.HELLO, Cause.LACKING)
-    failure = talk(TRUSTS + SAID + "S: 550 no\nC: QUIT\n*: gone", settings=SPEAKING).dialogue.failure
+    failure = talk(
+        TRUSTS + SAID + "S: 550 no\nC: QUIT\n*: gone", settings=SPEAKING
+    ).dialogue.failure
     assert failure is not None
     assert (failure.stage, failure.cause) == (Stage.HELLO, Cause.REFUSED)
