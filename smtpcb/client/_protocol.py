@@ -182,6 +182,24 @@ class ClientProtocol(Protocol):
         ready = self.dialogue is not None and self.dialogue.wants is _WORK
         return ready and self.failure is None and not self._lost
 
+    @property
+    def is_verified(self) -> bool:
+        """Whether it has TLS, and the server has shown the right certificate for it."""
+        secured = self.dialogue is not None and self.dialogue.tls is not None
+        return secured and getattr(self._creator, "is_strict", False)
+
+    async def ask(self, command: Command) -> Reply | None:
+        """
+        Send a command that is no part of a transaction; return the reply, if there is one.
+
+        :raises ClientFailure: its extension is not offered; nothing was sent.
+        """
+        dialogue = self._opened()
+        dialogue.ask(command)
+        self._go_round()
+        await self._until(_WORK)
+        return dialogue.answer
+
     async def deliver(self, transaction: Transaction, outgoing: Outgoing) -> None:
         """
         Send one message; what became of it stands in its transaction.
@@ -244,19 +262,6 @@ class ClientProtocol(Protocol):
             except Exception:  # it was read as far as was wanted, and cannot even be closed
                 _log.failure("closing the source of a message failed")
         await self._until(_WORK)
-
-    async def ask(self, command: Command) -> Reply | None:
-        """
-        Say a command that is no part of a message; see `ClientDialogue.ask`.
-
-        :return: the reply; ``None``: the connection was lost before it came.
-        :raises ClientFailure: its extension is not offered, or there is no session.
-        """
-        dialogue = self._opened()
-        dialogue.ask(command)
-        self._go_round()
-        await self._until(_WORK)
-        return dialogue.answer
 
     @property
     def offers(self) -> Offers:
