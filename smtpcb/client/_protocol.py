@@ -9,7 +9,7 @@ from typing import Any
 
 from OpenSSL import SSL, crypto
 from service_identity import VerificationError
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -29,7 +29,7 @@ from smtpcb.engine import (
     Stage,
     Transaction,
 )
-from smtpcb.handling._coroutines import begin, is_asyncio
+from smtpcb.handling._coroutines import begin, cancel, is_asyncio
 from smtpcb.smtp import BodyType, MailParameters
 from smtpcb.smtp.sasl import Credentials
 
@@ -37,6 +37,7 @@ _DER = crypto.FILETYPE_ASN1
 _CONTENT = ClientWants.CONTENT
 _NOTHING = ClientWants.NOTHING
 _WORK = ClientWants.WORK
+_THE_END = object()
 
 GiveCredentials = Callable[[str], Any]
 """Called with the name of a mechanism, returns `Credentials` or None, now or later."""
@@ -86,7 +87,8 @@ class ClientProtocol(Protocol):
         self._timer: Any = None
         self._waiting: list[Deferred[None]] = []
         self._choked = False
-        self._asked = False  # for credentials
+        self._asked: Deferred[Any] | None = None  # for credentials
+        self._waits_for: object = None
         self._lost = False
         self.failure: ClientFailure | None = None
 
@@ -110,7 +112,9 @@ class ClientProtocol(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Take what the server sends."""
-        if self.dialogue is not None:
+        if self._waits_for is _THE_END:
+            self._cut()  # it goes on behind its last word
+        elif self.dialogue is not None:
             self.dialogue.receive(data)
             self._go_round()
 
@@ -142,6 +146,7 @@ class ClientProtocol(Protocol):
         else:
             self.dialogue.lost(_why(reason))
         self._go_round()
+        self._ask_no_more()
         if refused is not None and self.failure is not None:
             self.failure.__cause__ = refused
 
@@ -241,8 +246,7 @@ class ClientProtocol(Protocol):
         if self.dialogue is not None:
             self.dialogue.abandon(text)
             self._go_round()
-        elif self.transport is not None:
-            self.transport.abortConnection()
+        self._cut()
 
     async def _send_content(self, dialogue: ClientDialogue, outgoing: Outgoing) -> None:
         async with aclosing(outgoing.pieces()) as pieces:
@@ -254,6 +258,9 @@ class ClientProtocol(Protocol):
                         dialogue.end_content()
                         self._go_round()
                     return
+                except CancelledError:
+                    self.abandon("cancelled")
+                    raise
                 except Exception as error:
                     if dialogue.wants is _CONTENT:
                         dialogue.fail_content(f"{type(error).__name__}: {error}")
@@ -299,54 +306,79 @@ class ClientProtocol(Protocol):
             wants = dialogue.wants
             if wants is _NOTHING:
                 self._close()
-            elif wants is ClientWants.HANDSHAKE:
-                self._wait(Stage.TLS)
-                self._shake_hands()
             elif (
                 wants is ClientWants.REPLY
+                or wants is ClientWants.HANDSHAKE
                 or (wants is _CONTENT and self._choked)
                 or (wants is ClientWants.RECIPIENTS and dialogue.outbox.due)
             ):
-                self._wait(dialogue.stage)
+                # What is no whole reply is no progress: a server may not trickle for ever.
+                waits_for = (dialogue.stage, dialogue.outbox.due, self._choked)
+                if out or waits_for != self._waits_for:
+                    self._wait(dialogue.stage)
+                    self._waits_for = waits_for
             else:
                 self._wait(None)
-            if wants is ClientWants.CREDENTIALS and not self._asked:
-                self._asked = True
+            if wants is ClientWants.HANDSHAKE:
+                self._shake_hands(dialogue)
+            elif wants is ClientWants.CREDENTIALS and self._asked is None:
                 self._ask(dialogue)
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.callback(None)
 
     def _close(self) -> None:
-        self._wait(None)
-        if self._lost:
+        """Close the connection: at once behind a failure, else behind what was written."""
+        if self._lost or self._waits_for is _THE_END:
             return
+        self._wait(None)
+        self._waits_for = _THE_END
+        self._ask_no_more()
         if self.failure is not None:
             self.transport.abortConnection()
         else:
+            # Inside TLS the server has to say that it ends, too; one that does not is not asked.
+            self._timer = self._reactor.callLater(self._times.quit, self._late)
+            self.transport.unregisterProducer()
             self.transport.loseConnection()
 
-    def _shake_hands(self) -> None:
+    def _cut(self) -> None:
+        self._wait(None)
+        self._waits_for = _THE_END
+        if self.transport is not None and not self._lost:
+            self.transport.abortConnection()
+
+    def _shake_hands(self, dialogue: ClientDialogue) -> None:
         if ISSLTransport.providedBy(self.transport):
             return  # under way
+        if self._creator is None:
+            dialogue.handshake_failed("say which hostname the server's certificate must have")
+            self._go_round()
+            return
         self.transport.startTLS(self._creator)
 
     def _ask(self, dialogue: ClientDialogue) -> None:
         def given(credentials: Credentials | None) -> None:
-            self._asked = False
+            self._asked = None
             if dialogue.wants is ClientWants.CREDENTIALS:
                 dialogue.give(credentials)
                 self._go_round()
 
         def failed(reason: Failure) -> None:
-            self._asked = False
+            self._asked = None
             dialogue.abandon(f"no credentials: {type(reason.value).__name__}")
             self._go_round()
 
         def ask() -> Any:
             return begin(self._give(dialogue.mechanism or ""), is_asyncio(self._reactor))
 
-        maybeDeferred(ask).addCallback(given).addErrback(failed)
+        asked = self._asked = maybeDeferred(ask)
+        asked.addCallback(given).addErrback(failed)
+
+    def _ask_no_more(self) -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            cancel(asked)
 
     def _opened(self) -> ClientDialogue:
         if self.failure is not None:
@@ -379,6 +411,7 @@ class ClientProtocol(Protocol):
     def _wait(self, stage: Stage | None) -> None:
         """Wait for the server, as long as that stage may take, or for nobody."""
         timer, self._timer = self._timer, None
+        self._waits_for = None
         if timer is not None:
             timer.cancel()
         if stage is not None and not self._lost:
@@ -388,10 +421,10 @@ class ClientProtocol(Protocol):
         self._timer = None
         if self.dialogue is None:
             self._fail(ClientFailure(Stage.TLS, Cause.TIMEOUT, elsewhere=True))
-            self.transport.abortConnection()
         else:
             self.dialogue.time_out()
         self._go_round()
+        self._cut()
 
 
 def _cause_of(reason: Failure) -> Cause:

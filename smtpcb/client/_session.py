@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 
 from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._complete import Origin
@@ -31,6 +33,7 @@ from smtpcb.smtp import ForwardPath, MailParameters, RcptParameters, ReversePath
 _NO_MAIL = MailParameters()
 _NO_RCPT = RcptParameters()
 _COMPLETED = HeaderRules()
+_log = Logger(namespace="smtpcb.client")
 
 
 class MessageRecipient(Destination):
@@ -260,7 +263,8 @@ class SubmissionSession:
         """
         Send what is left to be done: to those who were not reached and have not refused for good.
 
-        Cancelling the Deferred of it leaves the server at once.
+        Cancelling the Deferred of it leaves the server at once, and closes the sources: what can be
+        read only once cannot be sent any more.
 
         :return: what became of it; a session that ended early is no error, its result says so.
         :raises ValueError: there is nothing to do.
@@ -281,10 +285,14 @@ class SubmissionSession:
                 for message in remaining:
                     await self._deliver(protocol, message)
                 await protocol.quit()
-            except CancelledError:
-                protocol.abandon("cancelled")
+            except BaseException as error:  # whatever it is, nobody else would end it
+                protocol.abandon(f"given up: {type(error).__name__}")
                 raise
+            await _close(one for one in remaining if not one.transaction.remaining)
             return SessionResult(tuple(remaining), protocol.failure)
+        except (CancelledError, asyncio.CancelledError):
+            await _close(remaining)
+            raise
         finally:
             self._running = False
 
@@ -321,3 +329,12 @@ class SubmissionSession:
             ]
             if not untried or len(untried) == len(before):
                 return
+
+
+async def _close(messages: Iterable[Message]) -> None:
+    """Close what these messages are read from, if it still is open."""
+    for message in messages:
+        try:
+            await message.outgoing.aclose()
+        except Exception:  # somebody's own, and what became of the message is known
+            _log.failure("a message could not be closed")
