@@ -28,6 +28,7 @@ from smtpcb.client._addresses import ascii_name, is_address
 from smtpcb.smtp import SMTPError, printable
 from smtpcb.tls._identity import alternatives
 from smtpcb.tls._reading import read_certificates
+from smtpcb.tls._server import show
 
 _NAMES_SHOWN = 5
 _log = Logger(namespace="smtpcb.client")
@@ -234,16 +235,15 @@ class _Shared:
         self._trust_root = trust_root
         self._certificate = certificate
         self._context: SSL.Context | None = None
+        if certificate is not None:
+            self.context()  # which finds out whether it is of use
 
     def context(self) -> SSL.Context:
         """Return it."""
         if self._context is None:
-            given: dict[str, Any] = {}
+            self._context = CertificateOptions(trustRoot=self._trust_root).getContext()
             if self._certificate is not None:
-                own, *chain = map(crypto.X509.from_cryptography, self._certificate.chain)
-                key = crypto.PKey.from_cryptography_key(self._certificate.private_key)
-                given = {"privateKey": key, "certificate": own, "extraCertChain": chain}
-            self._context = CertificateOptions(trustRoot=self._trust_root, **given).getContext()
+                show(self._context, self._certificate)
         return self._context
 
 

@@ -136,19 +136,20 @@ class ClientProtocol(Protocol):
         self._wait(None)
         # Which check it was, OpenSSL does not say.
         refused = getattr(self._creator, "failed", None)
-        text = str(refused) if refused is not None else _why(reason)
+        text = _why(reason) if refused is None else str(refused)
         if self.dialogue is None:
             # Nobody has greeted us: where the connection begins with TLS it is like a refusal.
-            cause = Cause.TLS if refused is not None else _cause_of(reason)
+            cause = _cause_of(reason) if refused is None else Cause.TLS
             self._fail(ClientFailure(Stage.TLS, cause, text, elsewhere=cause is Cause.LOST))
         elif self.dialogue.wants is ClientWants.HANDSHAKE:
             self.dialogue.handshake_failed(text)
+            self.failure = self.dialogue.failure
         else:
-            self.dialogue.lost(_why(reason))
-        self._go_round()
-        self._ask_no_more()
+            self.dialogue.lost(text)
         if refused is not None and self.failure is not None:
             self.failure.__cause__ = refused
+        self._go_round()
+        self._ask_no_more()
 
     # What the session wants.
 
@@ -351,11 +352,14 @@ class ClientProtocol(Protocol):
     def _shake_hands(self, dialogue: ClientDialogue) -> None:
         if ISSLTransport.providedBy(self.transport):
             return  # under way
-        if self._creator is None:
-            dialogue.handshake_failed("say which hostname the server's certificate must have")
+        try:
+            if self._creator is None:
+                raise ValueError("say which hostname the server's certificate must have")
+            self.transport.startTLS(self._creator)
+        except Exception as error:  # the creator may be the user's own
+            self.transport.protocol = self  # in place of the layer that does not work
+            dialogue.handshake_failed(f"there can be none: {error}")
             self._go_round()
-            return
-        self.transport.startTLS(self._creator)
 
     def _ask(self, dialogue: ClientDialogue) -> None:
         def given(credentials: Credentials | None) -> None:

@@ -413,7 +413,9 @@ class TestMistakes:
 
     def test_a_folder_that_cannot_be_made(self, folder: Path) -> None:
         """Some only show when they are made: it is one line all the same."""
-        process = run_twistd(folder, "--state", "/proc/nothing", errors=subprocess.PIPE)
+        process = run_twistd(
+            folder, "--state", "/proc/nothing", "--listen", ANY_PORT, errors=subprocess.PIPE
+        )
         _, errors = process.communicate(timeout=20)
         assert process.returncode == 1
         assert errors.startswith(b"smtpcb: --state /proc/nothing: /proc/nothing: No such file")
