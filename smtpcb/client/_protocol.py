@@ -30,7 +30,7 @@ from smtpcb.engine import (
     Transaction,
 )
 from smtpcb.handling._coroutines import begin, cancel, is_asyncio
-from smtpcb.smtp import BodyType, MailParameters
+from smtpcb.smtp import BodyType, Command, MailParameters, Reply
 from smtpcb.smtp.sasl import Credentials
 
 _DER = crypto.FILETYPE_ASN1
@@ -168,6 +168,24 @@ class ClientProtocol(Protocol):
         """Whether the session is there and nothing is under way, as far as is known."""
         ready = self.dialogue is not None and self.dialogue.wants is _WORK
         return ready and self.failure is None and not self._lost
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether it has TLS, and the server has shown the right certificate for it."""
+        secured = self.dialogue is not None and self.dialogue.tls is not None
+        return secured and getattr(self._creator, "is_strict", False)
+
+    async def ask(self, command: Command) -> Reply | None:
+        """
+        Send a command that is no part of a transaction; return the reply, if there is one.
+
+        :raises ClientFailure: its extension is not offered; nothing was sent.
+        """
+        dialogue = self._opened()
+        dialogue.ask(command)
+        self._go_round()
+        await self._until(_WORK)
+        return dialogue.answer
 
     async def deliver(self, transaction: Transaction, outgoing: Outgoing) -> None:
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,9 +13,11 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from smtpcb import Envelope, Settings, SmtpServerFactory, SmtpService
-from smtpcb.client import ClientTimes, Server
-from smtpcb.handlers.relay import Relay, RelayPlugin
+from smtpcb import Envelope
+from smtpcb.client import ClientTimes
+from smtpcb.handlers.relay import RelayPlugin
+
+from .relaying import conversation, gateway
 
 TEXT = b"Subject: Hello\r\n\r\n.dots\r\n..\r\n\r\nHi\r\n"
 
@@ -44,38 +46,6 @@ class Mailbox:
 
     def aborted(self, reason: Any, envelope: Envelope) -> None:
         self.aborted_for.append(reason.name)
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., int]]:
-    """Serve a handler; return the port."""
-    services: list[SmtpService] = []
-
-    def start(handler: object, settings: Settings | None = None) -> int:
-        factory = SmtpServerFactory(handler, settings or Settings())
-        service = SmtpService("tcp:0:interface=127.0.0.1", factory)
-        service.startService()
-        services.append(service)
-        return int(service.ports[0].getHost().port)
-
-    yield start
-    for service in reversed(services):
-        pytest_twisted.blockon(service.stopService())
-
-
-def gateway(port: int, **options: Any) -> Relay:
-    return Relay(Server("127.0.0.1", port), **options)
-
-
-def conversation(port: int, steps: Callable[[smtplib.SMTP], Any]) -> Deferred[Any]:
-    """Talk to the gateway in a thread."""
-
-    def talk() -> Any:
-        with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
-            client.ehlo("client.example.org")
-            return steps(client)
-
-    return deferToThread(talk)
 
 
 @pytest_twisted.ensureDeferred
