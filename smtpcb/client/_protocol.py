@@ -225,10 +225,13 @@ class ClientProtocol(Protocol):
             await self._change()
 
     async def proceed(self, outgoing: Outgoing) -> None:
-        """Send the content of the message that was opened; see `deliver`."""
-        dialogue = self._opened()
-        dialogue.proceed()
-        await self._finish(dialogue, outgoing)
+        """Send the content of the message that was opened; see `deliver`.  It is closed then."""
+        try:
+            dialogue = self._opened()
+            dialogue.proceed()
+            await self._finish(dialogue, outgoing)
+        finally:
+            await outgoing.aclose()
 
     async def drop(self) -> None:
         """Give up the message that was opened; the session goes on."""
