@@ -276,7 +276,7 @@ class ClientProtocol(Protocol):
                 try:
                     piece = await anext(pieces)
                 except StopAsyncIteration:
-                    if dialogue.wants is _CONTENT:
+                    if await self._is_wanted(dialogue):
                         dialogue.end_content()
                         self._go_round()
                     return
@@ -284,18 +284,21 @@ class ClientProtocol(Protocol):
                     self.abandon("cancelled")
                     raise
                 except Exception as error:
-                    if dialogue.wants is _CONTENT:
+                    if await self._is_wanted(dialogue):
                         dialogue.fail_content(f"{type(error).__name__}: {error}")
                         self._go_round()
                     return
-                # The server may have refused it meanwhile.
-                await self._until(_CONTENT, _WORK)
-                while self._choked and dialogue.wants is _CONTENT:
-                    await self._change()
-                if dialogue.wants is not _CONTENT:
+                if not await self._is_wanted(dialogue):
                     return
                 dialogue.content(piece)
                 self._go_round()
+
+    async def _is_wanted(self, dialogue: ClientDialogue) -> bool:
+        """Wait until more of the content may go; it may have been refused meanwhile."""
+        await self._until(_CONTENT, _WORK)
+        while self._choked and dialogue.wants is _CONTENT:
+            await self._change()
+        return dialogue.wants is _CONTENT
 
     # Each round.
 
