@@ -262,6 +262,8 @@ class Judge:
 
     def _poison(self, codes: dict[int, float]) -> None:
         self.poisoned = True
+        if self._random.random() < 0.2:
+            return  # and never anything any more
         if self._random.random() < 0.6:
             self.malformed = True
             self.said.append(self._random.choice(_MALFORMED))
