@@ -92,6 +92,6 @@ def test_discarding_says_so() -> None:
 def test_all_are_plug_ins_like_anybodys() -> None:
     """Each has a name and a line that explains it."""
     names = [plugin.name for plugin in READY_MADE]
-    assert names == ["capture", "discard", "maildir", "print"]
+    assert names == ["capture", "discard", "maildir", "print", "relay"]
     for plugin in READY_MADE:
         assert verifyObject(ISmtpHandlerPlugin, plugin)

@@ -413,7 +413,9 @@ class TestMistakes:
 
     def test_a_folder_that_cannot_be_made(self, folder: Path) -> None:
         """Some only show when they are made: it is one line all the same."""
-        process = run_twistd(folder, "--state", "/proc/nothing", errors=subprocess.PIPE)
+        process = run_twistd(
+            folder, "--state", "/proc/nothing", "--listen", ANY_PORT, errors=subprocess.PIPE
+        )
         _, errors = process.communicate(timeout=20)
         assert process.returncode == 1
         assert errors.startswith(b"smtpcb: --state /proc/nothing: /proc/nothing: No such file")
@@ -774,7 +776,7 @@ class TestHandlers:
             (
                 "nope",
                 "--handler nope: no such handler; there are capture, discard, maildir, print, "
-                "python, refuse",
+                "python, refuse, relay",
             ),
         ]:
             options = ("--handler", handler)
@@ -791,9 +793,9 @@ class TestHandlers:
         rows = [line.split(maxsplit=1) for line in output.decode().splitlines()]
         assert [name for name, _ in rows] == [
             *("capture[:FOLDER]", "discard", "maildir:FOLDER", "print"),
-            *("python:MODULE.NAME", "refuse"),
+            *("python:MODULE.NAME", "refuse", "relay:HOST[:PORT]"),
         ]
-        assert rows[-1][1] == "Refuses all mail; its argument is the reason."
+        assert rows[-2][1] == "Refuses all mail; its argument is the reason."
 
     def test_the_handler_of_the_readme(self, tmp_path: Path) -> None:
         """It runs as printed, from the folder it lies in; without an authenticator, no AUTH."""
