@@ -6,26 +6,36 @@ what became of each.  What is sent is an `Outgoing`: any source of octets, as li
 behind a header section that is complete; it says what it needs of a server before an octet is sent.
 """
 
+from smtpcb.client._checks import CertificateChecks, Check, FailedCheck
 from smtpcb.client._complete import Origin
 from smtpcb.client._connect import Server
 from smtpcb.client._errors import ContentError
 from smtpcb.client._feed import Feed
+from smtpcb.client._opening import NoSession, open_session
 from smtpcb.client._outgoing import Outgoing
 from smtpcb.client._passage import Needs
+from smtpcb.client._place import Candidate, Place
+from smtpcb.client._pool import ConnectionPool
+from smtpcb.client._protocol import ClientProtocol
 from smtpcb.client._rules import HeaderRules
 from smtpcb.client._send import NotDelivered, send
 from smtpcb.client._session import (
     Message,
     MessageRecipient,
-    NoSession,
     SessionResult,
     SubmissionSession,
 )
 from smtpcb.client._times import ClientTimes
 
 __all__ = [
+    "Candidate",
+    "CertificateChecks",
+    "Check",
+    "ClientProtocol",
     "ClientTimes",
+    "ConnectionPool",
     "ContentError",
+    "FailedCheck",
     "Feed",
     "HeaderRules",
     "Message",
@@ -35,8 +45,10 @@ __all__ = [
     "NotDelivered",
     "Origin",
     "Outgoing",
+    "Place",
     "Server",
     "SessionResult",
     "SubmissionSession",
+    "open_session",
     "send",
 ]

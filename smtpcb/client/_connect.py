@@ -1,18 +1,26 @@
-"""Server: where a session goes, and how the connection is made."""
+"""Server: one host, its port and its TLS; a session goes to whichever of its addresses has one."""
 
 from __future__ import annotations
 
-import ipaddress
 import re
+import socket
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, clientFromString, wrapClientTLS
+from twisted.internet.endpoints import clientFromString, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.protocol import Factory
-from twisted.internet.ssl import optionsForClientTLS
 
-from smtpcb.engine import Cause, ClientFailure, Stage
+from smtpcb.client._addresses import (
+    addresses_of,
+    ascii_name,
+    endpoint_of,
+    is_address,
+    shown_place,
+)
+from smtpcb.client._checks import CertificateChecks, Decide, Trust
+from smtpcb.client._place import Candidate
+from smtpcb.engine import ClientSettings
+from smtpcb.tls import Identity
 
 SUBMISSION_PORT = 587
 """Where messages are submitted (RFC 6409 §3.1)."""
@@ -20,79 +28,95 @@ SUBMISSION_PORT = 587
 
 class Server:
     """
-    One server.
+    One server.  A host that has several addresses is as many servers that take the same mail.
 
-    :param host: its name or address; or an endpoint of Twisted's, or the description of one, such
-        as ``"unix:/run/lmtp.sock"``.
-    :param port: of a host.
+    :param host: its name or address, ``""`` is this machine; or an endpoint of Twisted's, or the
+        description of one, such as ``"unix:/run/lmtp.sock"``.
+    :param port: of a host: a number, or the name of a service, such as ``"submission"``.
     :param implicit_tls: the connection begins with TLS (RFC 8314 §3.3).
     :param hostname: the name that its certificate must have; by default the host's.
-    :param trust: whose certificates are trusted: Twisted's ``trustRootFromCertificates(...)``; by
-        default those that the platform does.
-    :param certificate: that of the client, a ``PrivateCertificate`` of Twisted's.
+    :param trust: whom certificates may be issued by; this and the next three are those of
+        `CertificateChecks`.
+    :param certificate: who we are.
+    :param decide: what is forgiven.
+    :param insecure_unverified: any certificate will do.
     :param creator: makes TLS in place of all that: an ``IOpenSSLClientConnectionCreator``.
-    :raises ValueError: a description means nothing.
+    :raises ValueError: a description means nothing, or a file cannot be used.
     :ivar name: where it is, for errors.
     """
 
     def __init__(
         self,
         host: str | IStreamClientEndpoint,
-        port: int = SUBMISSION_PORT,
+        port: int | str = SUBMISSION_PORT,
         *,
         implicit_tls: bool = False,
         hostname: str | None = None,
-        trust: Any = None,
-        certificate: Any = None,
+        trust: Trust | None = None,
+        certificate: Identity | None = None,
+        decide: Decide | None = None,
+        insecure_unverified: bool = False,
         creator: Any = None,
     ) -> None:
         if isinstance(host, str) and re.fullmatch(r"[^:\[\]]+:[0-9]+", host):
             name, _, number = host.partition(":")
             raise ValueError(f"{host}: say Server({name!r}, {number})")
-        self._host = host
-        self._port = port
-        self._implicit_tls = implicit_tls
         described = not isinstance(host, str) or (":" in host.partition("/")[0] and "[" not in host)
-        described = described and not _is_address(host)
-        self._described = described
-        self.name = str(host) if described else f"{host}:{port}"
-        known = hostname or ("" if described else str(host))
+        self._described = described and not is_address(host)
+        self._host = host if self._described else str(host).strip("[]") or "localhost"
+        self._port = _port(port)
+        self._implicit_tls = implicit_tls
+        self.name = str(host) if self._described else shown_place(str(self._host), self._port)
+        known = hostname or ("" if self._described else str(self._host))
         if creator is None and known:
-            creator = optionsForClientTLS(known, trustRoot=trust, clientCertificate=certificate)
+            creator = CertificateChecks(
+                known,
+                trust=trust,
+                certificate=certificate,
+                decide=decide,
+                insecure_unverified=insecure_unverified,
+            )
         if creator is None and implicit_tls:
             raise ValueError(f"{self.name}: TLS needs the hostname that the certificate must have")
         self.creator = creator
 
-    async def connect(self, protocol: Any, reactor: Any, seconds: float) -> None:
+    async def candidates(
+        self, settings: ClientSettings, seconds: float, reactor: Any
+    ) -> AsyncGenerator[Sequence[Candidate], None]:
         """
-        Connect a protocol.
+        Tell its addresses; see `Place`.
 
-        :raises ClientFailure: nobody is there.
+        :raises ClientFailure: it has none, or they cannot be told.
         """
-        endpoint = self._endpoint(reactor, seconds)
+        host = self._host
+        if not isinstance(host, str):
+            yield [self._candidate(self.name, host)]
+        elif self._described:
+            yield [self._candidate(self.name, clientFromString(reactor, host))]
+        else:
+            yield [
+                self._candidate(
+                    self.name if one == host else f"{host}{shown_place(f'[{one}]', self._port)}",
+                    endpoint_of(one, self._port, seconds, reactor),
+                )
+                for one in await addresses_of(ascii_name(host), seconds, reactor)
+            ]
+
+    def _candidate(self, name: str, endpoint: Any) -> Candidate:
+        creator = self.creator
+        if isinstance(creator, CertificateChecks):
+            creator = creator.anew()
         if self._implicit_tls:
-            endpoint = wrapClientTLS(self.creator, endpoint)
-        factory = Factory.forProtocol(lambda: protocol)
-        factory.noisy = False
-        connecting: Deferred[Any] = endpoint.connect(factory)
-        connecting.addTimeout(seconds, reactor)
+            endpoint = wrapClientTLS(creator, endpoint)
+        return Candidate(name, endpoint, creator)
+
+
+def _port(port: int | str) -> int:
+    if isinstance(port, str) and not (port.isascii() and port.isdecimal()):
         try:
-            await connecting
-        except Exception as error:
-            text = str(error).rstrip(".") or type(error).__name__
-            raise ClientFailure(Stage.GREETING, Cause.LOST, text) from error
-
-    def _endpoint(self, reactor: Any, seconds: float) -> Any:
-        if not self._described:
-            # It tries every address, two at a time (RFC 8305).
-            return HostnameEndpoint(reactor, str(self._host).strip("[]"), self._port, seconds)
-        return clientFromString(reactor, self._host) if isinstance(self._host, str) else self._host
-
-
-def _is_address(host: object) -> bool:
-    """Whether a text with colons is an IPv6 address."""
-    try:
-        ipaddress.ip_address(str(host))
-    except ValueError:
-        return False
-    return True
+            return socket.getservbyname(port, "tcp")
+        except OSError:
+            raise ValueError(f"no such service: {port!r:.40}") from None
+    if not 0 < int(port) < 65536:
+        raise ValueError(f"a port is a number from 1 to 65535, not {port}")
+    return int(port)

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ISSLTransport
@@ -33,6 +33,7 @@ from smtpcb.handling._coroutines import begin, is_asyncio
 from smtpcb.smtp import BodyType, MailParameters
 from smtpcb.smtp.sasl import Credentials
 
+_DER = crypto.FILETYPE_ASN1
 _CONTENT = ClientWants.CONTENT
 _NOTHING = ClientWants.NOTHING
 _WORK = ClientWants.WORK
@@ -55,15 +56,17 @@ class ClientProtocol(Protocol):
     :param reactor: for the timers.
     :param times: how long the server may take.
     :param creator: makes the TLS of STARTTLS: an ``IOpenSSLClientConnectionCreator``, which checks
-        whose certificate it is.
+        whose certificate it is, and says in ``failed`` what is wrong with it.
     :param give: says who logs in.
     :param observer: sees everything.
     :ivar dialogue: ``None`` before the connection has its TLS, where it begins with that.
+    :ivar where: the host and its address, for errors.
     :ivar failure: why there is no session, or none any more.
     """
 
     transport: Any
     dialogue: ClientDialogue | None = None
+    where = ""
 
     def __init__(
         self,
@@ -127,13 +130,20 @@ class ClientProtocol(Protocol):
         """Find out what has become of what was under way."""
         self._lost = True
         self._wait(None)
-        text = _why(reason)
+        # Which check it was, OpenSSL does not say.
+        refused = getattr(self._creator, "failed", None)
+        text = _why(reason) if refused is None else str(refused)
         if self.dialogue is None:
-            self._fail(ClientFailure(Stage.TLS, _cause_of(reason), text))
+            # Nobody has greeted us: where the connection begins with TLS it is like a refusal.
+            cause = _cause_of(reason) if refused is None else Cause.TLS
+            self._fail(ClientFailure(Stage.TLS, cause, text, elsewhere=cause is Cause.LOST))
         elif self.dialogue.wants is ClientWants.HANDSHAKE:
             self.dialogue.handshake_failed(text)
+            self.failure = self.dialogue.failure
         else:
             self.dialogue.lost(text)
+        if refused is not None and self.failure is not None:
+            self.failure.__cause__ = refused
         self._go_round()
 
     # What the session wants.
@@ -147,6 +157,12 @@ class ClientProtocol(Protocol):
         await self._until(_WORK)
         if self.failure is not None:
             raise self.failure
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the session is there and nothing is under way, as far as is known."""
+        ready = self.dialogue is not None and self.dialogue.wants is _WORK
+        return ready and self.failure is None and not self._lost
 
     async def deliver(self, transaction: Transaction, outgoing: Outgoing) -> None:
         """
@@ -263,8 +279,14 @@ class ClientProtocol(Protocol):
 
     def _information(self) -> Any:
         # Of the server's certificate nobody is told here: that it is right was checked.
-        information = tls.describe(self.transport.getHandle())
-        return replace(information, client_certificate=None, client_subject=None, client_names=())
+        connection = self.transport.getHandle()
+        own = connection.get_certificate()
+        return replace(
+            tls.describe(connection),
+            client_certificate=None if own is None else crypto.dump_certificate(_DER, own),
+            client_subject=None,
+            client_names=(),
+        )
 
     def _go_round(self) -> None:
         """Send what is due, and see what is wanted next."""
@@ -308,7 +330,13 @@ class ClientProtocol(Protocol):
     def _shake_hands(self) -> None:
         if ISSLTransport.providedBy(self.transport):
             return  # under way
-        self.transport.startTLS(self._creator)
+        try:
+            self.transport.startTLS(self._creator)
+        except Exception as error:  # the creator may be the user's own
+            self.transport.protocol = self  # in place of the layer that does not work
+            assert self.dialogue is not None
+            self.dialogue.handshake_failed(f"there can be none: {error}")
+            self._go_round()
 
     def _ask(self, dialogue: ClientDialogue) -> None:
         def given(credentials: Credentials | None) -> None:
@@ -366,7 +394,7 @@ class ClientProtocol(Protocol):
     def _late(self) -> None:
         self._timer = None
         if self.dialogue is None:
-            self._fail(ClientFailure(Stage.TLS, Cause.TIMEOUT))
+            self._fail(ClientFailure(Stage.TLS, Cause.TIMEOUT, elsewhere=True))
             self.transport.abortConnection()
         else:
             self.dialogue.time_out()

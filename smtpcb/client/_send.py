@@ -58,7 +58,7 @@ async def send(
     :param username: who logs in, with the password; by default nobody does.
     :param tls: ``"starttls"`` (it is required), ``"implicit"``, or ``"off"``.
     :param settings: how the dialogue is led, in place of what ``tls`` and ``username`` say.
-    :param server: more of a `Server`: ``trust``, ``certificate``, ``hostname``.
+    :param server: more of a `Server`: ``trust``, ``certificate``, ``hostname``, ``decide``.
     :raises NotDelivered: not every recipient was reached.
     :raises NoSession: no message could be sent.
     :raises ValueError: it is not known from whom it is, or to whom.

@@ -11,8 +11,9 @@ from twisted.internet.task import deferLater
 
 from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._complete import Origin
-from smtpcb.client._connect import Server
+from smtpcb.client._opening import open_session
 from smtpcb.client._outgoing import Outgoing
+from smtpcb.client._place import Place
 from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody
 from smtpcb.client._rules import HeaderRules
 from smtpcb.client._times import ClientTimes
@@ -25,7 +26,7 @@ from smtpcb.engine import (
     Transaction,
 )
 from smtpcb.handling._coroutines import awaited, is_asyncio
-from smtpcb.smtp import ForwardPath, MailParameters, RcptParameters, ReversePath, SMTPError
+from smtpcb.smtp import ForwardPath, MailParameters, RcptParameters, ReversePath
 
 _NO_MAIL = MailParameters()
 _NO_RCPT = RcptParameters()
@@ -177,23 +178,12 @@ class SessionResult:
                     yield one
 
 
-class NoSession(SMTPError):  # noqa: N818 - it is what became of a session
-    """
-    No server could be reached that takes messages.
-
-    :ivar failures: why, a failure for each that was tried, in order.
-    """
-
-    def __init__(self, failures: Sequence[tuple[str, ClientFailure]]) -> None:
-        super().__init__("; ".join(f"{where}: {failure}" for where, failure in failures))
-        self.failures = tuple(failures)
-
-
 class SubmissionSession:
     """
     Messages to a server: add them, and run it; as often as something is left to be done.
 
-    :param servers: where to, the first that has a session gets all; see `Server`.
+    :param servers: where to, each with all its addresses; the first that has a session gets all;
+        see `Server`.
     :param settings: how the dialogue is led.
     :param give: says who logs in: called with the name of a mechanism, it returns `Credentials` or
         ``None``, now or later.
@@ -204,7 +194,7 @@ class SubmissionSession:
 
     def __init__(
         self,
-        *servers: Server,
+        *servers: Place,
         settings: ClientSettings,
         give: GiveCredentials = nobody,
         times: ClientTimes | None = None,
@@ -299,29 +289,14 @@ class SubmissionSession:
             self._running = False
 
     async def _session(self) -> ClientProtocol:
-        failures = []
-        for server in self._servers:
-            protocol = ClientProtocol(
-                self._settings,
-                self._reactor,
-                self._times,
-                server.creator,
-                self._give,
-                self._observer,
-            )
-            try:
-                await server.connect(protocol, self._reactor, self._times.connect)
-                await protocol.opened()
-            except CancelledError:
-                protocol.abandon("cancelled")
-                raise
-            except ClientFailure as failure:
-                failures.append((server.name, failure))
-                if not failure.elsewhere:
-                    break
-            else:
-                return protocol
-        raise NoSession(failures)
+        return await open_session(
+            self._servers,
+            self._settings,
+            times=self._times,
+            give=self._give,
+            observer=self._observer,
+            reactor=self._reactor,
+        )
 
     async def _deliver(self, protocol: ClientProtocol, message: Message) -> None:
         transaction = message.transaction

@@ -13,7 +13,16 @@ from typing import Any
 from twisted.internet.defer import Deferred, ensureDeferred
 from zope.interface import implementer
 
-from smtpcb.client import ClientTimes, ContentError, Feed, Needs, Outgoing, Server
+from smtpcb.client import (
+    ClientTimes,
+    ContentError,
+    Feed,
+    Needs,
+    NoSession,
+    Outgoing,
+    Server,
+    open_session,
+)
 from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody
 from smtpcb.engine import Cause, ClientFailure, ClientSettings, Destination, Reason, Transaction
 from smtpcb.engine._connection import Connection
@@ -100,7 +109,7 @@ class _Relayed:
             if upstream is None or upstream.failure is not None or fresh:
                 try:
                     upstream = self._upstream = await self._connected()
-                except ClientFailure:
+                except NoSession:
                     return _LATER
                 fresh = True
             transaction = self._transaction = Transaction(
@@ -184,12 +193,13 @@ class _Relayed:
 
     async def _connected(self) -> ClientProtocol:
         relay = self._relay
-        protocol = ClientProtocol(
-            relay.settings, relay.reactor, relay.times, relay.server.creator, relay.give
+        return await open_session(
+            [relay.server],
+            relay.settings,
+            times=relay.times,
+            give=relay.give,
+            reactor=relay.reactor,
         )
-        await relay.server.connect(protocol, relay.reactor, relay.times.connect)
-        await protocol.opened()
-        return protocol
 
     def _open(self) -> tuple[ClientProtocol, Transaction]:
         assert self._upstream is not None

@@ -168,7 +168,7 @@ class ServerTls:
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # idle sessions are many
         if self._ciphers is not None:
             set_ciphers(context, self._ciphers)
-        _show(context, identity)
+        show(context, identity)
         if choose is not None:
             context.set_tlsext_servername_callback(choose)
         if self._alpn:
@@ -201,7 +201,7 @@ def _mark(file: Path) -> tuple[object, ...]:
     return str(file), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _show(context: SSL.Context, identity: Identity) -> None:
+def show(context: SSL.Context, identity: Identity) -> None:
     """Have a context show an identity."""
     try:
         context.use_certificate(identity.chain[0])

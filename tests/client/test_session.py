@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet import reactor, ssl
+from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.endpoints import serverFromString, wrapServerTLS
 from twisted.internet.protocol import Factory, Protocol
@@ -137,7 +137,7 @@ async def test_tls_and_a_login_in_one_line(
     inbox = Inbox()
     authority = make_authority()
     issued = make_identity(["mail.example.org"], authority)
-    trust = ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(pem(authority.certificate))])
+    trust = [authority.certificate]
     port = serve(inbox, tls=ServerTls(lambda: [issued.identity]), implicit=implicit)
     message = EmailMessage()
     message["From"], message["To"] = "anne@example.org", "bob@example.org"
@@ -154,7 +154,7 @@ async def test_tls_and_a_login_in_one_line(
     with pytest.raises(NoSession, match="auth: ") as refused:
         await send(message, username="anne", password="x", **known)
     assert refused.value.failures[0][1].cause in (Cause.LOGIN, Cause.REFUSED)
-    with pytest.raises(NoSession, match="tls: certificate verify failed"):
+    with pytest.raises(NoSession, match=r"tls: the certificate .* is issued by an authority"):
         await send(message, **{**known, "trust": None})
     with pytest.raises(NoSession, match="tls: "):
         await send(message, **{**known, "hostname": "other.example.org"})
@@ -321,15 +321,9 @@ async def test_cancelling_leaves_at_once(scripted: Callable[..., int]) -> None:
     assert recipient.outcome is Outcome.NOT_TRIED
 
 
-def pem(certificate: Any) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    return bytes(certificate.public_bytes(Encoding.PEM))
-
-
 def test_a_port_is_said_as_a_number_of_its_own() -> None:
     """A text with a colon is the description of an endpoint, or an IPv6 address."""
     with pytest.raises(ValueError, match=r"say Server\('localhost', 25\)"):
         Server("localhost:25")
-    assert Server("::1", 25).name == "::1:25"
+    assert Server("::1", 25).name == "[::1]:25"
     assert Server("unix:/run/lmtp.sock").name == "unix:/run/lmtp.sock"

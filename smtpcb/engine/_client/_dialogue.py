@@ -91,6 +91,12 @@ class ClientDialogue:
         """What an error would be about now: that of the oldest command without a reply."""
         return STAGES.get(self.state) or self._awaited or Stage.MAIL
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether the server has said that it takes no more messages in a session (RFC 9422)."""
+        most = self.offers.limits.get("MAILMAX")
+        return most is not None and self._transactions >= most
+
     def move(self, step: ClientStep) -> None:
         """
         Go on to where a step leads.

@@ -388,7 +388,10 @@ def test_no_more_domains_are_named_than_a_server_takes() -> None:
 def test_no_more_messages_are_sent_than_a_server_takes() -> None:
     """Another session takes the next one (RFC 9422 §4.1)."""
     dialogue = opened("LIMITS MAILMAX=1")
+    assert not dialogue.is_spent
     dialogue.send(to())
+    assert dialogue.is_spent
+    assert not opened("LIMITS RCPTMAX=1").is_spent
     dialogue.take_output()
     dialogue.receive(b"550 no\r\n")
     message = to()

@@ -102,7 +102,7 @@ async def _send(session: SubmissionSession, message: Message, target: Any, react
     except CancelledError:
         return tell_interrupted(message)
     except NoSession as error:
-        return tell_no_session(error, target.checks)
+        return tell_no_session(error, secured=target.checks is not None)
     except ContentError as error:
         complain(f"the message cannot be sent: {error}")
         return os.EX_DATAERR

@@ -16,9 +16,8 @@ from typing import Any
 
 from twisted.internet.endpoints import clientFromString
 
-from smtpcb.client import ClientTimes, Server
+from smtpcb.client import CertificateChecks, ClientTimes, Server
 from smtpcb.engine import ClientSettings
-from smtpcb.run.command.send._checks import Checks
 from smtpcb.run.command.send._mistake import MistakeError, unreadable
 from smtpcb.run.command.send._told import complain
 from smtpcb.smtp._text import CONTROL
@@ -58,7 +57,7 @@ class Target:
     server: Server
     settings: ClientSettings
     times: ClientTimes
-    checks: Checks | None
+    checks: CertificateChecks | None
     secret: str
     user: str | None
 
@@ -153,13 +152,13 @@ def _is_here(host: str) -> bool:
     return ip_address(host).is_loopback if _is_address(host) else host.lower() == "localhost"
 
 
-def _checks(said: Namespace, place: Place) -> Checks:
+def _checks(said: Namespace, place: Place) -> CertificateChecks:
     hostname = said.tls_hostname or ("" if place.described else place.host)
     if not hostname:
         raise MistakeError(f"{place.host}: TLS needs --tls-hostname, or say --tls off")
     try:
         identity = load_pem(said.certificate, said.key) if said.certificate else None
-        return Checks(hostname, said.ca, identity)
+        return CertificateChecks(hostname, trust=said.ca, certificate=identity)
     except IdentityError as error:
         raise MistakeError(str(error), os.EX_NOINPUT) from None
     except ValueError as error:

@@ -6,9 +6,8 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 
-from smtpcb.client import Message, MessageRecipient, NoSession
+from smtpcb.client import Check, FailedCheck, Message, MessageRecipient, NoSession
 from smtpcb.engine import Cause, ClientFailure, Outcome, Stage
-from smtpcb.run.command.send._checks import Checks
 from smtpcb.smtp import Reply, printable
 
 INTERRUPTED = 130
@@ -33,14 +32,25 @@ def complain(text: str) -> None:
     print(f"smtpcb: {printable(text, 1024)}", file=sys.stderr, flush=True)
 
 
-def tell_no_session(error: NoSession, checks: Checks | None) -> int:
-    """Say why no server takes it; return the exit status."""
+def tell_no_session(error: NoSession, *, secured: bool) -> int:
+    """
+    Say why no server takes it; return the exit status.
+
+    :param secured: whether there was to be TLS.
+    """
     for where, failure in error.failures:
-        which = f": {checks.failed}" if checks is not None and checks.failed else ""
-        if checks is None and failure.stage is Stage.AUTH and failure.cause is Cause.LACKING:
-            which = " (inside TLS it may: say --tls starttls)"
-        complain(f"{where}: {failure}{which}; nothing was sent")
+        complain(f"{where}: {failure}{_hint(failure, secured)}; nothing was sent")
     return _worst(_of_failure(failure) for _, failure in error.failures)
+
+
+def _hint(failure: ClientFailure, secured: bool) -> str:
+    """Say which option may help."""
+    cause = failure.__cause__
+    if isinstance(cause, FailedCheck) and cause.check is Check.NAME:
+        return " (--tls-hostname NAME says another)"
+    if not secured and failure.stage is Stage.AUTH and failure.cause is Cause.LACKING:
+        return " (inside TLS it may: say --tls starttls)"
+    return ""
 
 
 def tell(message: Message) -> int:

@@ -1,0 +1,294 @@
+"""Certificates over real sockets: what is refused, what is told of it, and who may forgive it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.endpoints import serverFromString, wrapServerTLS
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from zope.interface import implementer
+
+from smtpcb import Settings, SmtpServerFactory, SmtpService
+from smtpcb.client import (
+    CertificateChecks,
+    Check,
+    FailedCheck,
+    NoSession,
+    Server,
+    open_session,
+)
+from smtpcb.engine import Cause, ClientSettings, Stage
+from smtpcb.smtp.sasl import Credentials
+from smtpcb.tls import ServerTls
+from tests.certificates import Issued, make_authority, make_identity, write_pem
+
+HOST = "mail.example.org"
+AUTHORITY = make_authority()
+INTERMEDIATE = make_authority("Intermediate", AUTHORITY)
+TRUSTED = [AUTHORITY.certificate]
+GOOD = make_identity([HOST, "*.example.net", "127.0.0.1", "::1"], INTERMEDIATE)
+
+
+class Doorman:
+    """Takes who has a certificate."""
+
+    discards_content = True
+    mechanisms = frozenset({"EXTERNAL"})
+
+    def authenticate(self, credentials: Credentials, connection: Any) -> bool:
+        return credentials.mechanism == "EXTERNAL"
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., int]]:
+    """Serve with a certificate, and TLS from the beginning or by STARTTLS; return the port."""
+    services: list[SmtpService] = []
+
+    def start(
+        issued: Issued,
+        *,
+        implicit: bool = False,
+        **options: Any,
+    ) -> int:
+        tls = ServerTls(lambda: [issued.identity], **options)
+        factory = SmtpServerFactory(Doorman(), Settings(), tls=tls)
+        endpoint: Any = serverFromString(reactor, "tcp:0:interface=127.0.0.1")
+        if implicit:
+            endpoint = wrapServerTLS(factory.tls, endpoint, reactor)
+        service = SmtpService(endpoint, factory)
+        service.startService()
+        services.append(service)
+        return int(service.ports[0].getHost().port)
+
+    yield start
+    for service in services:
+        pytest_twisted.blockon(service.stopService())
+
+
+async def opened(port: int, *, settings: ClientSettings | None = None, **options: Any) -> Any:
+    options = {"hostname": HOST, "trust": TRUSTED, **options}
+    give = options.pop("give", lambda mechanism: None)
+    place = Server("127.0.0.1", port, **options)
+    return await open_session([place], settings or ClientSettings(), give=give, reactor=reactor)
+
+
+async def refused(port: int, **options: Any) -> tuple[str, FailedCheck]:
+    with pytest.raises(NoSession) as told:
+        await opened(port, **options)
+    [(_, failure)] = told.value.failures
+    assert (failure.stage, failure.cause) == (Stage.TLS, Cause.TLS)
+    assert not failure.elsewhere
+    assert isinstance(failure.__cause__, FailedCheck)
+    assert str(failure.__cause__) in str(told.value)
+    return str(failure), failure.__cause__
+
+
+SELF_SIGNED = make_identity([HOST])
+WRONG = [
+    (SELF_SIGNED, Check.TRUSTED, f"the certificate 'CN={HOST}' is self-signed, and not among"),
+    (
+        make_identity([HOST], AUTHORITY, days=-1),
+        Check.NOT_EXPIRED,
+        f"the certificate 'CN={HOST}' has expired",
+    ),
+    (
+        make_identity([HOST], AUTHORITY, begins=1),
+        Check.VALID_YET,
+        f"the certificate 'CN={HOST}' is not valid yet",
+    ),
+    (
+        make_identity([HOST], make_authority("Stranger")),
+        Check.ISSUER,
+        "is issued by an authority that is not trusted",
+    ),
+    (
+        make_identity([HOST], AUTHORITY, client=True),
+        Check.PURPOSE,
+        f"the certificate 'CN={HOST}' is not for a server",
+    ),
+    (
+        make_identity(["other.example.org", "10.0.0.1"], AUTHORITY),
+        Check.NAME,
+        f"'CN=other.example.org' is not for {HOST}, but for other.example.org, 10.0.0.1",
+    ),
+    (
+        make_identity([], AUTHORITY, common_name=HOST),
+        Check.NAME,
+        f"'CN={HOST}' is not for {HOST}: it has no subjectAltName",
+    ),
+]
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("implicit", [False, True])
+@pytest.mark.parametrize(("issued", "check", "says"), WRONG, ids=[row[1].name for row in WRONG])
+async def test_which_check_has_failed_is_told(
+    serve: Callable[..., int], issued: Issued, check: Check, says: str, implicit: bool
+) -> None:
+    """By whatever fails for it, with the certificate and for whom it was; nothing was sent."""
+    text, fault = await refused(serve(issued, implicit=implicit), implicit_tls=implicit)
+    assert says in text
+    assert (fault.check, fault.hostname) == (check, HOST)
+    assert fault.certificate is not None
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(("issued", "check", "says"), WRONG, ids=[row[1].name for row in WRONG])
+async def test_a_failed_check_may_be_forgiven(
+    serve: Callable[..., int], issued: Issued, check: Check, says: str
+) -> None:
+    """Whoever decides sees it and says True, and nothing else; another one is still refused."""
+    seen: list[FailedCheck] = []
+
+    def decide(fault: FailedCheck) -> bool:
+        seen.append(fault)
+        return fault.check is check
+
+    port = serve(issued)
+    protocol = await opened(port, decide=decide)
+    assert {one.check for one in seen} == {check}
+    assert says in str(seen[0])
+    await protocol.quit()
+    _, fault = await refused(port, decide=lambda fault: "yes")
+    assert fault.check is check
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_forgives_one_check_has_not_forgiven_the_other(
+    serve: Callable[..., int],
+) -> None:
+    """A certificate that is trusted like that has to have the name all the same."""
+    port = serve(make_identity(["other.example.org"]))
+    _, fault = await refused(port, decide=lambda fault: fault.check is Check.TRUSTED)
+    assert fault.check is Check.NAME
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_decides_and_fails_refuses(
+    serve: Callable[..., int], clean_reactor: list[Any]
+) -> None:
+    """It is logged, and the check stays failed."""
+    _, fault = await refused(serve(SELF_SIGNED), decide=lambda fault: 1 / 0)
+    assert fault.check is Check.TRUSTED
+    [event] = clean_reactor
+    assert event["log_failure"].check(ZeroDivisionError)
+    clean_reactor.clear()
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_check_at_all_has_to_be_said(serve: Callable[..., int]) -> None:
+    """By an option whose name says what it is."""
+    place = Server(
+        "127.0.0.1",
+        serve(make_identity(["other.example.org"], days=-1)),
+        hostname=HOST,
+        insecure_unverified=True,
+    )
+    protocol = await open_session([place], ClientSettings(), reactor=reactor)
+    assert protocol.dialogue is not None
+    assert protocol.dialogue.tls is not None
+    await protocol.quit()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    "hostname",
+    [HOST, "MAIL.example.org", f"{HOST}.", "a.example.net", "127.0.0.1", "::1", None],
+)
+async def test_names_that_fit(serve: Callable[..., int], hostname: str | None) -> None:
+    """In any case, by a wildcard, and addresses too; the chain up to the authority was sent."""
+    protocol = await opened(serve(GOOD), hostname=hostname)
+    await protocol.quit()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    "hostname", ["example.net", "a.b.example.net", "127.0.0.2", "::2", "example.org"]
+)
+async def test_names_that_do_not_fit(serve: Callable[..., int], hostname: str) -> None:
+    """A star is one label; an address is not another one."""
+    text, fault = await refused(serve(GOOD), hostname=hostname)
+    assert fault.check is Check.NAME
+    assert f"is not for {hostname}, but for {HOST}, " in text
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_name_that_is_sent_is_the_one_that_is_checked(
+    serve: Callable[..., int],
+) -> None:
+    """A server with several certificates shows the right one; of an address none is sent."""
+    port = serve(make_identity(["xn--bcher-kva.example"], AUTHORITY))
+    protocol = await opened(port, hostname="b\u00fccher.example")
+    await protocol.quit()
+    checks = CertificateChecks("b\u00fccher.example")
+    assert checks.clientConnectionForTLS(None).get_servername() == b"xn--bcher-kva.example"
+    assert CertificateChecks("192.0.2.1").clientConnectionForTLS(None).get_servername() is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_we_are_is_shown_with_its_whole_chain(
+    serve: Callable[..., int], tmp_path: Path
+) -> None:
+    """A server that knows the root alone believes it, and we can log in by it."""
+    ours = make_identity(["anne@example.org"], INTERMEDIATE, client=True)
+    root = write_pem(tmp_path / "root.pem", AUTHORITY.certificate)
+    port = serve(GOOD, client_authorities=root)
+    settings = ClientSettings(login="required", mechanisms=("EXTERNAL",))
+    protocol = await opened(
+        port,
+        certificate=ours.identity,
+        settings=settings,
+        give=lambda mechanism: Credentials(mechanism, "", "", authorization_id="anne@example.org"),
+    )
+    assert protocol.dialogue.mechanism == "EXTERNAL"
+    await protocol.quit()
+    with pytest.raises(NoSession, match="auth: "):
+        await opened(port, settings=settings)
+
+
+def test_a_file_of_authorities_that_cannot_be_used_is_told_at_once(tmp_path: Path) -> None:
+    """Nobody is trusted in its place."""
+    (tmp_path / "empty.pem").write_text("")
+    (tmp_path / "text.pem").write_text("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----")
+    for name in ("none.pem", "empty.pem", "text.pem", "."):
+        with pytest.raises(ValueError, match=str(tmp_path / name)):
+            Server(HOST, trust=tmp_path / name)
+    with pytest.raises(ValueError, match="nobody's certificate is trusted"):
+        Server(HOST, trust=[])
+    write_pem(tmp_path / "ca.pem", AUTHORITY.certificate)
+    Server(HOST, trust=str(tmp_path / "ca.pem"))
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "says"),
+    [
+        ({"hostname": "a b"}, ValueError, "'a b' is no name of a server"),
+        ({"hostname": "x" * 64 + "\u00fc.example"}, ValueError, "is no name of a server"),
+        ({"insecure_unverified": True, "trust": TRUSTED}, ValueError, "are of no use"),
+        ({"insecure_unverified": True, "decide": bool}, ValueError, "are of no use"),
+        ({"certificate": "anne.pem"}, TypeError, "smtpcb.tls.load_pem"),
+    ],
+)
+def test_checks_that_cannot_be(options: Any, kind: type[Exception], says: str) -> None:
+    """They are told when they are made, in words that help."""
+    with pytest.raises(kind, match=says):
+        Server(HOST, **options)
+
+
+@pytest_twisted.ensureDeferred
+async def test_tls_that_cannot_be_begun_ends_the_session(serve: Callable[..., int]) -> None:
+    """What makes it is your own, and fails; nobody waits for it."""
+
+    @implementer(IOpenSSLClientConnectionCreator)
+    class Failing:
+        def clientConnectionForTLS(self, protocol: object) -> Any:
+            raise OSError("no token in the slot")
+
+    with pytest.raises(NoSession, match="tls: there can be none: no token in the slot") as told:
+        await opened(serve(GOOD), creator=Failing())
+    assert told.value.failures[0][1].cause is Cause.TLS
