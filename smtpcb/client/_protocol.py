@@ -47,6 +47,23 @@ def nobody(mechanism: str) -> Credentials | None:
     return None
 
 
+def settings_for(settings: ClientSettings | None, give: GiveCredentials) -> ClientSettings:
+    """
+    Return the settings of a session in which somebody logs in, or nobody does.
+
+    :param settings: ``None``: whoever says who logs in wants that.
+    :raises ValueError: it is said who logs in, and that nobody does.
+    """
+    if settings is None:
+        return ClientSettings(login="off" if give is nobody else "required")
+    if settings.login == "off" and give is not nobody:
+        raise ValueError(
+            "it is said who logs in, and settings have login='off', so that nobody does: say"
+            " ClientSettings(login='required')"
+        )
+    return settings
+
+
 @implementer(IHandshakeListener, IPushProducer)
 class ClientProtocol(Protocol):
     """
@@ -341,13 +358,18 @@ class ClientProtocol(Protocol):
     def _ask(self, dialogue: ClientDialogue) -> None:
         def given(credentials: Credentials | None) -> None:
             self._asked = False
+            if not isinstance(credentials, Credentials | None):
+                raise TypeError(f"Credentials say who logs in, not {type(credentials).__name__}")
             if dialogue.wants is ClientWants.CREDENTIALS:
                 dialogue.give(credentials)
                 self._go_round()
 
         def failed(reason: Failure) -> None:
             self._asked = False
+            # Its words may have a secret in them, so they stand in the traceback only.
             dialogue.abandon(f"no credentials: {type(reason.value).__name__}")
+            if dialogue.failure is not None:
+                dialogue.failure.__cause__ = reason.value
             self._go_round()
 
         def ask() -> Any:

@@ -14,7 +14,7 @@ from smtpcb.client._complete import Origin
 from smtpcb.client._opening import open_session
 from smtpcb.client._outgoing import Outgoing
 from smtpcb.client._place import Place
-from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody
+from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody, settings_for
 from smtpcb.client._rules import HeaderRules
 from smtpcb.client._times import ClientTimes
 from smtpcb.engine import (
@@ -37,18 +37,21 @@ class MessageRecipient(Destination):
     """
     One recipient of a message, what became of it, and whatever you want to know it by.
 
+    :ivar message: what it is to get.
     :ivar data: yours.
     """
 
-    __slots__ = ("data",)
+    __slots__ = ("data", "message")
 
     def __init__(
         self,
+        message: Message,
         forward_path: ForwardPath | str,
         parameters: RcptParameters = _NO_RCPT,
         data: object = None,
     ) -> None:
         super().__init__(forward_path, parameters)
+        self.message = message
         self.data = data
 
 
@@ -109,7 +112,7 @@ class Message:
         :param data: yours.
         :raises ValueError: it is no mailbox.
         """
-        recipient = MessageRecipient(forward_path, parameters, data)
+        recipient = MessageRecipient(self, forward_path, parameters, data)
         self.transaction.destinations.append(recipient)
         self._to.append(recipient.forward_path)
         return recipient
@@ -184,18 +187,22 @@ class SubmissionSession:
 
     :param servers: where to, each with all its addresses; the first that has a session gets all;
         see `Server`.
-    :param settings: how the dialogue is led.
+    :param settings: how the dialogue is led; by default inside TLS, with a login if there is
+        ``give``.
     :param give: says who logs in: called with the name of a mechanism, it returns `Credentials` or
         ``None``, now or later.
     :param times: how long a server may take.
     :param observer: sees everything.
     :param reactor: by default the one that is installed.
+    :raises ValueError: there is no server, or ``give`` would never be called.
+    :raises TypeError: a server is none.
+    :ivar messages: those that were added, in their order.
     """
 
     def __init__(
         self,
         *servers: Place,
-        settings: ClientSettings,
+        settings: ClientSettings | None = None,
         give: GiveCredentials = nobody,
         times: ClientTimes | None = None,
         observer: ClientObserver | None = None,
@@ -203,10 +210,13 @@ class SubmissionSession:
     ) -> None:
         if not servers:
             raise ValueError("a session needs a server: Server('mail.example.org')")
+        for one in servers:
+            if not hasattr(one, "candidates"):
+                raise TypeError(f"no Server: {one!r:.80}; say Server('mail.example.org', 587)")
         if reactor is None:
             from twisted.internet import reactor
         self._servers = servers
-        self._settings = settings
+        self._settings = settings_for(settings, give)
         self._give = give
         self._times = times or ClientTimes()
         self._observer = observer
@@ -255,6 +265,11 @@ class SubmissionSession:
         self.messages.append(message)
         return message
 
+    @property
+    def remaining(self) -> list[Message]:
+        """Those for whom something is left to be done, which is what `run` does."""
+        return [one for one in self.messages if one.transaction.remaining]
+
     @awaited_anywhere
     async def run(self) -> SessionResult:
         """
@@ -269,7 +284,7 @@ class SubmissionSession:
         """
         if self._running:
             raise RuntimeError("the session is running")
-        remaining = [one for one in self.messages if one.transaction.remaining]
+        remaining = self.remaining
         if not remaining:
             raise ValueError("nothing to do: no message has a recipient that is left")
         self._running = True

@@ -88,6 +88,11 @@ class Destination:
         """Whether nothing is left to be done: it was delivered, or refused for good."""
         return self.outcome in _DECIDED
 
+    @property
+    def why(self) -> str:
+        """What decided it, in a line: the reply, or what has failed; ``""``: nothing yet."""
+        return self.reply.text if self.reply is not None else str(self.failure or "")
+
     def decide(self, reply: Reply, stage: Stage) -> None:
         """Take note of the reply that decides."""
         code = reply.code

@@ -66,10 +66,11 @@ def _session(
     elif said.progress is not False and sys.stderr.isatty():
         least_octets = 0 if said.progress else LARGE_OCTETS
         observer = Progress(sys.stderr, lambda: messages[0].transaction.size_octets, least_octets)
+    login = {} if target.settings.login == "off" else {"give": target.give}
     session = SubmissionSession(
         target.server,
         settings=target.settings,
-        give=target.give,
+        **login,
         times=target.times,
         observer=observer,
         reactor=reactor,
