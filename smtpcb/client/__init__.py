@@ -11,6 +11,7 @@ from smtpcb.client._complete import Origin
 from smtpcb.client._connect import Server
 from smtpcb.client._errors import ContentError
 from smtpcb.client._feed import Feed
+from smtpcb.client._mx import MailExchangers
 from smtpcb.client._opening import NoSession, open_session
 from smtpcb.client._outgoing import Outgoing
 from smtpcb.client._passage import Needs
@@ -38,6 +39,7 @@ __all__ = [
     "FailedCheck",
     "Feed",
     "HeaderRules",
+    "MailExchangers",
     "Message",
     "MessageRecipient",
     "Needs",

@@ -96,7 +96,7 @@ class Server:
         else:
             yield [
                 self._candidate(
-                    self.name if one == host else f"{host}{shown_place(f'[{one}]', self._port)}",
+                    shown_place(host, self._port, one),
                     endpoint_of(one, self._port, seconds, reactor),
                 )
                 for one in await addresses_of(ascii_name(host), seconds, reactor)

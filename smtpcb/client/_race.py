@@ -122,6 +122,8 @@ def _failure(reason: Failure, seconds: float) -> ClientFailure:
         text = f"there is no connection within {seconds:g} s"
         return ClientFailure(Stage.GREETING, Cause.TIMEOUT, text)
     found = reason.value
+    if isinstance(found, ClientFailure):  # a place's own
+        return found
     text = str(found).rstrip(".") or type(found).__name__
     failure = ClientFailure(Stage.GREETING, Cause.LOST, text)
     failure.__cause__ = found

@@ -18,6 +18,7 @@ from smtpcb.client import (
     CertificateChecks,
     Check,
     FailedCheck,
+    MailExchangers,
     NoSession,
     Server,
     open_session,
@@ -27,6 +28,8 @@ from smtpcb.engine import Cause, ClientSettings, Stage
 from smtpcb.smtp.sasl import Credentials
 from smtpcb.tls import ServerTls
 from tests.certificates import Issued, make_authority, make_identity, write_pem
+from tests.client.names import Zones
+from tests.client.servers import Hosts, known
 
 HOST = "mail.example.org"
 AUTHORITY = make_authority()
@@ -293,3 +296,42 @@ async def test_tls_that_cannot_be_begun_ends_the_session(serve: Callable[..., in
     with pytest.raises(NoSession, match="tls: there can be none: no token in the slot") as told:
         await opened(serve(GOOD), creator=Failing())
     assert told.value.failures[0][1].cause is Cause.TLS
+
+
+@pytest_twisted.ensureDeferred
+async def test_any_certificate_will_do_for_an_exchanger_unless_tls_is_required(
+    serve: Callable[..., int],
+) -> None:
+    """Without TLS it would go in the clear (RFC 7435); required, it is the exchanger's name."""
+    port = serve(make_identity(["mx.example.org"], AUTHORITY))
+    zones = Zones({"example.org": ["MX 1 mx.example.org"], "mx.example.org": ["A 127.0.0.1"]})
+    options: dict[str, Any] = {"allow_local": True, "resolver": zones}
+    stranger = MailExchangers("example.org", port, **options)
+    trusting = MailExchangers("example.org", port, trust=TRUSTED, **options)
+    opportunistic, required = ClientSettings(starttls="opportunistic"), ClientSettings()
+    for place, settings in (
+        (stranger, opportunistic),
+        (trusting, required),
+        (trusting, opportunistic),
+    ):
+        protocol = await open_session([place], settings, reactor=reactor)
+        assert protocol.dialogue is not None
+        assert protocol.dialogue.tls is not None
+        await protocol.quit()
+    with pytest.raises(NoSession, match="is issued by an authority that is not trusted"):
+        await open_session([stranger], required, reactor=reactor)
+    zones.zones["example.org"] = ["MX 1 other.example.org"]
+    zones.zones["other.example.org"] = ["A 127.0.0.1"]
+    with pytest.raises(NoSession, match=r"is not for other.example.org, but for mx.example.org"):
+        await open_session([trusting], required, reactor=reactor)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_name_that_is_checked_is_the_one_that_was_said(serve: Callable[..., int]) -> None:
+    """Whatever stands behind it in the DNS: a name that the DNS says is checked by nobody."""
+    port = serve(make_identity(["canonical.example.net"], AUTHORITY))
+    with (
+        known(Hosts(mail_example_org=["127.0.0.1"], canonical_example_net=["127.0.0.1"])),
+        pytest.raises(NoSession, match=r"is not for mail.example.org, but for canonical"),
+    ):
+        await open_session([Server(HOST, port, trust=TRUSTED)], ClientSettings(), reactor=reactor)
