@@ -57,6 +57,8 @@ class Outgoing:
     :param rules: what the header section is to have; ``None``: it goes as it is.
     :param exact: whether the content goes as it is, its line ends too; that takes BINARYMIME unless
         it is lines that end in CRLF all the same.
+    :param body: what it is declared as; ``None``: what it is, or what it may be at worst.  One that
+        is more than that is refused, before anything is sent where it can be read again.
     :param declared: what the caller answers for, and the length of lines too: nothing is read
         before it is sent.
     :param limits: of it ``header_octets`` is the longest header section that is taken.
@@ -75,6 +77,7 @@ class Outgoing:
         *,
         rules: HeaderRules | None = _COMPLETED,
         exact: bool = False,
+        body: BodyType | None = None,
         declared: Needs | None = None,
         limits: Limits = _LIMITS,
         pause: Callable[[], Awaitable[object]] | None = None,
@@ -84,6 +87,7 @@ class Outgoing:
         self._origin = origin or Origin()
         self._rules = rules
         self._exact = exact
+        self._body = body
         self._limits = limits
         self._pause = pause
         self._wait = wait
@@ -116,7 +120,9 @@ class Outgoing:
         :raises OSError: it cannot be read.
         """
         if self._needs is None:
-            self._needs = await (self._look() if self._source.again else self._look_ahead())
+            again = self._source.again
+            needs = await (self._look() if again else self._look_ahead())
+            self._needs = needs if self._body is None else needs.declared(self._body, known=again)
         return self._needs
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:

@@ -19,6 +19,7 @@ from smtpcb import tls
 from smtpcb.client._outgoing import Outgoing
 from smtpcb.client._times import ClientTimes
 from smtpcb.engine import (
+    AskedMechanism,
     Cause,
     ClientDialogue,
     ClientFailure,
@@ -38,8 +39,13 @@ _CONTENT = ClientWants.CONTENT
 _NOTHING = ClientWants.NOTHING
 _WORK = ClientWants.WORK
 
-GiveCredentials = Callable[[str], Any]
-"""Called with the name of a mechanism, returns `Credentials` or None, now or later."""
+GiveCredentials = Callable[[AskedMechanism], Any]
+"""
+Called with the name of a mechanism, returns `Credentials` or None, now or later.
+
+The name is a str that knows more: ``mechanism.in_the_clear`` tells whether whoever is on the way
+could learn the secret.
+"""
 
 
 def nobody(mechanism: str) -> Credentials | None:
@@ -264,26 +270,25 @@ class ClientProtocol(Protocol):
 
     async def _send_content(self, dialogue: ClientDialogue, outgoing: Outgoing) -> None:
         async with aclosing(outgoing.pieces()) as pieces:
-            while True:
+            piece: bytes | None = b""
+            while piece is not None:
+                failed: Exception | None = None
                 try:
-                    piece = await anext(pieces)
-                except StopAsyncIteration:
-                    if dialogue.wants is _CONTENT:
-                        dialogue.end_content()
-                        self._go_round()
-                    return
+                    piece = await anext(pieces, None)
                 except Exception as error:
-                    if dialogue.wants is _CONTENT:
-                        dialogue.fail_content(f"{type(error).__name__}: {error}")
-                        self._go_round()
-                    return
-                # The server may have refused it meanwhile.
+                    piece, failed = None, error
+                # A chunk may have to be answered first, and the server may have refused it all.
                 await self._until(_CONTENT, _WORK)
-                while self._choked and dialogue.wants is _CONTENT:
+                while self._choked and failed is None and dialogue.wants is _CONTENT:
                     await self._change()
                 if dialogue.wants is not _CONTENT:
                     return
-                dialogue.content(piece)
+                if failed is not None:
+                    dialogue.fail_content(f"{type(failed).__name__}: {failed}")
+                elif piece is None:
+                    dialogue.end_content()
+                else:
+                    dialogue.content(piece)
                 self._go_round()
 
     # Each round.
@@ -319,7 +324,7 @@ class ClientProtocol(Protocol):
                 self._close()
             elif wants is ClientWants.HANDSHAKE:
                 self._wait(Stage.TLS)
-                self._shake_hands()
+                self._shake_hands(dialogue)
             elif (
                 wants is ClientWants.REPLY
                 or (wants is _CONTENT and self._choked)
@@ -344,15 +349,16 @@ class ClientProtocol(Protocol):
         else:
             self.transport.loseConnection()
 
-    def _shake_hands(self) -> None:
+    def _shake_hands(self, dialogue: ClientDialogue) -> None:
         if ISSLTransport.providedBy(self.transport):
             return  # under way
         try:
+            if self._creator is None:
+                raise ValueError("nobody has said which hostname the certificate must have")
             self.transport.startTLS(self._creator)
         except Exception as error:  # the creator may be the user's own
             self.transport.protocol = self  # in place of the layer that does not work
-            assert self.dialogue is not None
-            self.dialogue.handshake_failed(f"there can be none: {error}")
+            dialogue.handshake_failed(f"there can be none: {error}")
             self._go_round()
 
     def _ask(self, dialogue: ClientDialogue) -> None:
@@ -373,7 +379,8 @@ class ClientProtocol(Protocol):
             self._go_round()
 
         def ask() -> Any:
-            return begin(self._give(dialogue.mechanism or ""), is_asyncio(self._reactor))
+            assert dialogue.mechanism is not None
+            return begin(self._give(dialogue.mechanism), is_asyncio(self._reactor))
 
         maybeDeferred(ask).addCallback(given).addErrback(failed)
 

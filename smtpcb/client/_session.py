@@ -26,7 +26,7 @@ from smtpcb.engine import (
     Transaction,
 )
 from smtpcb.handling._coroutines import awaited, is_asyncio
-from smtpcb.smtp import ForwardPath, MailParameters, RcptParameters, ReversePath
+from smtpcb.smtp import BodyType, ForwardPath, MailParameters, RcptParameters, ReversePath
 
 _NO_MAIL = MailParameters()
 _NO_RCPT = RcptParameters()
@@ -89,7 +89,17 @@ class Message:
         self._parameters = parameters
         self._to: list[ForwardPath] = []
         origin = Origin(self.transaction.reverse_path, self._to)
-        self.outgoing = Outgoing(source, origin, rules=rules, pause=pause, wait=wait)
+        body = parameters.body
+        self.outgoing = Outgoing(
+            source,
+            origin,
+            rules=rules,
+            body=body,
+            # Octets that are no lines are sent as they are, or not at all.
+            exact=body is BodyType.BINARY_MIME,
+            pause=pause,
+            wait=wait,
+        )
         self._downgrade = downgrade
         self.data = data
 
@@ -135,10 +145,12 @@ class Message:
         wide = wide or not transaction.reverse_path.wire.isascii()
         transaction.parameters = replace(
             self._parameters,
-            body=self._parameters.body or needs.body,
+            body=needs.body,
             smtputf8=self._parameters.smtputf8 or needs.smtputf8 or wide,
         )
-        transaction.size_octets = needs.size_octets
+        # Of what can be read once nobody knows it better than the caller.
+        known = needs.size_octets is not None
+        transaction.size_octets = needs.size_octets if known else self._parameters.size
 
     async def narrowed(self) -> None:
         """
@@ -241,7 +253,8 @@ class SubmissionSession:
 
         :param reverse_path: where reports go; ``""`` is nobody.
         :param source: the message: see `Outgoing`.
-        :param parameters: of MAIL.
+        :param parameters: of MAIL.  Without ``body`` and ``size`` they are what the message needs
+            and has; with ``BODY=BINARYMIME`` it is sent octet for octet, whatever is in it.
         :param rules: what its header section is to have; ``None``: it goes as it is.
         :param require_all_recipients: send it only if no recipient was refused.
         :param may_lack: keywords whose parameters are left out where they are not offered.

@@ -7,7 +7,7 @@ from typing import Any
 from smtpcb.engine._client._asking import askable, asking
 from smtpcb.engine._client._failure import Cause, ClientFailure
 from smtpcb.engine._client._limits import TOO_MANY, chosen, has_room
-from smtpcb.engine._client._login import check
+from smtpcb.engine._client._login import AskedMechanism, check
 from smtpcb.engine._client._observer import ClientObserver
 from smtpcb.engine._client._offers import Offers
 from smtpcb.engine._client._opening import injected, opening, quitting
@@ -50,7 +50,8 @@ class ClientDialogue:
     :ivar wants: what the owner has to do next.
     :ivar offers: what the server has said that it can do.
     :ivar tls: what is known of the TLS that is in force.
-    :ivar mechanism: by which somebody logs in, while it wants credentials, and after.
+    :ivar mechanism: by which somebody logs in, while it wants credentials, and after; it knows
+        whether the secret will be said in the clear.
     :ivar answer: the reply to the last command that was asked.
     :ivar failure: why the session is over before it was quit, or is about to be.
     :ivar unfinished: a transaction is open at the server that has come to nothing.
@@ -74,7 +75,7 @@ class ClientDialogue:
         self.state = ClientState.ARRIVING
         self.wants = CLIENT_WANTS[self.state]
         self.offers = Offers()
-        self.mechanism: str | None = None
+        self.mechanism: AskedMechanism | None = None
         self.answer: Reply | None = None
         self.failure: ClientFailure | None = None
         self.unfinished = False

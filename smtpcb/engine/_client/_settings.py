@@ -33,7 +33,8 @@ class ClientSettings:
         sent without it.  Offered and then refused ends a session in either case: somebody may have
         made it so.  A connection that has TLS already needs none.
     :ivar login: ``"off"``; ``"optional"``: go on without, if nobody could be logged in;
-        ``"required"``.
+        ``"required"``.  EHLO is not repeated behind it: what a server can do changes with a
+        security layer of SASL only (RFC 4954 §4), which no mechanism here has.
     :ivar mechanisms: those of AUTH that may be used, in the order in which they are tried, by name,
         and your own; ``None``: all that we know, in the server's order.
     :ivar next_mechanism: where a login is refused, try the next mechanism too.  It is the same

@@ -26,6 +26,7 @@ from smtpcb.run.command.send._told import (
     tell_no_session,
 )
 from smtpcb.run.command.send._watch import LARGE_OCTETS, Monitor, Progress
+from smtpcb.smtp import RcptParameters
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -84,7 +85,7 @@ def _session(
             downgrade=mail.downgrade,
         )
         for one in mail.recipients:
-            message.add_recipient(one)
+            message.add_recipient(one, RcptParameters(notify=said.notify))
     except ContentError as error:
         raise MistakeError(str(error), os.EX_DATAERR) from None
     except ValueError as error:

@@ -157,7 +157,10 @@ def _checks(said: Namespace, place: Place) -> CertificateChecks:
     if not hostname:
         raise MistakeError(f"{place.host}: TLS needs --tls-hostname, or say --tls off")
     try:
-        identity = load_pem(said.certificate, said.key) if said.certificate else None
+        identity = None
+        if said.certificate:
+            identity = load_pem(said.certificate, said.key)
+            _warn_of_readers(said.key or said.certificate, "private key")
         return CertificateChecks(hostname, trust=said.ca, certificate=identity)
     except IdentityError as error:
         raise MistakeError(str(error), os.EX_NOINPUT) from None
@@ -206,13 +209,17 @@ def _from_file(said: Namespace) -> str:
             line = sys.stdin.buffer.readline()
         else:
             with Path(said.password_file).open("rb") as file:
-                mode = os.fstat(file.fileno()).st_mode
-                if stat.S_ISREG(mode) and mode & stat.S_IROTH:
-                    complain(f"{said.password_file}: others may read this password")
+                _warn_of_readers(file.fileno(), "password", said.password_file)
                 line = file.readline()
     except OSError as error:
         raise unreadable(said.password_file, error) from None
     return line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
+
+
+def _warn_of_readers(file: int | Path, what: str, name: object = None) -> None:
+    mode = os.stat(file).st_mode
+    if stat.S_ISREG(mode) and mode & stat.S_IROTH:
+        complain(f"{name or file}: others may read this {what}")
 
 
 def _asked(user: str) -> str:
