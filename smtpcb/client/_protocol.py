@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smtpcb import tls
+from smtpcb.client._ends import own_name, seen
 from smtpcb.client._outgoing import Outgoing
 from smtpcb.client._times import ClientTimes
 from smtpcb.engine import (
@@ -30,8 +31,9 @@ from smtpcb.engine import (
     Stage,
     Transaction,
 )
+from smtpcb.engine._client._observer import Watched
 from smtpcb.handling._coroutines import begin, is_asyncio
-from smtpcb.smtp import BodyType, MailParameters
+from smtpcb.smtp import BodyType, Command, MailParameters, Reply
 from smtpcb.smtp.sasl import Credentials
 
 _DER = crypto.FILETYPE_ASN1
@@ -105,7 +107,7 @@ class ClientProtocol(Protocol):
         self._times = times
         self._creator = creator
         self._give = give
-        self._observer = observer
+        self._observer = None if observer is None else Watched(observer)
         self._timer: Any = None
         self._waiting: list[Deferred[None]] = []
         self._choked = False
@@ -118,6 +120,9 @@ class ClientProtocol(Protocol):
     def connectionMade(self) -> None:
         """Begin, or wait for TLS if the connection begins with it."""
         self.transport.registerProducer(self, True)
+        if self._observer is not None:
+            self._observer.connected(seen(self.transport, self.where))
+            self._observer.note(f"connected to {self.where}")
         if ISSLTransport.providedBy(self.transport):
             self._wait(Stage.TLS)
         else:
@@ -167,6 +172,8 @@ class ClientProtocol(Protocol):
             self.dialogue.lost(text)
         if refused is not None and self.failure is not None:
             self.failure.__cause__ = refused
+        if self.dialogue is None:
+            self._part()
         self._go_round()
 
     # What the session wants.
@@ -245,6 +252,19 @@ class ClientProtocol(Protocol):
             await self._send_content(dialogue, outgoing)
         await self._until(_WORK)
 
+    async def ask(self, command: Command) -> Reply | None:
+        """
+        Say a command that is no part of a message; see `ClientDialogue.ask`.
+
+        :return: the reply; ``None``: the connection was lost before it came.
+        :raises ClientFailure: its extension is not offered, or there is no session.
+        """
+        dialogue = self._opened()
+        dialogue.ask(command)
+        self._go_round()
+        await self._until(_WORK)
+        return dialogue.answer
+
     def is_narrow(self, parameters: MailParameters) -> bool:
         """Whether the server takes no message that needs so much."""
         offers = self._opened().offers
@@ -296,7 +316,12 @@ class ClientProtocol(Protocol):
     def _begin(self) -> None:
         secured = ISSLTransport.providedBy(self.transport)
         information = self._information() if secured else None
-        self.dialogue = ClientDialogue(self._settings, tls=information, observer=self._observer)
+        self.dialogue = ClientDialogue(
+            self._settings,
+            tls=information,
+            observer=self._observer,
+            hostname=own_name(self.transport.getHost()),
+        )
         self._go_round()
 
     def _information(self) -> Any:
@@ -342,12 +367,18 @@ class ClientProtocol(Protocol):
 
     def _close(self) -> None:
         self._wait(None)
-        if self._lost:
-            return
-        if self.failure is not None:
-            self.transport.abortConnection()
-        else:
-            self.transport.loseConnection()
+        if not self._lost:
+            if self.failure is not None:
+                self.transport.abortConnection()
+            else:
+                self.transport.loseConnection()
+        self._part()
+
+    def _part(self) -> None:
+        """Tell that the connection is gone, or as good as that; once."""
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            observer.disconnected(self.failure)
 
     def _shake_hands(self, dialogue: ClientDialogue) -> None:
         if ISSLTransport.providedBy(self.transport):
@@ -362,21 +393,31 @@ class ClientProtocol(Protocol):
             self._go_round()
 
     def _ask(self, dialogue: ClientDialogue) -> None:
+        mechanism = dialogue.mechanism or ""
+
         def given(credentials: Credentials | None) -> None:
             self._asked = False
-            if not isinstance(credentials, Credentials | None):
-                raise TypeError(f"Credentials say who logs in, not {type(credentials).__name__}")
-            if dialogue.wants is ClientWants.CREDENTIALS:
-                dialogue.give(credentials)
-                self._go_round()
+            if dialogue.wants is not ClientWants.CREDENTIALS:
+                return
+            if isinstance(credentials, Credentials | None):
+                try:
+                    dialogue.give(credentials)
+                except ValueError as error:
+                    dialogue.fail_credentials(f"what was given for {mechanism}: {error}")
+            else:
+                kind = type(credentials).__name__
+                dialogue.fail_credentials(f"Credentials or None was to be given, not {kind}")
+            self._go_round()
 
         def failed(reason: Failure) -> None:
             self._asked = False
-            # Its words may have a secret in them, so they stand in the traceback only.
-            dialogue.abandon(f"no credentials: {type(reason.value).__name__}")
-            if dialogue.failure is not None:
-                dialogue.failure.__cause__ = reason.value
-            self._go_round()
+            if dialogue.wants is ClientWants.CREDENTIALS:
+                # Its type only: its text may quote a secret.
+                kind = type(reason.value).__name__
+                dialogue.fail_credentials(f"whoever gives credentials for {mechanism}: {kind}")
+                if dialogue.failure is not None:
+                    dialogue.failure.__cause__ = reason.value
+                self._go_round()
 
         def ask() -> Any:
             assert dialogue.mechanism is not None

@@ -53,14 +53,14 @@ def _hello(dialogue: ClientDialogue) -> Script:
     """Introduce ourselves, and read what is offered."""
     settings = dialogue.settings
     verb = "LHLO" if settings.lmtp else "EHLO"
-    dialogue.outbox.write(f"{verb} {settings.hostname}\r\n".encode("ascii"))
+    dialogue.outbox.write(f"{verb} {dialogue.hostname}\r\n".encode("ascii"))
     reply = yield None
     if reply.code == 250:
         dialogue.forget(Offers(reply, settings.without))
         return
     if settings.lmtp or reply.code not in _NO_EHLO:
         raise refusal(Stage.HELLO, reply)
-    dialogue.outbox.write(f"HELO {settings.hostname}\r\n".encode("ascii"))
+    dialogue.outbox.write(f"HELO {dialogue.hostname}\r\n".encode("ascii"))
     reply = yield None
     if reply.code != 250:
         raise refusal(Stage.HELLO, reply, elsewhere=True)

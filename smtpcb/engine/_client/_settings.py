@@ -27,7 +27,8 @@ class ClientSettings:
     """
     How sessions are led; made once, and used by many.
 
-    :ivar hostname: who we say we are: a domain or an address literal (RFC 5321 §4.1.1.1).
+    :ivar hostname: who we say we are: a domain or an address literal (RFC 5321 §4.1.1.1);
+        ``None``: this machine, as whoever has the connection finds it out.
     :ivar lmtp: speak LMTP and not SMTP (RFC 2033): each recipient has a reply of its own.
     :ivar starttls: ``"off"``; ``"opportunistic"``: where it is offered; ``"required"``: nothing is
         sent without it.  Offered and then refused ends a session in either case: somebody may have
@@ -48,7 +49,7 @@ class ClientSettings:
     :raises TypeError: one is of another type.
     """
 
-    hostname: str = "localhost"
+    hostname: str | None = None
     lmtp: bool = False
     starttls: Literal["off", "opportunistic", "required"] = "required"
     login: Literal["off", "optional", "required"] = "off"
@@ -63,9 +64,9 @@ class ClientSettings:
     def __post_init__(self) -> None:
         put = object.__setattr__
         hostname = self.hostname
-        if not isinstance(hostname, str):
+        if not isinstance(hostname, str | None):
             raise TypeError(f"hostname is a str, not {hostname!r:.40}")
-        if not hostname.isascii() or len(hostname) > 255 or not _NAME.fullmatch(hostname):
+        if hostname is not None and not is_hostname(hostname):
             raise ValueError(f"hostname is no domain or address literal: {hostname!r:.80}")
         for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
@@ -84,6 +85,11 @@ class ClientSettings:
         check_own(self.extensions)
         if self.mechanisms is not None:
             put(self, "mechanisms", _mechanisms(self.mechanisms))
+
+
+def is_hostname(name: str) -> bool:
+    """Whether it may be said with EHLO."""
+    return name.isascii() and len(name) <= 255 and _NAME.fullmatch(name) is not None
 
 
 def keywords(name: str, given: Any) -> frozenset[str]:
