@@ -21,8 +21,9 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import ensureDeferred
 
+from smtpcb.smtp import Limits
 from smtpcb.tls import self_signed
-from tests.test_docs import BLOCKS, DOCS, Block
+from tests.test_docs import BLOCKS, DOCS, Block, hold
 from tests.test_examples import WITHOUT_TWISTED
 
 PAGES = ("client.rst", "sending.rst", "libesmtp.rst", "smtplib.rst", "twisted-mail.rst")
@@ -132,6 +133,75 @@ def test_a_program_of_another_kind(name: str, desk: Desk, tmp_path: Path) -> Non
         "nobody@example.org: refused for good (550 5.1.1 No such mailbox)\n"
     )
     assert (ran.stderr, ran.returncode) == ("", 0)
+
+
+MAILS = """
+import mail_backend
+
+class Mail:
+    from_email = "Anne <anne@example.org>"
+
+    def __init__(self, *to):
+        self.to = to
+
+    def recipients(self):
+        return list(self.to)
+
+    def message(self):
+        from email.message import EmailMessage
+
+        message = EmailMessage()
+        message["From"] = self.from_email
+        message.set_content("At ten.")
+        return message
+
+mails = Mail("Bob <bob@example.org>", "carol@example.org"), Mail("nobody@example.org"), Mail()
+print(mail_backend.EmailBackend().send_messages(mails))
+print(mail_backend.EmailBackend().send_messages([]))
+mail_backend.SERVER = mail_backend.Server("localhost", 9)
+print(mail_backend.EmailBackend(fail_silently=True).send_messages(mails))
+mail_backend.EmailBackend().send_messages(mails)
+"""
+
+
+def test_a_mail_backend(desk: Desk, tmp_path: Path) -> None:
+    """It counts what everybody got, and raises if there is no server, unless it is to be silent."""
+    program = (DOCS / "examples" / "mail_backend.py").read_text()
+    (tmp_path / "mail_backend.py").write_text(desk.instead(program, "m"))
+    ran = subprocess.run(
+        [sys.executable, "-c", MAILS], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert ran.stdout == "1\n0\n0\n"
+    assert "NoSession: localhost" in ran.stderr.splitlines()[-1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_handler_that_sends(desk: Desk) -> None:
+    """Its client hears what became of the copy."""
+    from twisted.internet import reactor
+
+    program = desk.instead((DOCS / "examples" / "archive.py").read_text(), "a")
+    script = """
+        C: MAIL FROM:<anne@example.com>
+        C: RCPT TO:<bob@example.org>
+        C: DATA
+        S: 250 2.1.0
+        S: 250 2.1.5
+        S: 354
+        C: Subject: Hello
+        C: .
+        S: {}
+    """
+    for who, answer in (
+        ("archive", "250 2.0.0"),
+        ("nobody", "550 5.1.1 No such mailbox"),
+        ("busy", "451 4.4.2 The archive: later"),
+    ):
+        names: dict[str, Any] = {"__name__": "example"}
+        exec(program.replace("archive@", f"{who}@archive."), names)
+        await hold(script.format(answer), names["Archive"], reactor, Limits())
+    names["ARCHIVE"] = names["Server"]("localhost", 9)
+    await hold(script.format("451 4.4.1"), names["Archive"], reactor, Limits())
 
 
 def test_a_program_without_twisted(desk: Desk) -> None:
