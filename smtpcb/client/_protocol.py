@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
 from OpenSSL import SSL, crypto
 from service_identity import VerificationError
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -28,6 +29,7 @@ from smtpcb.engine import (
     ClientSettings,
     ClientWants,
     Destination,
+    Offers,
     Stage,
     Transaction,
 )
@@ -40,6 +42,8 @@ _DER = crypto.FILETYPE_ASN1
 _CONTENT = ClientWants.CONTENT
 _NOTHING = ClientWants.NOTHING
 _WORK = ClientWants.WORK
+
+_log = Logger(namespace="smtpcb.client")
 
 GiveCredentials = Callable[[AskedMechanism], Any]
 """
@@ -110,6 +114,7 @@ class ClientProtocol(Protocol):
         self._observer = None if observer is None else Watched(observer)
         self._timer: Any = None
         self._waiting: list[Deferred[None]] = []
+        self._reading: Deferred[bytes | None] | None = None
         self._choked = False
         self._asked = False  # for credentials
         self._lost = False
@@ -249,7 +254,12 @@ class ClientProtocol(Protocol):
         self._go_round()
         await self._until(_CONTENT, _WORK)
         if dialogue.wants is _CONTENT:
-            await self._send_content(dialogue, outgoing)
+            try:
+                await self._send_content(dialogue, outgoing)
+            except CancelledError:
+                raise
+            except Exception:  # it was read as far as was wanted, and cannot even be closed
+                _log.failure("closing the source of a message failed")
         await self._until(_WORK)
 
     async def ask(self, command: Command) -> Reply | None:
@@ -265,9 +275,14 @@ class ClientProtocol(Protocol):
         await self._until(_WORK)
         return dialogue.answer
 
+    @property
+    def offers(self) -> Offers:
+        """What the server has said that it can do."""
+        return self._opened().offers
+
     def is_narrow(self, parameters: MailParameters) -> bool:
         """Whether the server takes no message that needs so much."""
-        offers = self._opened().offers
+        offers = self.offers
         if parameters.smtputf8 and "SMTPUTF8" not in offers:
             return True
         return parameters.body not in (None, BodyType.SEVEN_BIT) and "8BITMIME" not in offers
@@ -294,7 +309,11 @@ class ClientProtocol(Protocol):
             while piece is not None:
                 failed: Exception | None = None
                 try:
-                    piece = await anext(pieces, None)
+                    piece = await self._read(pieces)
+                except CancelledError:
+                    if dialogue.wants in (_NOTHING, _WORK):
+                        return  # the server wants no more of it
+                    raise
                 except Exception as error:
                     piece, failed = None, error
                 # A chunk may have to be answered first, and the server may have refused it all.
@@ -310,6 +329,16 @@ class ClientProtocol(Protocol):
                 else:
                     dialogue.content(piece)
                 self._go_round()
+
+    async def _read(self, pieces: AsyncGenerator[bytes, None]) -> bytes | None:
+        """Return the next piece; whoever waits for one is cancelled when the server leaves."""
+        reading = Deferred.fromCoroutine(_next(pieces))
+        if not reading.called:
+            self._reading = reading
+        try:
+            return await reading
+        finally:
+            self._reading = None
 
     # Each round.
 
@@ -364,6 +393,9 @@ class ClientProtocol(Protocol):
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.callback(None)
+        reading = self._reading
+        if reading is not None and dialogue is not None and dialogue.wants in (_NOTHING, _WORK):
+            reading.cancel()
 
     def _close(self) -> None:
         self._wait(None)
@@ -403,10 +435,14 @@ class ClientProtocol(Protocol):
                 try:
                     dialogue.give(credentials)
                 except ValueError as error:
-                    dialogue.fail_credentials(f"what was given for {mechanism}: {error}")
+                    dialogue.fail_credentials(
+                        f"no credentials that can be said for {mechanism}: {error}"
+                    )
             else:
                 kind = type(credentials).__name__
-                dialogue.fail_credentials(f"Credentials or None was to be given, not {kind}")
+                dialogue.fail_credentials(
+                    f"no credentials: {kind} was given for {mechanism}, not Credentials or None"
+                )
             self._go_round()
 
         def failed(reason: Failure) -> None:
@@ -414,7 +450,7 @@ class ClientProtocol(Protocol):
             if dialogue.wants is ClientWants.CREDENTIALS:
                 # Its type only: its text may quote a secret.
                 kind = type(reason.value).__name__
-                dialogue.fail_credentials(f"whoever gives credentials for {mechanism}: {kind}")
+                dialogue.fail_credentials(f"no credentials: {kind} was raised for {mechanism}")
                 if dialogue.failure is not None:
                     dialogue.failure.__cause__ = reason.value
                 self._go_round()
@@ -469,6 +505,10 @@ class ClientProtocol(Protocol):
         else:
             self.dialogue.time_out()
         self._go_round()
+
+
+async def _next(pieces: AsyncGenerator[bytes, None]) -> bytes | None:
+    return await anext(pieces, None)
 
 
 def _cause_of(reason: Failure) -> Cause:

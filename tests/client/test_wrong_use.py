@@ -92,7 +92,7 @@ async def test_what_says_not_who_logs_in(port: int, wrong: object) -> None:
     """Its type is told, and nothing is sent; what it is may be a secret."""
     session = SubmissionSession(Server("127.0.0.1", port), settings=CLEAR, give=lambda _: wrong)
     session.add_message("anne@example.org", TEXT).add_recipient("bob@example.org")
-    with pytest.raises(NoSession, match="Credentials or None was to be given, not ") as told:
+    with pytest.raises(NoSession, match="not Credentials or None") as told:
         await session.run()
     assert "tim" not in str(told.value)
 
