@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smtpcb.client import Message, NoSession, Server, SubmissionSession
+from smtpcb.client._protocol import nobody
 from smtpcb.engine import ClientFailure, ClientSettings
 from smtpcb.smtp.sasl import Credentials
 from smtpcb.tls import ServerTls
@@ -311,6 +312,11 @@ class Met:
         return self
 
 
+def anne(mechanism: str) -> Credentials:
+    """Log in."""
+    return Credentials(mechanism, "anne", "tim")
+
+
 async def turn() -> None:
     """Let the reactor do something."""
     await deferLater(reactor, 0.002)
@@ -368,7 +374,9 @@ async def meeting(
                 **settings,
             }
         ),
-        give=give or (lambda mechanism: Credentials(mechanism, "anne", "tim")),
+        give=(give or (lambda mechanism: Credentials(mechanism, "anne", "tim")))
+        if login
+        else nobody,
         reactor=clock,
     )
     met = Met(clock, None, strangers, None)  # type: ignore[arg-type]
