@@ -12,6 +12,7 @@ import pytest_twisted
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 from OpenSSL.crypto import X509
+from service_identity.hazmat import DNS_ID
 from twisted.internet import reactor
 from twisted.internet.endpoints import serverFromString, wrapServerTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -171,10 +172,11 @@ async def test_a_failed_check_may_be_forgiven(
 def test_a_certificate_that_cannot_be_read_is_refused(ok: int) -> None:
     """Whatever is in it, and nobody is asked whether that may be."""
     asked: list[FailedCheck] = []
-    checks = CertificateChecks(HOST, decide=lambda fault: asked.append(fault) or True)  # type: ignore[func-returns-value]
+    checks = CertificateChecks(HOST)
+    handshake = _Handshake(checks, HOST, DNS_ID(HOST), lambda fault: asked.append(fault) or True)  # type: ignore[func-returns-value]
     junk = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"junk")
     damaged = make_identity([HOST], AUTHORITY, alternatives=junk).certificate
-    assert not _Handshake(checks).check(None, X509.from_cryptography(damaged), 10, 0, ok)
+    assert not handshake.check(None, X509.from_cryptography(damaged), 10, 0, ok)
     assert str(checks.failed).startswith("a certificate cannot be read: ")
     assert len(asked) == 1 - ok  # of its time, which could be read
 
