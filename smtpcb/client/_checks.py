@@ -133,15 +133,12 @@ class CertificateChecks:
         self._hostname = hostname
         self._sent: bytes | None = None
         self._wanted: Any
-        try:
-            if is_address(hostname):
-                self._wanted = IPAddress_ID(hostname)
-            else:
-                name = ascii_name(hostname).rstrip(".")
-                self._wanted = DNS_ID(name)
-                self._sent = name.encode("ascii")
-        except ValueError as error:
-            raise ValueError(f"{hostname!r:.80} is no name of a server: {error}") from None
+        if is_address(hostname):
+            self._wanted = IPAddress_ID(hostname)
+        else:
+            name = ascii_name(hostname).removesuffix(".")
+            self._wanted = DNS_ID(name)
+            self._sent = name.encode("ascii")
 
     def anew(self, hostname: str | None = None) -> CertificateChecks:
         """

@@ -318,6 +318,18 @@ async def test_whom_nobody_answers_for_is_waited_for_so_long() -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_whoever_gives_up_takes_no_answer_away_from_others(zones: Any) -> None:
+    """They ask the same question, and it leaves once."""
+    resolver = zones(example_org=["MX 1 mx.example.org"], mx_example_org=["A 192.0.2.1"])
+    first, second = ensureDeferred(hosts(resolver)), ensureDeferred(hosts(resolver))
+    first.cancel()
+    with pytest.raises(CancelledError):
+        await first
+    assert await second == [["mx.example.org[192.0.2.1]:25"]]
+    assert resolver.zones.asked.count((DOMAIN, MX)) == 1
+
+
+@pytest_twisted.ensureDeferred
 async def test_nobody_logs_in_at_strangers(zones: Any) -> None:
     """Nobody could say who would get the password."""
     settings = ClientSettings(login="optional")
