@@ -127,8 +127,6 @@ class _Opening:
                 return protocol
 
     def _made(self, candidate: Candidate) -> ClientProtocol:
-        if self._notes is not None:
-            self._notes.note(f"connected to {candidate.name}")
         protocol = ClientProtocol(
             self._settings,
             self._reactor,

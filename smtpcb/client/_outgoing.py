@@ -116,9 +116,11 @@ class Outgoing:
         """
         Return what a server has to offer; the first call reads the message.
 
-        :raises ContentError: it cannot be sent.
+        :raises ContentError: it cannot be sent, or not a second time.
         :raises OSError: it cannot be read.
         """
+        if self._begun and self._rest is None:
+            self._check_again()
         if self._needs is None:
             again = self._source.again
             needs = await (self._look() if again else self._look_ahead())
@@ -269,13 +271,17 @@ class Outgoing:
                 yield piece
 
     def _start(self) -> AsyncGenerator[bytes, None]:
-        if self._begun and not self._source.again:
+        if self._begun:
+            self._check_again()
+        self._begun = True
+        return _started(self._source.start(), self._wait)
+
+    def _check_again(self) -> None:
+        if not self._source.again:
             raise ContentError(
                 "this message can be read only once, and has been: give bytes, a file, a list, or a"
                 " callable that starts anew each time"
             )
-        self._begun = True
-        return _started(self._source.start(), self._wait)
 
 
 async def _started(

@@ -132,9 +132,20 @@ def _login(made: Arguments) -> None:
 
 
 def _watching(made: Arguments) -> None:
-    group = made.add_argument_group("to watch it").add_mutually_exclusive_group()
-    add = group.add_argument
+    shown = made.add_argument_group("to watch it")
+    shown.add_argument(
+        "--transcripts",
+        metavar="FOLDER",
+        type=Path,
+        help="record the dialogue there, as the server does, without any secret",
+    )
+    add = shown.add_mutually_exclusive_group().add_argument
     add("--monitor", action="store_true", help="the dialogue on stderr, without any secret")
+    add(
+        "--monitor-headers",
+        action="store_true",
+        help="the same, and the header section of the message",
+    )
     add(
         "--progress",
         action=argparse.BooleanOptionalAction,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import re
-import socket
 import stat
 import sys
 from argparse import Namespace
@@ -106,7 +105,7 @@ def target_of(said: Namespace, reactor: Any) -> Target:
         else:
             server = Server(place.host, port, implicit_tls=mode == "implicit", creator=checks)
         settings = ClientSettings(
-            hostname=_own_name() if said.ehlo is None else said.ehlo,
+            hostname=said.ehlo,
             lmtp=said.lmtp,
             starttls={"starttls": "required", "opportunistic": "opportunistic"}.get(mode, "off"),  # type: ignore[arg-type]
             login="off" if said.user is None and said.auth != "EXTERNAL" else "required",
@@ -233,14 +232,6 @@ def _times(seconds: float | None) -> ClientTimes:
         return ClientTimes()
     times = dict.fromkeys((row.name for row in fields(ClientTimes)), seconds)
     return ClientTimes(**{**times, "quit": min(seconds, ClientTimes().quit)})
-
-
-def _own_name() -> str:
-    name = socket.gethostname()
-    try:
-        return ClientSettings(hostname=name).hostname if "." in name else "localhost"
-    except ValueError:
-        return "localhost"
 
 
 def _secret(said: Namespace) -> str:
