@@ -16,6 +16,7 @@ from zope.interface import implementer
 from smtpcb.client._addresses import HOST_NAME, ascii_name, endpoint_of, interleaved, shown_place
 from smtpcb.client._checks import CertificateChecks, Decide, Trust
 from smtpcb.client._dns import NoSuchName, Unanswered, look_up, text_of
+from smtpcb.client._ends import own_name
 from smtpcb.client._place import Candidate
 from smtpcb.engine import Cause, ClientFailure, ClientSettings, Stage
 from smtpcb.smtp import Reply, printable
@@ -45,7 +46,7 @@ class MailExchangers:
 
     :param domain: what stands behind the @ of a recipient; also in Unicode.
     :param port: theirs.
-    :param own_names: who we are, beside the ``hostname`` of the settings: an exchanger of that name
+    :param own_names: who we are, beside the name that is said with EHLO: an exchanger of that name
         is left out, and all that are not preferred to it, or mail would go in circles.
     :param own_addresses: addresses of ours: nobody is connected to there.
     :param allow_literals: an address in brackets may be a domain, such as ``[192.0.2.1]``.
@@ -136,7 +137,7 @@ class MailExchangers:
                 raise _refused("5.1.10", f"the domain {domain} takes no mail", 556)
         if not preferences:
             preferences[domain] = 0
-        own = self._own_names | {(settings.hostname or "").lower()}
+        own = self._own_names | {(settings.hostname or own_name(None)).lower()}
         ours = min((rank for host, rank in preferences.items() if host in own), default=None)
         hosts = [host for host, rank in preferences.items() if ours is None or rank < ours]
         if not hosts:
