@@ -11,6 +11,7 @@ import pytest
 import pytest_twisted
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
+from OpenSSL import SSL
 from OpenSSL.crypto import X509
 from service_identity.hazmat import DNS_ID
 from twisted.internet import reactor
@@ -419,3 +420,15 @@ async def test_an_offer_that_is_not_kept_ends_it(refusal: bytes) -> None:
     await server.stop()
     assert server.got.count(b"STARTTLS\r\n") == 2
     assert server.got.replace(b"QUIT\r\n", b"") == b"EHLO us\r\nSTARTTLS\r\n" * 2
+
+
+@pytest.mark.parametrize("options", [{}, {"insecure_unverified": True}, {"trust": TRUSTED}])
+def test_tls_is_1_2_or_later(options: Any) -> None:
+    """Nothing else is offered (RFC 8996 §2), to anybody."""
+    connection = CertificateChecks(HOST, **options).clientConnectionForTLS(None)
+    connection.set_connect_state()
+    with pytest.raises(SSL.WantReadError):
+        connection.do_handshake()
+    hello = connection.bio_read(65536)
+    assert b"\x00\x2b\x00\x05\x04\x03\x04\x03\x03" in hello  # supported_versions: RFC 8446 §4.2.1
+    assert HOST.encode() in hello
