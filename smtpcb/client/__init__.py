@@ -13,6 +13,7 @@ from smtpcb.client._errors import ContentError
 from smtpcb.client._feed import Feed
 from smtpcb.client._message import Message, MessageRecipient
 from smtpcb.client._monitor import Monitor
+from smtpcb.client._mx import MailExchangers
 from smtpcb.client._observers import Observers
 from smtpcb.client._opening import NoSession, open_session
 from smtpcb.client._outgoing import Outgoing
@@ -37,6 +38,7 @@ __all__ = [
     "FailedCheck",
     "Feed",
     "HeaderRules",
+    "MailExchangers",
     "Message",
     "MessageRecipient",
     "Monitor",

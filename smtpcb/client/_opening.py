@@ -8,7 +8,7 @@ from typing import Any
 
 from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._place import Candidate, Place
-from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody
+from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody, settings_for
 from smtpcb.client._race import Race
 from smtpcb.client._times import ClientTimes
 from smtpcb.engine import ClientFailure, ClientObserver, ClientSettings
@@ -36,12 +36,12 @@ class NoSession(SMTPError):  # noqa: N818 - it is what became of a session
 @awaited_anywhere
 async def open_session(
     places: Iterable[Place],
-    settings: ClientSettings,
+    settings: ClientSettings | None = None,
     *,
     times: ClientTimes | None = None,
     give: GiveCredentials = nobody,
     observer: ClientObserver | None = None,
-    reactor: Any,
+    reactor: Any = None,
 ) -> ClientProtocol:
     """
     Return the first session that there is: greeted, inside TLS and logged in as it was wanted.
@@ -52,13 +52,18 @@ async def open_session(
     address of the same servers would say the same.  Cancelling leaves at once.
 
     :param places: where to, a `Server` for one.
-    :param settings: how the dialogue is led.
+    :param settings: how the dialogue is led; as for `SubmissionSession`.
     :param times: how long each server may take.
     :param give: says who logs in; see `SubmissionSession`.
     :param observer: sees everything, of each that was tried.
+    :param reactor: by default the one that is installed.
     :raises NoSession: there is none; it has every failure.
     """
-    opening = _Opening(settings, times or ClientTimes(), give, observer, reactor)
+    if reactor is None:
+        from twisted.internet import reactor
+    opening = _Opening(
+        settings_for(settings, give), times or ClientTimes(), give, observer, reactor
+    )
     for place in places:
         found = await opening.at(place)
         if found is not None:
@@ -100,7 +105,7 @@ class _Opening:
                 except StopAsyncIteration:
                     return None
                 except ClientFailure as failure:  # where it is, is not known
-                    self._missed(place.name, failure)
+                    self._unconnected(place.name, failure)
                     return None
                 race = Race(candidates, self._made, self._unconnected, seconds, self._reactor)
                 found = await self._first(race)
@@ -135,10 +140,10 @@ class _Opening:
         protocol.where = candidate.name
         return protocol
 
-    def _unconnected(self, candidate: Candidate, failure: ClientFailure) -> None:
+    def _unconnected(self, name: str, failure: ClientFailure) -> None:
         if self._notes is not None:
-            self._notes.note(f"{candidate.name}: {failure}")
-        self.failures.append((candidate.name, failure))
+            self._notes.note(f"{name}: {failure}")
+        self.failures.append((name, failure))
 
     def _missed(self, name: str, failure: ClientFailure) -> None:
         """Go on with the next one, if that may do better."""

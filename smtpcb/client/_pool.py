@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from socket import MSG_PEEK
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
@@ -12,7 +13,7 @@ from twisted.internet.task import deferLater
 from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._opening import NoSession, open_session
 from smtpcb.client._place import Place
-from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody
+from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody, settings_for
 from smtpcb.client._times import ClientTimes
 from smtpcb.engine import Cause, ClientFailure, ClientObserver, ClientSettings, Stage
 
@@ -25,7 +26,7 @@ class ConnectionPool:
     Sessions with the servers of one place; take one, send with it, and give it back.
 
     :param places: where to; see `open_session`.
-    :param settings: how the dialogues are led.
+    :param settings: how the dialogues are led; as for `SubmissionSession`.
     :param size: so many connections there are at most, in use or not.
     :param most_messages: a session that was taken so often is closed, and another one opened.
     :param most_waiting: so many may wait for a session at a time; the next one gets an error.
@@ -41,7 +42,7 @@ class ConnectionPool:
     def __init__(
         self,
         places: Iterable[Place],
-        settings: ClientSettings,
+        settings: ClientSettings | None = None,
         *,
         size: int = 10,
         most_messages: int = 100,
@@ -69,7 +70,7 @@ class ConnectionPool:
         self._most_waiting = most_waiting
         self._idle_seconds = idle_seconds
         self._opening: dict[str, Any] = {
-            "settings": settings,
+            "settings": settings_for(settings, give),
             "give": give,
             "times": times,
             "observer": observer,
@@ -172,10 +173,11 @@ class ConnectionPool:
             protocol, timer = self._idle.popitem()
             timer.cancel()
             try:
-                # What a server has sent before now is read before it is believed to be there; the
-                # first turn may come before the reactor looks at any socket.
-                await deferLater(self._reactor, 0)
-                await deferLater(self._reactor, 0)
+                if not _is_silent(protocol):
+                    # It is read before the server is believed to be there; the first turn may come
+                    # before the reactor looks at any socket.
+                    await deferLater(self._reactor, 0)
+                    await deferLater(self._reactor, 0)
             except BaseException:
                 self._leave(protocol)
                 raise
@@ -210,3 +212,14 @@ class ConnectionPool:
     def _none(self, text: str) -> NoSession:
         names = ", ".join(one.name for one in self._places)
         return NoSession([(names, ClientFailure(Stage.GREETING, Cause.LIMIT, text))])
+
+
+def _is_silent(protocol: ClientProtocol) -> bool:
+    """Whether nothing has come from the server, its end either, that the reactor has not seen."""
+    try:
+        protocol.transport.socket.recv(1, MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except (AttributeError, OSError):  # it is no socket, or is closed
+        pass
+    return False

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from email.message import Message as EmailMessage
 from email.utils import getaddresses
+from functools import partial
 from typing import Any
 
 from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._connect import SUBMISSION_PORT, Server
+from smtpcb.client._protocol import nobody
 from smtpcb.client._session import SessionResult, SubmissionSession
 from smtpcb.engine import ClientObserver, ClientSettings
 from smtpcb.smtp import SMTPError
@@ -23,12 +25,12 @@ class NotDelivered(SMTPError):  # noqa: N818 - it is what became of a message
     """
 
     def __init__(self, result: SessionResult) -> None:
-        said = [
-            f"{one.forward_path}: {one.outcome.value}"
-            + (f" ({one.reply.text})" if one.reply else f" ({one.failure})" if one.failure else "")
-            for one in result.not_delivered
-        ]
-        super().__init__("; ".join(said))
+        super().__init__(
+            "; ".join(
+                f"{one.forward_path}: {one.outcome.value}" + (f" ({one.why})" if one.why else "")
+                for one in result.not_delivered
+            )
+        )
         self.result = result
 
 
@@ -81,19 +83,24 @@ async def send(
     session = SubmissionSession(
         Server(host, where, implicit_tls=implicit, **server),
         settings=settings,
-        give=lambda mechanism: (
-            None if username is None else Credentials(mechanism, username, password)
-        ),
+        give=nobody if username is None else partial(_login, username, password),
         observer=observer,
         reactor=reactor,
     )
     added = session.add_message(_sender(message) if sender is None else sender, message)
     for one in dict.fromkeys(recipients):
         added.add_recipient(one)
-    result = await session.run()
+    try:
+        result = await session.run()
+    finally:
+        await added.outgoing.aclose()
     if not result.is_delivered:
         raise NotDelivered(result)
     return result
+
+
+def _login(username: str, password: str, mechanism: str) -> Credentials:
+    return Credentials(mechanism, username, password)
 
 
 def _sender(message: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
@@ -10,13 +11,14 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from twisted.python import threadable
 
 from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._message import Message, MessageRecipient, SaidWithMail
 from smtpcb.client._opening import NoSession, open_session
 from smtpcb.client._place import Place
-from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody
+from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody, settings_for
 from smtpcb.client._rules import HeaderRules
 from smtpcb.client._times import ClientTimes
 from smtpcb.engine import (
@@ -42,6 +44,7 @@ from smtpcb.smtp import _grammar as grammar
 _NO_MAIL = MailParameters()
 _COMPLETED = HeaderRules()
 _DOMAIN = re.compile(grammar.DOMAIN)
+_log = Logger(namespace="smtpcb.client")
 
 
 class SessionCommand:
@@ -118,13 +121,16 @@ class SubmissionSession:
 
     :param servers: where to, each with all its addresses; the first that has a session gets all;
         see `Server`.
-    :param settings: how the dialogue is led.
+    :param settings: how the dialogue is led; by default inside TLS, with a login if there is
+        ``give``.
     :param give: says who logs in: called with the name of a mechanism, it returns `Credentials` or
         ``None``, now or later.
     :param times: how long a server may take.
     :param observer: sees everything; `Transcripts` and `Monitor` are ready-made ones.
     :param data: yours.
     :param reactor: by default the one that is installed.
+    :raises ValueError: there is no server, or ``give`` would never be called.
+    :raises TypeError: a server is none.
     :ivar messages: those that were added, in their order.
     :ivar commands: likewise.
     """
@@ -132,7 +138,7 @@ class SubmissionSession:
     def __init__(
         self,
         *servers: Place,
-        settings: ClientSettings,
+        settings: ClientSettings | None = None,
         give: GiveCredentials = nobody,
         times: ClientTimes | None = None,
         observer: ClientObserver | None = None,
@@ -141,10 +147,13 @@ class SubmissionSession:
     ) -> None:
         if not servers:
             raise ValueError("a session needs a server: Server('mail.example.org')")
+        for one in servers:
+            if not hasattr(one, "candidates"):
+                raise TypeError(f"no Server: {one!r:.80}; say Server('mail.example.org', 587)")
         if reactor is None:
             from twisted.internet import reactor
         self._servers = servers
-        self._settings = settings
+        self._settings = settings_for(settings, give)
         self._give = give
         self._times = times or ClientTimes()
         self._observer = observer
@@ -236,13 +245,19 @@ class SubmissionSession:
         self.commands.append(SessionCommand(command, data))
         return self.commands[-1]
 
+    @property
+    def remaining(self) -> list[Message]:
+        """Those for whom something is left to be done, which is what `run` does."""
+        return [one for one in self.messages if one.transaction.remaining]
+
     @awaited_anywhere
     async def run(self) -> SessionResult:
         """
         Send what is left to be done: to those who were not reached and have not refused for good.
 
         A message that cannot be sent, or whose source fails, keeps no other one back.  Cancelling
-        the Deferred of it leaves the server at once.
+        the Deferred of it leaves the server at once, and closes the sources: what can be read only
+        once cannot be sent any more.
 
         :return: what became of it; a session that ended early is no error, its result says so.
         :raises ValueError: there is nothing to do.
@@ -257,7 +272,7 @@ class SubmissionSession:
                 "a session is run in the reactor's thread: from another one, by"
                 " twisted.internet.threads.blockingCallFromThread"
             )
-        remaining = [one for one in self.messages if one.transaction.remaining]
+        remaining = self.remaining
         if not remaining and not self.commands:
             raise ValueError("nothing to do: no message has a recipient that is left")
         self._running = True
@@ -265,7 +280,12 @@ class SubmissionSession:
             with ExitStack() as kept:
                 for message in remaining:
                     kept.enter_context(message.under_way())
-                return await self._run(remaining)
+                result = await self._run(remaining)
+            await _close(one for one in remaining if not one.transaction.remaining)
+            return result
+        except (CancelledError, asyncio.CancelledError):
+            await _close(remaining)
+            raise
         finally:
             self._running = False
 
@@ -361,3 +381,12 @@ class SubmissionSession:
             ]
             if not untried or len(untried) == len(before):
                 return
+
+
+async def _close(messages: Iterable[Message]) -> None:
+    """Close what these messages are read from, if it still is open."""
+    for message in messages:
+        try:
+            await message.outgoing.aclose()
+        except Exception:  # somebody's own, and what became of the message is known
+            _log.failure("a message could not be closed")
