@@ -107,6 +107,7 @@ class _Parameters(Mapping[str, Any]):
 
         :raises ValueError: a value cannot be written.
         """
+        self._check_apart()
         rows = self.ROWS if rows is None else rows
         words = []
         for keyword, value in self.items():
@@ -122,9 +123,15 @@ class _Parameters(Mapping[str, Any]):
 
         :raises ValueError: one cannot be.
         """
+        self._check_apart()
         for keyword in self:
             if keyword in self.ROWS:
                 _word(keyword, self[keyword], self.ROWS[keyword])
+
+    def _check_apart(self) -> None:
+        for words in self.APART:
+            if words <= self.keys():
+                raise ValueError(f"{' and '.join(sorted(words))} exclude each other")
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
