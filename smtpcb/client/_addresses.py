@@ -37,8 +37,10 @@ def ascii_name(host: str) -> str:
     return host if host.isascii() else idna.encode(host, uts46=True).decode("ascii")
 
 
-def shown_place(host: str, port: int) -> str:
-    """Return a host and its port in one text."""
+def shown_place(host: str, port: int, address: str | None = None) -> str:
+    """Return a host, perhaps one of its addresses, and its port in one text."""
+    if address is not None and address != host:
+        return f"{host}[{address}]:{port}"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable
 from copy import copy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,11 +122,17 @@ class CertificateChecks:
             raise ValueError("insecure_unverified: trust and decide are of no use")
         if certificate is not None and not isinstance(certificate, tls.Identity):
             raise TypeError("certificate is an Identity: smtpcb.tls.load_pem(path) reads one")
-        self._shared = _Shared(_trust_root(trust), certificate)
+        default = trust is None and certificate is None
+        self._shared = _platform() if default else _Shared(_trust_root(trust), certificate)
         self._decide = decide
         self._unverified = insecure_unverified
         self.failed: FailedCheck | None = None
         self._named(hostname)
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether no check that fails is ever forgiven."""
+        return not self._unverified and self._decide is None
 
     def _named(self, hostname: str) -> None:
         self._hostname = hostname
@@ -245,6 +252,12 @@ class _Shared:
             if self._certificate is not None:
                 show(self._context, self._certificate)
         return self._context
+
+
+@cache
+def _platform() -> _Shared:
+    """Return what all have in common who say nothing."""
+    return _Shared(platformTrust(), None)
 
 
 def _trust_root(trust: Trust | None) -> Any:

@@ -116,9 +116,11 @@ class Outgoing:
         """
         Return what a server has to offer; the first call reads the message.
 
-        :raises ContentError: it cannot be sent.
+        :raises ContentError: it cannot be sent, or not a second time.
         :raises OSError: it cannot be read.
         """
+        if self._begun and self._rest is None:
+            self._check_again()
         if self._needs is None:
             again = self._source.again
             needs = await (self._look() if again else self._look_ahead())
@@ -185,11 +187,15 @@ class Outgoing:
 
     async def aclose(self) -> None:
         """Give up a message that will not be sent: who produces it is stopped, a file closed."""
-        self._begun = True
+        begun, self._begun = self._begun, True
         self._head.clear()
         rest, self._rest = self._rest, None
         if rest is not None:
             await rest.aclose()
+        elif not (begun or self._source.again):
+            pieces = self._source.start()
+            if hasattr(pieces, "aclose"):  # whoever writes into a Feed may be waiting already
+                await self._wait(pieces.aclose())
 
     def _passage(self) -> Passage:
         section = None
@@ -269,13 +275,17 @@ class Outgoing:
                 yield piece
 
     def _start(self) -> AsyncGenerator[bytes, None]:
-        if self._begun and not self._source.again:
+        if self._begun:
+            self._check_again()
+        self._begun = True
+        return _started(self._source.start(), self._wait)
+
+    def _check_again(self) -> None:
+        if not self._source.again:
             raise ContentError(
                 "this message can be read only once, and has been: give bytes, a file, a list, or a"
                 " callable that starts anew each time"
             )
-        self._begun = True
-        return _started(self._source.start(), self._wait)
 
 
 async def _started(

@@ -10,7 +10,7 @@ from typing import Any
 from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._connect import SUBMISSION_PORT, Server
 from smtpcb.client._session import SessionResult, SubmissionSession
-from smtpcb.engine import ClientSettings
+from smtpcb.engine import ClientObserver, ClientSettings
 from smtpcb.smtp import SMTPError
 from smtpcb.smtp.sasl import Credentials
 
@@ -44,6 +44,7 @@ async def send(
     password: str = "",
     tls: str = "starttls",
     settings: ClientSettings | None = None,
+    observer: ClientObserver | None = None,
     reactor: Any = None,
     **server: Any,
 ) -> SessionResult:
@@ -58,9 +59,11 @@ async def send(
     :param username: who logs in, with the password; by default nobody does.
     :param tls: ``"starttls"`` (it is required), ``"implicit"``, or ``"off"``.
     :param settings: how the dialogue is led, in place of what ``tls`` and ``username`` say.
+    :param observer: sees everything; see `SubmissionSession`.
     :param server: more of a `Server`: ``trust``, ``certificate``, ``hostname``, ``decide``.
     :raises NotDelivered: not every recipient was reached.
-    :raises NoSession: no message could be sent.
+    :raises NoSession: no server takes messages.
+    :raises ContentError: it cannot be sent.
     :raises ValueError: it is not known from whom it is, or to whom.
     """
     if tls not in ("starttls", "implicit", "off"):
@@ -81,12 +84,16 @@ async def send(
         give=lambda mechanism: (
             None if username is None else Credentials(mechanism, username, password)
         ),
+        observer=observer,
         reactor=reactor,
     )
     added = session.add_message(_sender(message) if sender is None else sender, message)
     for one in dict.fromkeys(recipients):
         added.add_recipient(one)
-    result = await session.run()
+    try:
+        result = await session.run()
+    finally:
+        await added.outgoing.aclose()
     if not result.is_delivered:
         raise NotDelivered(result)
     return result

@@ -11,6 +11,7 @@ from smtpcb.engine._keywords import check_own
 from smtpcb.smtp import _grammar as grammar
 from smtpcb.smtp._extension import Extension
 from smtpcb.smtp._text import printable, upper
+from smtpcb.smtp._xclient import XClient
 from smtpcb.smtp.sasl import MECHANISMS, Mechanism
 
 _NAME = re.compile(f"{grammar.DOMAIN}|{grammar.ADDRESS_LITERAL}")
@@ -27,7 +28,8 @@ class ClientSettings:
     """
     How sessions are led; made once, and used by many.
 
-    :ivar hostname: who we say we are: a domain or an address literal (RFC 5321 §4.1.1.1).
+    :ivar hostname: who we say we are: a domain or an address literal (RFC 5321 §4.1.1.1);
+        ``None``: this machine, as whoever has the connection finds it out.
     :ivar lmtp: speak LMTP and not SMTP (RFC 2033): each recipient has a reply of its own.
     :ivar starttls: ``"off"``; ``"opportunistic"``: where it is offered; ``"required"``: nothing is
         sent without it.  Offered and then refused ends a session in either case: somebody may have
@@ -43,12 +45,14 @@ class ClientSettings:
     :ivar require: keywords that a server must offer once TLS is there, or no message is sent.
     :ivar without: keywords that are not used, although they are offered.
     :ivar extensions: service extensions of your own, for their parameters.
+    :ivar xclient: for whom we speak: a server that trusts us is told by XCLIENT, before a login
+        (Postfix's XCLIENT_README).  To one that does not offer it no message is sent.
     :ivar chunk_octets: how much of a message is gathered for one BDAT.
     :raises ValueError: one of them cannot be.
     :raises TypeError: one is of another type.
     """
 
-    hostname: str = "localhost"
+    hostname: str | None = None
     lmtp: bool = False
     starttls: Literal["off", "opportunistic", "required"] = "required"
     login: Literal["off", "optional", "required"] = "off"
@@ -58,14 +62,15 @@ class ClientSettings:
     require: frozenset[str] = frozenset()
     without: frozenset[str] = frozenset()
     extensions: tuple[Extension, ...] = ()
+    xclient: XClient | None = None
     chunk_octets: int = 65_536
 
     def __post_init__(self) -> None:
         put = object.__setattr__
         hostname = self.hostname
-        if not isinstance(hostname, str):
+        if not isinstance(hostname, str | None):
             raise TypeError(f"hostname is a str, not {hostname!r:.40}")
-        if not hostname.isascii() or len(hostname) > 255 or not _NAME.fullmatch(hostname):
+        if hostname is not None and not is_hostname(hostname):
             raise ValueError(f"hostname is no domain or address literal: {hostname!r:.80}")
         for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
@@ -73,6 +78,8 @@ class ClientSettings:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is one of {', '.join(choices)}")
+        if self.xclient is not None and not isinstance(self.xclient, XClient):
+            raise TypeError(f"xclient is an XClient, not {self.xclient!r:.40}")
         size = self.chunk_octets
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise ValueError(f"chunk_octets is a number of octets, not {size!r:.40}")
@@ -84,6 +91,11 @@ class ClientSettings:
         check_own(self.extensions)
         if self.mechanisms is not None:
             put(self, "mechanisms", _mechanisms(self.mechanisms))
+
+
+def is_hostname(text: str) -> bool:
+    """Whether somebody may be called so in EHLO: it is a domain or an address literal."""
+    return text.isascii() and len(text) <= 255 and _NAME.fullmatch(text) is not None
 
 
 def keywords(name: str, given: Any) -> frozenset[str]:

@@ -118,6 +118,7 @@ class Transaction:
     :param size_octets: how long the content is, for SIZE; CRLF counts as two.
     :param require_all_recipients: send it only if no recipient was refused.
     :param may_lack: extensions whose parameters are left out as well, such as ``{"DSN"}``.
+    :param data: yours: what an observer knows it by.
     :raises ValueError: something cannot be sent.
     :ivar mail_reply: the reply to MAIL.
     :ivar final_reply: the reply to DATA if it was refused, else that to the content; in LMTP the
@@ -127,6 +128,7 @@ class Transaction:
     """
 
     __slots__ = (
+        "data",
         "destinations",
         "failure",
         "final_reply",
@@ -149,6 +151,7 @@ class Transaction:
         size_octets: int | None = None,
         require_all_recipients: bool = False,
         may_lack: Iterable[str] = _NOTHING,
+        data: object = None,
     ) -> None:
         self.reverse_path, self.wire = _reverse_path(reverse_path)
         if isinstance(destinations, (str, bytes)):
@@ -162,6 +165,7 @@ class Transaction:
         self.size_octets = parameters.size if size_octets is None else size_octets
         self.require_all_recipients = require_all_recipients
         self.may_lack = keywords("may_lack", may_lack) if may_lack else _NOTHING
+        self.data = data
         self.forget()
 
     def forget(self) -> None:
@@ -173,8 +177,19 @@ class Transaction:
 
     @property
     def remaining(self) -> list[Destination]:
-        """Those for whom something is left to be done."""
+        """
+        Those for whom something is left to be done.
+
+        It is nobody if all were required and one was refused for good: without it the message is
+        not to go to the others either.
+        """
+        if self.require_all_recipients and any(map(_is_no_mailbox, self.destinations)):
+            return []
         return [one for one in self.destinations if one.outcome not in _DECIDED]
+
+
+def _is_no_mailbox(one: Destination) -> bool:
+    return one.outcome is Outcome.REFUSED and one.stage is Stage.RCPT
 
 
 def _forward_path(path: ForwardPath | str) -> tuple[ForwardPath, bytes]:
