@@ -88,10 +88,11 @@ class Postfix:
 
     :param folder: of its own, where Postfix's user may go.
     :param port: of the server on 127.0.0.1.
+    :param settings: more lines of its configuration.
     :ivar inlet: the port on which it takes mail.
     """
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, *settings: str) -> None:
         if os.getuid() != 0:
             missing("only root can run a Postfix of its own")
         program("postfix")
@@ -104,7 +105,7 @@ class Postfix:
         os.chown(folder / "data", user.pw_uid, user.pw_gid)
         self.inlet = _free_port()
         main = _MAIN.format(folder=folder, port=port, daemons=DAEMONS)
-        (self._etc / "main.cf").write_text(main)
+        (self._etc / "main.cf").write_text(main + "".join(f"{line}\n" for line in settings))
         (self._etc / "master.cf").write_text(_MASTER.format(inlet=self.inlet))
         for name in ("postfix-files", "dynamicmaps.cf"):
             shutil.copy(Path("/etc/postfix") / name, self._etc)
