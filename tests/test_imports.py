@@ -63,13 +63,16 @@ TABLE = {
     "_ending": row(),
     "_steady": row(),
     "_hangup": row(),
+    "_ids": row(),
     "_threads": row("", {"twisted.python.threadpool"}),
     "interfaces": row("smtp engine", TWISTED_TYPES),
     "transcript": row("smtp engine _ending _steady", TWISTED_TYPES),
     "handling": row("smtp engine interfaces transcript _ending _steady _threads", ANY),
     "tls": row("smtp engine interfaces transcript _files _folders _ending _steady", ANY),
-    "server": row("smtp engine interfaces transcript handling tls _ending _steady _hangup", ANY),
-    "client": row("smtp engine interfaces transcript handling tls _ending _steady", ANY),
+    "server": row(
+        "smtp engine interfaces transcript handling tls _ending _steady _hangup _ids", ANY
+    ),
+    "client": row("smtp engine interfaces transcript handling tls _ending _steady _ids", ANY),
     "handlers": row(
         "smtp engine interfaces transcript handling tls client _amounts _words _folders _ending"
         " _steady _threads",
@@ -78,7 +81,9 @@ TABLE = {
     "policies": row(
         "smtp engine interfaces handling _amounts _words _reread _ending _steady _threads", ANY
     ),
-    "testing": row("smtp engine interfaces transcript handling tls server handlers _threads", ANY),
+    "testing": row(
+        "smtp engine interfaces transcript handling tls server handlers _ids _threads", ANY
+    ),
     "run": row(
         "smtp engine interfaces transcript handling tls server client handlers policies testing"
         " _amounts _files _reread _folders _ending _steady _hangup _threads",

@@ -11,21 +11,20 @@ from smtpcb.client._complete import Origin
 from smtpcb.client._connect import Server
 from smtpcb.client._errors import ContentError
 from smtpcb.client._feed import Feed
+from smtpcb.client._message import Message, MessageRecipient
+from smtpcb.client._monitor import Monitor
 from smtpcb.client._mx import MailExchangers
+from smtpcb.client._observers import Observers
 from smtpcb.client._opening import NoSession, open_session
 from smtpcb.client._outgoing import Outgoing
 from smtpcb.client._passage import Needs
 from smtpcb.client._place import Candidate, Place
 from smtpcb.client._pool import ConnectionPool
 from smtpcb.client._protocol import ClientProtocol
+from smtpcb.client._record import Transcripts
 from smtpcb.client._rules import HeaderRules
 from smtpcb.client._send import NotDelivered, send
-from smtpcb.client._session import (
-    Message,
-    MessageRecipient,
-    SessionResult,
-    SubmissionSession,
-)
+from smtpcb.client._session import SessionCommand, SessionResult, SubmissionSession
 from smtpcb.client._times import ClientTimes
 
 __all__ = [
@@ -42,15 +41,19 @@ __all__ = [
     "MailExchangers",
     "Message",
     "MessageRecipient",
+    "Monitor",
     "Needs",
     "NoSession",
     "NotDelivered",
+    "Observers",
     "Origin",
     "Outgoing",
     "Place",
     "Server",
+    "SessionCommand",
     "SessionResult",
     "SubmissionSession",
+    "Transcripts",
     "open_session",
     "send",
 ]

@@ -16,6 +16,7 @@ from zope.interface import implementer
 from smtpcb.client._addresses import ascii_name, endpoint_of, interleaved, shown_place
 from smtpcb.client._checks import CertificateChecks, Decide, Trust
 from smtpcb.client._dns import NoSuchName, Unanswered, look_up, text_of
+from smtpcb.client._ends import own_name
 from smtpcb.client._place import Candidate
 from smtpcb.engine import Cause, ClientFailure, ClientSettings, Stage
 from smtpcb.smtp import Reply, printable
@@ -140,7 +141,7 @@ class MailExchangers:
                 raise _refused("5.1.10", f"the domain {domain} takes no mail", 556)
         if not preferences:
             preferences[domain] = 0
-        own = self._own_names | {(settings.hostname or "").lower()}
+        own = self._own_names | {(settings.hostname or own_name(None)).lower()}
         ours = min((rank for host, rank in preferences.items() if host in own), default=None)
         hosts = [host for host, rank in preferences.items() if ours is None or rank < ours]
         if not hosts:

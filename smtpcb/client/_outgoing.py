@@ -57,6 +57,8 @@ class Outgoing:
     :param rules: what the header section is to have; ``None``: it goes as it is.
     :param exact: whether the content goes as it is, its line ends too; that takes BINARYMIME unless
         it is lines that end in CRLF all the same.
+    :param body: what it is declared as; ``None``: what it is, or what it may be at worst.  One that
+        is more than that is refused, before anything is sent where it can be read again.
     :param declared: what the caller answers for, and the length of lines too: nothing is read
         before it is sent.
     :param limits: of it ``header_octets`` is the longest header section that is taken.
@@ -75,6 +77,7 @@ class Outgoing:
         *,
         rules: HeaderRules | None = _COMPLETED,
         exact: bool = False,
+        body: BodyType | None = None,
         declared: Needs | None = None,
         limits: Limits = _LIMITS,
         pause: Callable[[], Awaitable[object]] | None = None,
@@ -84,6 +87,7 @@ class Outgoing:
         self._origin = origin or Origin()
         self._rules = rules
         self._exact = exact
+        self._body = body
         self._limits = limits
         self._pause = pause
         self._wait = wait
@@ -112,11 +116,15 @@ class Outgoing:
         """
         Return what a server has to offer; the first call reads the message.
 
-        :raises ContentError: it cannot be sent.
+        :raises ContentError: it cannot be sent, or not a second time.
         :raises OSError: it cannot be read.
         """
+        if self._begun and self._rest is None:
+            self._check_again()
         if self._needs is None:
-            self._needs = await (self._look() if self._source.again else self._look_ahead())
+            again = self._source.again
+            needs = await (self._look() if again else self._look_ahead())
+            self._needs = needs if self._body is None else needs.declared(self._body, known=again)
         return self._needs
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
@@ -179,11 +187,15 @@ class Outgoing:
 
     async def aclose(self) -> None:
         """Give up a message that will not be sent: who produces it is stopped, a file closed."""
-        self._begun = True
+        begun, self._begun = self._begun, True
         self._head.clear()
         rest, self._rest = self._rest, None
         if rest is not None:
             await rest.aclose()
+        elif not (begun or self._source.again):
+            pieces = self._source.start()
+            if hasattr(pieces, "aclose"):  # whoever writes into a Feed may be waiting already
+                await self._wait(pieces.aclose())
 
     def _passage(self) -> Passage:
         section = None
@@ -263,13 +275,17 @@ class Outgoing:
                 yield piece
 
     def _start(self) -> AsyncGenerator[bytes, None]:
-        if self._begun and not self._source.again:
+        if self._begun:
+            self._check_again()
+        self._begun = True
+        return _started(self._source.start(), self._wait)
+
+    def _check_again(self) -> None:
+        if not self._source.again:
             raise ContentError(
                 "this message can be read only once, and has been: give bytes, a file, a list, or a"
                 " callable that starts anew each time"
             )
-        self._begun = True
-        return _started(self._source.start(), self._wait)
 
 
 async def _started(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smtpcb.client._errors import ContentError
 from smtpcb.client._lines import LineEnds
 from smtpcb.client._section import Section
 from smtpcb.smtp import BodyType
+
+_BODIES = tuple(BodyType)  # each takes what those before it do
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,17 @@ class Needs:
     body: BodyType = BodyType.EIGHT_BIT_MIME
     smtputf8: bool = False
     size_octets: int | None = None
+
+    def declared(self, body: BodyType, *, known: bool) -> Needs:
+        """
+        Return the same with another body.
+
+        :param known: whether what it is now is what it is, and not only what it may be.
+        :raises ContentError: it is more than that.
+        """
+        if known and _BODIES.index(body) < _BODIES.index(self.body):
+            raise ContentError(f"the message was to be {body}, and is {self.body}")
+        return replace(self, body=body)
 
 
 class Passage:

@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._opening import NoSession, open_session
 from smtpcb.client._place import Place
-from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody
+from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody, settings_for
 from smtpcb.client._times import ClientTimes
 from smtpcb.engine import Cause, ClientFailure, ClientObserver, ClientSettings, Stage
 
@@ -26,7 +26,7 @@ class ConnectionPool:
     Sessions with the servers of one place; take one, send with it, and give it back.
 
     :param places: where to; see `open_session`.
-    :param settings: how the dialogues are led.
+    :param settings: how the dialogues are led; as for `SubmissionSession`.
     :param size: so many connections there are at most, in use or not.
     :param most_messages: a session that was taken so often is closed, and another one opened.
     :param most_waiting: so many may wait for a session at a time; the next one gets an error.
@@ -42,7 +42,7 @@ class ConnectionPool:
     def __init__(
         self,
         places: Iterable[Place],
-        settings: ClientSettings,
+        settings: ClientSettings | None = None,
         *,
         size: int = 10,
         most_messages: int = 100,
@@ -70,7 +70,7 @@ class ConnectionPool:
         self._most_waiting = most_waiting
         self._idle_seconds = idle_seconds
         self._opening: dict[str, Any] = {
-            "settings": settings,
+            "settings": settings_for(settings, give),
             "give": give,
             "times": times,
             "observer": observer,

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
 from OpenSSL import SSL, crypto
 from service_identity import VerificationError
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smtpcb import tls
+from smtpcb.client._ends import own_name, seen
 from smtpcb.client._outgoing import Outgoing
 from smtpcb.client._times import ClientTimes
 from smtpcb.engine import (
+    AskedMechanism,
     Cause,
     ClientDialogue,
     ClientFailure,
@@ -26,10 +29,12 @@ from smtpcb.engine import (
     ClientSettings,
     ClientWants,
     Destination,
+    Offers,
     Stage,
     Transaction,
 )
-from smtpcb.handling._coroutines import begin, is_asyncio
+from smtpcb.engine._client._observer import Watched
+from smtpcb.handling._coroutines import begin, cancel, is_asyncio
 from smtpcb.smtp import BodyType, Command, MailParameters, Reply
 from smtpcb.smtp.sasl import Credentials
 
@@ -37,14 +42,39 @@ _DER = crypto.FILETYPE_ASN1
 _CONTENT = ClientWants.CONTENT
 _NOTHING = ClientWants.NOTHING
 _WORK = ClientWants.WORK
+_THE_END = object()
 
-GiveCredentials = Callable[[str], Any]
-"""Called with the name of a mechanism, returns `Credentials` or None, now or later."""
+_log = Logger(namespace="smtpcb.client")
+
+GiveCredentials = Callable[[AskedMechanism], Any]
+"""
+Called with the name of a mechanism, returns `Credentials` or None, now or later.
+
+The name is a str that knows more: ``mechanism.in_the_clear`` tells whether whoever is on the way
+could learn the secret.
+"""
 
 
 def nobody(mechanism: str) -> Credentials | None:
     """Log in as nobody."""
     return None
+
+
+def settings_for(settings: ClientSettings | None, give: GiveCredentials) -> ClientSettings:
+    """
+    Return the settings of a session in which somebody logs in, or nobody does.
+
+    :param settings: ``None``: whoever says who logs in wants that.
+    :raises ValueError: it is said who logs in, and that nobody does.
+    """
+    if settings is None:
+        return ClientSettings(login="off" if give is nobody else "required")
+    if settings.login == "off" and give is not nobody:
+        raise ValueError(
+            "it is said who logs in, and settings have login='off', so that nobody does: say"
+            " ClientSettings(login='required')"
+        )
+    return settings
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -82,11 +112,13 @@ class ClientProtocol(Protocol):
         self._times = times
         self._creator = creator
         self._give = give
-        self._observer = observer
+        self._observer = None if observer is None else Watched(observer)
         self._timer: Any = None
         self._waiting: list[Deferred[None]] = []
+        self._reading: Deferred[bytes | None] | None = None
         self._choked = False
-        self._asked = False  # for credentials
+        self._asked: Deferred[Any] | None = None  # for credentials
+        self._waits_for: object = None
         self._lost = False
         self.failure: ClientFailure | None = None
 
@@ -95,6 +127,9 @@ class ClientProtocol(Protocol):
     def connectionMade(self) -> None:
         """Begin, or wait for TLS if the connection begins with it."""
         self.transport.registerProducer(self, True)
+        if self._observer is not None:
+            self._observer.connected(seen(self.transport, self.where))
+            self._observer.note(f"connected to {self.where}")
         if ISSLTransport.providedBy(self.transport):
             self._wait(Stage.TLS)
         else:
@@ -110,7 +145,9 @@ class ClientProtocol(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Take what the server sends."""
-        if self.dialogue is not None:
+        if self._waits_for is _THE_END:
+            self._cut()  # it goes on behind its last word
+        elif self.dialogue is not None:
             self.dialogue.receive(data)
             self._go_round()
 
@@ -144,7 +181,10 @@ class ClientProtocol(Protocol):
             self.dialogue.lost(text)
         if refused is not None and self.failure is not None:
             self.failure.__cause__ = refused
+        if self.dialogue is None:
+            self._part()
         self._go_round()
+        self._ask_no_more()
 
     # What the session wants.
 
@@ -220,10 +260,13 @@ class ClientProtocol(Protocol):
             await self._change()
 
     async def proceed(self, outgoing: Outgoing) -> None:
-        """Send the content of the message that was opened; see `deliver`."""
-        dialogue = self._opened()
-        dialogue.proceed()
-        await self._finish(dialogue, outgoing)
+        """Send the content of the message that was opened; see `deliver`.  It is closed then."""
+        try:
+            dialogue = self._opened()
+            dialogue.proceed()
+            await self._finish(dialogue, outgoing)
+        finally:
+            await outgoing.aclose()
 
     async def drop(self) -> None:
         """Give up the message that was opened; the session goes on."""
@@ -237,12 +280,22 @@ class ClientProtocol(Protocol):
         self._go_round()
         await self._until(_CONTENT, _WORK)
         if dialogue.wants is _CONTENT:
-            await self._send_content(dialogue, outgoing)
+            try:
+                await self._send_content(dialogue, outgoing)
+            except CancelledError:
+                raise
+            except Exception:  # it was read as far as was wanted, and cannot even be closed
+                _log.failure("closing the source of a message failed")
         await self._until(_WORK)
+
+    @property
+    def offers(self) -> Offers:
+        """What the server has said that it can do."""
+        return self._opened().offers
 
     def is_narrow(self, parameters: MailParameters) -> bool:
         """Whether the server takes no message that needs so much."""
-        offers = self._opened().offers
+        offers = self.offers
         if parameters.smtputf8 and "SMTPUTF8" not in offers:
             return True
         return parameters.body not in (None, BodyType.SEVEN_BIT) and "8BITMIME" not in offers
@@ -260,39 +313,57 @@ class ClientProtocol(Protocol):
         if self.dialogue is not None:
             self.dialogue.abandon(text)
             self._go_round()
-        elif self.transport is not None:
-            self.transport.abortConnection()
+        self._cut()
 
     async def _send_content(self, dialogue: ClientDialogue, outgoing: Outgoing) -> None:
         async with aclosing(outgoing.pieces()) as pieces:
-            while True:
+            piece: bytes | None = b""
+            while piece is not None:
+                failed: Exception | None = None
                 try:
-                    piece = await anext(pieces)
-                except StopAsyncIteration:
-                    if dialogue.wants is _CONTENT:
-                        dialogue.end_content()
-                        self._go_round()
-                    return
+                    piece = await self._read(pieces)
+                except CancelledError:
+                    if dialogue.wants in (_NOTHING, _WORK):
+                        return  # the server wants no more of it
+                    self.abandon("cancelled")
+                    raise
                 except Exception as error:
-                    if dialogue.wants is _CONTENT:
-                        dialogue.fail_content(f"{type(error).__name__}: {error}")
-                        self._go_round()
-                    return
-                # The server may have refused it meanwhile.
+                    piece, failed = None, error
+                # A chunk may have to be answered first, and the server may have refused it all.
                 await self._until(_CONTENT, _WORK)
-                while self._choked and dialogue.wants is _CONTENT:
+                while self._choked and failed is None and dialogue.wants is _CONTENT:
                     await self._change()
                 if dialogue.wants is not _CONTENT:
                     return
-                dialogue.content(piece)
+                if failed is not None:
+                    dialogue.fail_content(f"{type(failed).__name__}: {failed}")
+                elif piece is None:
+                    dialogue.end_content()
+                else:
+                    dialogue.content(piece)
                 self._go_round()
+
+    async def _read(self, pieces: AsyncGenerator[bytes, None]) -> bytes | None:
+        """Return the next piece; whoever waits for one is cancelled when the server leaves."""
+        reading = Deferred.fromCoroutine(_next(pieces))
+        if not reading.called:
+            self._reading = reading
+        try:
+            return await reading
+        finally:
+            self._reading = None
 
     # Each round.
 
     def _begin(self) -> None:
         secured = ISSLTransport.providedBy(self.transport)
         information = self._information() if secured else None
-        self.dialogue = ClientDialogue(self._settings, tls=information, observer=self._observer)
+        self.dialogue = ClientDialogue(
+            self._settings,
+            tls=information,
+            observer=self._observer,
+            hostname=own_name(self.transport.getHost()),
+        )
         self._go_round()
 
     def _information(self) -> Any:
@@ -318,60 +389,113 @@ class ClientProtocol(Protocol):
             wants = dialogue.wants
             if wants is _NOTHING:
                 self._close()
-            elif wants is ClientWants.HANDSHAKE:
-                self._wait(Stage.TLS)
-                self._shake_hands()
             elif (
                 wants is ClientWants.REPLY
+                or wants is ClientWants.HANDSHAKE
                 or (wants is _CONTENT and self._choked)
                 or (wants is ClientWants.RECIPIENTS and dialogue.outbox.due)
             ):
-                self._wait(dialogue.stage)
+                # What is no whole reply is no progress: a server may not trickle for ever.
+                waits_for = (dialogue.stage, dialogue.outbox.due, self._choked)
+                if out or waits_for != self._waits_for:
+                    self._wait(dialogue.stage)
+                    self._waits_for = waits_for
             else:
                 self._wait(None)
-            if wants is ClientWants.CREDENTIALS and not self._asked:
-                self._asked = True
+                self._waits_for = None
+            if wants is ClientWants.HANDSHAKE:
+                self._shake_hands(dialogue)
+            elif wants is ClientWants.CREDENTIALS and self._asked is None:
                 self._ask(dialogue)
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.callback(None)
+        reading = self._reading
+        if reading is not None and dialogue is not None and dialogue.wants in (_NOTHING, _WORK):
+            reading.cancel()
 
     def _close(self) -> None:
-        self._wait(None)
-        if self._lost:
-            return
-        if self.failure is not None:
-            self.transport.abortConnection()
-        else:
-            self.transport.loseConnection()
+        """Close the connection: at once behind a failure, else behind what was written."""
+        if not self._lost and self._waits_for is not _THE_END:
+            self._wait(None)
+            self._waits_for = _THE_END
+            self._ask_no_more()
+            if self.failure is not None:
+                self.transport.abortConnection()
+            else:
+                # Inside TLS the server has to say that it ends, too; one that does not is not
+                # asked.
+                self._timer = self._reactor.callLater(self._times.quit, self._late)
+                self.transport.unregisterProducer()
+                self.transport.loseConnection()
+        self._part()
 
-    def _shake_hands(self) -> None:
+    def _part(self) -> None:
+        """Tell that the connection is gone, or as good as that; once."""
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            observer.disconnected(self.failure)
+
+    def _cut(self) -> None:
+        self._wait(None)
+        self._waits_for = _THE_END
+        if self.transport is not None and not self._lost:
+            self.transport.abortConnection()
+
+    def _shake_hands(self, dialogue: ClientDialogue) -> None:
         if ISSLTransport.providedBy(self.transport):
             return  # under way
         try:
+            if self._creator is None:
+                raise ValueError("nobody has said which hostname the certificate must have")
             self.transport.startTLS(self._creator)
         except Exception as error:  # the creator may be the user's own
             self.transport.protocol = self  # in place of the layer that does not work
-            assert self.dialogue is not None
-            self.dialogue.handshake_failed(f"there can be none: {error}")
+            dialogue.handshake_failed(f"there can be none: {error}")
             self._go_round()
 
     def _ask(self, dialogue: ClientDialogue) -> None:
-        def given(credentials: Credentials | None) -> None:
-            self._asked = False
-            if dialogue.wants is ClientWants.CREDENTIALS:
-                dialogue.give(credentials)
-                self._go_round()
+        mechanism = dialogue.mechanism or ""
 
-        def failed(reason: Failure) -> None:
-            self._asked = False
-            dialogue.abandon(f"no credentials: {type(reason.value).__name__}")
+        def given(credentials: Credentials | None) -> None:
+            self._asked = None
+            if dialogue.wants is not ClientWants.CREDENTIALS:
+                return
+            if isinstance(credentials, Credentials | None):
+                try:
+                    dialogue.give(credentials)
+                except ValueError as error:
+                    dialogue.fail_credentials(
+                        f"no credentials that can be said for {mechanism}: {error}"
+                    )
+            else:
+                kind = type(credentials).__name__
+                dialogue.fail_credentials(
+                    f"no credentials: {kind} was given for {mechanism}, not Credentials or None"
+                )
             self._go_round()
 
-        def ask() -> Any:
-            return begin(self._give(dialogue.mechanism or ""), is_asyncio(self._reactor))
+        def failed(reason: Failure) -> None:
+            self._asked = None
+            if dialogue.wants is ClientWants.CREDENTIALS:
+                # Its type only: its text may quote a secret.
+                kind = type(reason.value).__name__
+                dialogue.fail_credentials(f"no credentials: {kind} was raised for {mechanism}")
+                if dialogue.failure is not None:
+                    dialogue.failure.__cause__ = reason.value
+                self._go_round()
 
-        maybeDeferred(ask).addCallback(given).addErrback(failed)
+        def ask() -> Any:
+            assert dialogue.mechanism is not None
+            return begin(self._give(dialogue.mechanism), is_asyncio(self._reactor))
+
+        asked = self._asked = maybeDeferred(ask)
+        asked.addCallback(given).addErrback(failed)
+
+    def _ask_no_more(self) -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            cancel(asked)
 
     def _opened(self) -> ClientDialogue:
         if self.failure is not None:
@@ -404,6 +528,7 @@ class ClientProtocol(Protocol):
     def _wait(self, stage: Stage | None) -> None:
         """Wait for the server, as long as that stage may take, or for nobody."""
         timer, self._timer = self._timer, None
+        self._waits_for = None
         if timer is not None:
             timer.cancel()
         if stage is not None and not self._lost:
@@ -413,10 +538,14 @@ class ClientProtocol(Protocol):
         self._timer = None
         if self.dialogue is None:
             self._fail(ClientFailure(Stage.TLS, Cause.TIMEOUT, elsewhere=True))
-            self.transport.abortConnection()
         else:
             self.dialogue.time_out()
         self._go_round()
+        self._cut()
+
+
+async def _next(pieces: AsyncGenerator[bytes, None]) -> bytes | None:
+    return await anext(pieces, None)
 
 
 def _cause_of(reason: Failure) -> Cause:

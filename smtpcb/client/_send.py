@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from email.message import Message as EmailMessage
 from email.utils import getaddresses
+from functools import partial
 from typing import Any
 
 from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._connect import SUBMISSION_PORT, Server
+from smtpcb.client._protocol import nobody
 from smtpcb.client._session import SessionResult, SubmissionSession
-from smtpcb.engine import ClientSettings
+from smtpcb.engine import ClientObserver, ClientSettings
 from smtpcb.smtp import SMTPError
 from smtpcb.smtp.sasl import Credentials
 
@@ -23,12 +25,12 @@ class NotDelivered(SMTPError):  # noqa: N818 - it is what became of a message
     """
 
     def __init__(self, result: SessionResult) -> None:
-        said = [
-            f"{one.forward_path}: {one.outcome.value}"
-            + (f" ({one.reply.text})" if one.reply else f" ({one.failure})" if one.failure else "")
-            for one in result.not_delivered
-        ]
-        super().__init__("; ".join(said))
+        super().__init__(
+            "; ".join(
+                f"{one.forward_path}: {one.outcome.value}" + (f" ({one.why})" if one.why else "")
+                for one in result.not_delivered
+            )
+        )
         self.result = result
 
 
@@ -44,6 +46,7 @@ async def send(
     password: str = "",
     tls: str = "starttls",
     settings: ClientSettings | None = None,
+    observer: ClientObserver | None = None,
     reactor: Any = None,
     **server: Any,
 ) -> SessionResult:
@@ -58,9 +61,11 @@ async def send(
     :param username: who logs in, with the password; by default nobody does.
     :param tls: ``"starttls"`` (it is required), ``"implicit"``, or ``"off"``.
     :param settings: how the dialogue is led, in place of what ``tls`` and ``username`` say.
+    :param observer: sees everything; see `SubmissionSession`.
     :param server: more of a `Server`: ``trust``, ``certificate``, ``hostname``, ``decide``.
     :raises NotDelivered: not every recipient was reached.
-    :raises NoSession: no message could be sent.
+    :raises NoSession: no server takes messages.
+    :raises ContentError: it cannot be sent.
     :raises ValueError: it is not known from whom it is, or to whom.
     """
     if tls not in ("starttls", "implicit", "off"):
@@ -78,18 +83,24 @@ async def send(
     session = SubmissionSession(
         Server(host, where, implicit_tls=implicit, **server),
         settings=settings,
-        give=lambda mechanism: (
-            None if username is None else Credentials(mechanism, username, password)
-        ),
+        give=nobody if username is None else partial(_login, username, password),
+        observer=observer,
         reactor=reactor,
     )
     added = session.add_message(_sender(message) if sender is None else sender, message)
     for one in dict.fromkeys(recipients):
         added.add_recipient(one)
-    result = await session.run()
+    try:
+        result = await session.run()
+    finally:
+        await added.outgoing.aclose()
     if not result.is_delivered:
         raise NotDelivered(result)
     return result
+
+
+def _login(username: str, password: str, mechanism: str) -> Credentials:
+    return Credentials(mechanism, username, password)
 
 
 def _sender(message: object) -> str:

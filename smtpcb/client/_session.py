@@ -2,154 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+import asyncio
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python import threadable
 
 from smtpcb.client._anywhere import awaited_anywhere
-from smtpcb.client._complete import Origin
-from smtpcb.client._opening import open_session
-from smtpcb.client._outgoing import Outgoing
+from smtpcb.client._message import Message, MessageRecipient, SaidWithMail
+from smtpcb.client._opening import NoSession, open_session
 from smtpcb.client._place import Place
-from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody
+from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody, settings_for
 from smtpcb.client._rules import HeaderRules
 from smtpcb.client._times import ClientTimes
 from smtpcb.engine import (
+    Cause,
     ClientFailure,
     ClientObserver,
     ClientSettings,
-    Destination,
+    Offers,
     Outcome,
-    Transaction,
 )
+from smtpcb.engine._client._asking import askable
 from smtpcb.handling._coroutines import awaited, is_asyncio
-from smtpcb.smtp import ForwardPath, MailParameters, RcptParameters, ReversePath
+from smtpcb.smtp import (
+    Command,
+    LocalProtocolError,
+    MailParameters,
+    Reply,
+    ReversePath,
+    Verb,
+)
+from smtpcb.smtp import _grammar as grammar
 
 _NO_MAIL = MailParameters()
-_NO_RCPT = RcptParameters()
 _COMPLETED = HeaderRules()
+_DOMAIN = re.compile(grammar.DOMAIN)
+_log = Logger(namespace="smtpcb.client")
 
 
-class MessageRecipient(Destination):
+class SessionCommand:
     """
-    One recipient of a message, what became of it, and whatever you want to know it by.
+    A command of a session that is no part of a message, and what was said to it.
 
+    :ivar command: which.
+    :ivar reply: the server's; ``None``: there is none, and `failure` says why.
+    :ivar failure: why it was not asked, or not answered.
     :ivar data: yours.
     """
 
-    __slots__ = ("data",)
+    __slots__ = ("command", "data", "failure", "reply")
 
-    def __init__(
-        self,
-        forward_path: ForwardPath | str,
-        parameters: RcptParameters = _NO_RCPT,
-        data: object = None,
-    ) -> None:
-        super().__init__(forward_path, parameters)
+    def __init__(self, command: Command, data: object = None) -> None:
+        self.command = command
         self.data = data
-
-
-class Message:
-    """
-    One message of a session; `SubmissionSession.add_message` makes it.
-
-    :ivar recipients: in the order in which they were added.
-    :ivar transaction: its envelope, and what became of it.
-    :ivar outgoing: what is sent.
-    :ivar data: yours.
-    """
-
-    def __init__(
-        self,
-        reverse_path: ReversePath | str,
-        source: object,
-        *,
-        parameters: MailParameters,
-        rules: HeaderRules | None,
-        require_all_recipients: bool,
-        may_lack: Iterable[str],
-        downgrade: bool,
-        data: object,
-        pause: Any,
-        wait: Any,
-    ) -> None:
-        self.transaction = Transaction(
-            reverse_path,
-            [],
-            parameters=parameters,
-            require_all_recipients=require_all_recipients,
-            may_lack=may_lack,
-        )
-        self._parameters = parameters
-        self._to: list[ForwardPath] = []
-        origin = Origin(self.transaction.reverse_path, self._to)
-        self.outgoing = Outgoing(source, origin, rules=rules, pause=pause, wait=wait)
-        self._downgrade = downgrade
-        self.data = data
+        self.reply: Reply | None = None
+        self.failure: ClientFailure | None = None
 
     @property
-    def recipients(self) -> Sequence[MessageRecipient]:
-        """Those that were added, in their order."""
-        return [one for one in self.transaction.destinations if isinstance(one, MessageRecipient)]
+    def is_accepted(self) -> bool:
+        """Whether the server has said yes."""
+        return self.reply is not None and self.reply.positive
 
-    def add_recipient(
-        self,
-        forward_path: ForwardPath | str,
-        parameters: RcptParameters = _NO_RCPT,
-        data: object = None,
-    ) -> MessageRecipient:
-        """
-        Add somebody who is to get it.
+    async def ask(self, protocol: ClientProtocol) -> None:
+        """Ask it, and keep what is said."""
+        self.reply = self.failure = None
+        try:
+            self.reply = await protocol.ask(self.command)
+        except ClientFailure as failure:
+            self.failure = failure
+        else:
+            self.failure = None if self.reply is not None else protocol.failure
 
-        :param forward_path: the mailbox, without brackets if it is text.
-        :param parameters: of RCPT: NOTIFY, ORCPT, RRVS.
-        :param data: yours.
-        :raises ValueError: it is no mailbox.
-        """
-        recipient = MessageRecipient(forward_path, parameters, data)
-        self.transaction.destinations.append(recipient)
-        self._to.append(recipient.forward_path)
-        return recipient
-
-    @property
-    def is_delivered(self) -> bool:
-        """Whether the server has taken responsibility for it, for every recipient."""
-        return all(one.outcome is Outcome.DELIVERED for one in self.recipients)
-
-    async def prepare(self) -> None:
-        """
-        Look at the content: what it needs is said with MAIL.
-
-        :raises ContentError: it cannot be sent.
-        :raises OSError: it cannot be read.
-        """
-        needs = await self.outgoing.needs()
-        transaction = self.transaction
-        wide = any(not one.forward_path.wire.isascii() for one in self.recipients)
-        wide = wide or not transaction.reverse_path.wire.isascii()
-        transaction.parameters = replace(
-            self._parameters,
-            body=self._parameters.body or needs.body,
-            smtputf8=self._parameters.smtputf8 or needs.smtputf8 or wide,
-        )
-        transaction.size_octets = needs.size_octets
-
-    async def narrowed(self) -> None:
-        """
-        Write it anew in 7 bits, if that was allowed.
-
-        :raises ContentError: it cannot be.
-        """
-        self.outgoing = await self.outgoing.reencoded()
-        await self.prepare()
-
-    @property
-    def may_be_narrowed(self) -> bool:
-        """Whether a server without 8BITMIME or SMTPUTF8 gets it all the same."""
-        return self._downgrade
+    def __repr__(self) -> str:
+        said = self.failure if self.reply is None else self.reply.text
+        return f"<SessionCommand {self.command.wire.decode().strip()}: {said}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +92,14 @@ class SessionResult:
 
     :ivar messages: those that were sent or tried.
     :ivar failure: why it ended early; ``None``: it was quit.
+    :ivar commands: those that were asked.
+    :ivar where: the host and address that has had it.
     """
 
     messages: tuple[Message, ...]
     failure: ClientFailure | None
+    commands: tuple[SessionCommand, ...] = ()
+    where: str = ""
 
     @property
     def is_delivered(self) -> bool:
@@ -184,34 +121,46 @@ class SubmissionSession:
 
     :param servers: where to, each with all its addresses; the first that has a session gets all;
         see `Server`.
-    :param settings: how the dialogue is led.
+    :param settings: how the dialogue is led; by default inside TLS, with a login if there is
+        ``give``.
     :param give: says who logs in: called with the name of a mechanism, it returns `Credentials` or
         ``None``, now or later.
     :param times: how long a server may take.
-    :param observer: sees everything.
+    :param observer: sees everything; `Transcripts` and `Monitor` are ready-made ones.
+    :param data: yours.
     :param reactor: by default the one that is installed.
+    :raises ValueError: there is no server, or ``give`` would never be called.
+    :raises TypeError: a server is none.
+    :ivar messages: those that were added, in their order.
+    :ivar commands: likewise.
     """
 
     def __init__(
         self,
         *servers: Place,
-        settings: ClientSettings,
+        settings: ClientSettings | None = None,
         give: GiveCredentials = nobody,
         times: ClientTimes | None = None,
         observer: ClientObserver | None = None,
+        data: object = None,
         reactor: Any = None,
     ) -> None:
         if not servers:
             raise ValueError("a session needs a server: Server('mail.example.org')")
+        for one in servers:
+            if not hasattr(one, "candidates"):
+                raise TypeError(f"no Server: {one!r:.80}; say Server('mail.example.org', 587)")
         if reactor is None:
             from twisted.internet import reactor
         self._servers = servers
-        self._settings = settings
+        self._settings = settings_for(settings, give)
         self._give = give
         self._times = times or ClientTimes()
         self._observer = observer
         self._reactor = reactor
+        self.data = data
         self.messages: list[Message] = []
+        self.commands: list[SessionCommand] = []
         self._running = False
 
     def add_message(
@@ -219,7 +168,7 @@ class SubmissionSession:
         reverse_path: ReversePath | str,
         source: object,
         *,
-        parameters: MailParameters = _NO_MAIL,
+        parameters: SaidWithMail = _NO_MAIL,
         rules: HeaderRules | None = _COMPLETED,
         require_all_recipients: bool = False,
         may_lack: Iterable[str] = (),
@@ -231,7 +180,10 @@ class SubmissionSession:
 
         :param reverse_path: where reports go; ``""`` is nobody.
         :param source: the message: see `Outgoing`.
-        :param parameters: of MAIL.
+        :param parameters: of MAIL.  Without ``body`` and ``size`` they are what the message needs
+            and has; with ``BODY=BINARYMIME`` it is sent octet for octet, whatever is in it.  Or a
+            callable that returns those that suit a server, called with its `Offers`; what it says
+            of ``body`` counts for nothing.
         :param rules: what its header section is to have; ``None``: it goes as it is.
         :param require_all_recipients: send it only if no recipient was refused.
         :param may_lack: keywords whose parameters are left out where they are not offered.
@@ -239,7 +191,10 @@ class SubmissionSession:
         :param data: yours.
         :raises ValueError: the path is none.
         :raises TypeError: the source is nothing that can be sent.
+        :raises RuntimeError: the session is running.
         """
+        self._check_idle()
+        reactor = self._reactor
         message = Message(
             reverse_path,
             source,
@@ -249,44 +204,143 @@ class SubmissionSession:
             may_lack=may_lack,
             downgrade=downgrade,
             data=data,
-            pause=lambda: deferLater(self._reactor, 0),
-            wait=lambda one: awaited(one, is_asyncio(self._reactor)),
+            pause=lambda: deferLater(reactor, 0),
+            wait=lambda one: awaited(one, is_asyncio(reactor)),
         )
         self.messages.append(message)
         return message
+
+    def add_etrn(
+        self, domain: str, *, subdomains: bool = False, data: object = None
+    ) -> SessionCommand:
+        """
+        Have the server start its queue for a domain (RFC 1985), each time the session is run.
+
+        A session may have nothing else to do.  What the server says stands in the ``reply``; where
+        it has not offered ETRN, ``failure`` says so.
+
+        :param subdomains: and for all domains below it.
+        :param data: yours.
+        :raises ValueError: it is no domain.
+        """
+        if not isinstance(domain, str) or not _DOMAIN.fullmatch(domain):
+            raise ValueError(f"ETRN is for a domain, not {domain!r:.80}")
+        return self.add_command(Command(Verb.ETRN, f"{'@' if subdomains else ''}{domain}"), data)
+
+    def add_command(self, command: Command, data: object = None) -> SessionCommand:
+        """
+        Have something said each time the session is run, behind the login and before any message.
+
+        :param command: NOOP, HELP, VRFY, EXPN, ETRN, XFORWARD, or of an extension of yours.
+        :param data: yours.
+        :raises ValueError: it is none of these, or cannot be written.
+        """
+        self._check_idle()
+        try:
+            with suppress(ClientFailure):  # whether it is offered, is not known yet
+                askable(command, Offers(), self._settings)
+            _ = command.wire
+        except LocalProtocolError as error:
+            raise ValueError(str(error)) from None
+        self.commands.append(SessionCommand(command, data))
+        return self.commands[-1]
+
+    @property
+    def remaining(self) -> list[Message]:
+        """Those for whom something is left to be done, which is what `run` does."""
+        return [one for one in self.messages if one.transaction.remaining]
 
     @awaited_anywhere
     async def run(self) -> SessionResult:
         """
         Send what is left to be done: to those who were not reached and have not refused for good.
 
-        Cancelling the Deferred of it leaves the server at once.
+        A message that cannot be sent, or whose source fails, keeps no other one back.  Cancelling
+        the Deferred of it leaves the server at once, and closes the sources: what can be read only
+        once cannot be sent any more.
 
         :return: what became of it; a session that ended early is no error, its result says so.
         :raises ValueError: there is nothing to do.
-        :raises ContentError: a message cannot be sent; nothing was.
+        :raises ContentError: no message can be sent; this is what is wrong with the first.  A
+            source that fails in another way has its own exception.
         :raises NoSession: no server takes messages; nothing was sent.
+        :raises RuntimeError: the session is running already, or this is not the reactor's thread.
         """
-        if self._running:
-            raise RuntimeError("the session is running")
-        remaining = [one for one in self.messages if one.transaction.remaining]
-        if not remaining:
+        self._check_idle()
+        if threadable.ioThread is not None and not threadable.isInIOThread():
+            raise RuntimeError(
+                "a session is run in the reactor's thread: from another one, by"
+                " twisted.internet.threads.blockingCallFromThread"
+            )
+        remaining = self.remaining
+        if not remaining and not self.commands:
             raise ValueError("nothing to do: no message has a recipient that is left")
         self._running = True
         try:
-            for message in remaining:
-                await message.prepare()
-            protocol = await self._session()
-            try:
+            with ExitStack() as kept:
                 for message in remaining:
-                    await self._deliver(protocol, message)
-                await protocol.quit()
-            except CancelledError:
-                protocol.abandon("cancelled")
-                raise
-            return SessionResult(tuple(remaining), protocol.failure)
+                    kept.enter_context(message.under_way())
+                result = await self._run(remaining)
+            await _close(one for one in remaining if not one.transaction.remaining)
+            return result
+        except (CancelledError, asyncio.CancelledError):
+            await _close(remaining)
+            raise
         finally:
             self._running = False
+
+    async def _run(self, remaining: list[Message]) -> SessionResult:
+        ready = await self._prepared(remaining)
+        protocol = await self._session()
+        try:
+            for command in self.commands:
+                await command.ask(protocol)
+            for message in ready:
+                protocol = await self._after(protocol)
+                await self._deliver(protocol, message)
+            await protocol.quit()
+        except BaseException as error:
+            cancelled = isinstance(error, CancelledError)
+            protocol.abandon("cancelled" if cancelled else type(error).__name__)
+            raise
+        commands = tuple(self.commands)
+        return SessionResult(tuple(remaining), protocol.failure, commands, protocol.where)
+
+    async def _prepared(self, messages: list[Message]) -> list[Message]:
+        """Return those that can be sent; of the others it is told why they cannot."""
+        ready: list[Message] = []
+        errors: list[Exception] = []
+        for message in messages:
+            try:
+                await message.prepare()
+            except CancelledError:
+                raise
+            except Exception as error:  # the source is the user's own, perhaps
+                message.give_up(error)
+                errors.append(error)
+            else:
+                ready.append(message)
+        if errors and not (ready or self.commands):
+            raise errors[0]
+        return ready
+
+    async def _after(self, protocol: ClientProtocol) -> ClientProtocol:
+        """
+        Return the session for the next message: another one, if the last message has cost the one
+        there was, as it does when its source fails.
+        """
+        failure = protocol.failure
+        if failure is not None and failure.cause is Cause.SOURCE:
+            await protocol.quit()
+            try:
+                return await self._session()
+            except NoSession as error:
+                protocol.failure = error.failures[-1][1]
+        return protocol
+
+    def _check_idle(self) -> None:
+        if self._running:
+            raise RuntimeError("the session is running")
 
     async def _session(self) -> ClientProtocol:
         return await open_session(
@@ -308,11 +362,17 @@ class SubmissionSession:
                         one.fail(protocol.failure, Outcome.NOT_TRIED)
                 return
             try:
+                message.suit(protocol.offers)
                 if message.may_be_narrowed and protocol.is_narrow(transaction.parameters):
                     await message.narrowed()
                 await protocol.deliver(transaction, message.outgoing)
             except ClientFailure:
                 return  # it stands in the transaction, and another message may go
+            except CancelledError:
+                raise
+            except Exception as error:  # something in it cannot be written; nothing was sent
+                message.give_up(error)
+                return
             # A server may have said that it takes only so many at once (RFC 9422).
             untried = [
                 one
@@ -321,3 +381,12 @@ class SubmissionSession:
             ]
             if not untried or len(untried) == len(before):
                 return
+
+
+async def _close(messages: Iterable[Message]) -> None:
+    """Close what these messages are read from, if it still is open."""
+    for message in messages:
+        try:
+            await message.outgoing.aclose()
+        except Exception:  # somebody's own, and what became of the message is known
+            _log.failure("a message could not be closed")

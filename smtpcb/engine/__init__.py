@@ -4,6 +4,7 @@ from smtpcb.engine import _replies as replies
 from smtpcb.engine._budget import Budget, Circumstances
 from smtpcb.engine._client._dialogue import ClientDialogue
 from smtpcb.engine._client._failure import Cause, ClientFailure
+from smtpcb.engine._client._login import AskedMechanism
 from smtpcb.engine._client._observer import ClientObserver
 from smtpcb.engine._client._offers import Offers
 from smtpcb.engine._client._settings import ClientSettings
@@ -36,6 +37,7 @@ __all__ = [
     "CLIENT_TRANSITIONS",
     "TRANSITIONS",
     "Abilities",
+    "AskedMechanism",
     "Budget",
     "Cause",
     "Circumstances",

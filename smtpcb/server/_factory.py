@@ -19,6 +19,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from smtpcb._ids import Ids
 from smtpcb.engine import (
     Budget,
     Connection,
@@ -39,7 +40,6 @@ from smtpcb.server._farewell import LINGER_SECONDS
 from smtpcb.server._flow import Turns
 from smtpcb.server._free import FreeSpace
 from smtpcb.server._handlers import Handlers
-from smtpcb.server._ids import Ids
 from smtpcb.server._later import TwistedPlatform
 from smtpcb.server._logins import Logins
 from smtpcb.server._observers import Lines, ObserverFactory, Observers

@@ -37,6 +37,7 @@ from typing import Any
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.task import Clock
 
+from smtpcb._ids import Ids
 from smtpcb.engine._budget import Budget
 from smtpcb.engine._connection import Connection, TlsInformation
 from smtpcb.engine._envelope import Envelope
@@ -54,7 +55,6 @@ from smtpcb.handling._examine import examine
 from smtpcb.handling._factories import Factory, handler_factory
 from smtpcb.handling._logins import authenticator as adapt_authenticator
 from smtpcb.handling._threaded import threaded
-from smtpcb.server._ids import Ids
 from smtpcb.server._later import TwistedPlatform
 from smtpcb.smtp._errors import Refusal
 from smtpcb.smtp._reply import Reply

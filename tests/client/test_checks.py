@@ -29,6 +29,7 @@ from smtpcb.client import (
     open_session,
 )
 from smtpcb.client._checks import _Handshake
+from smtpcb.client._protocol import nobody
 from smtpcb.engine import Cause, ClientSettings, Stage
 from smtpcb.smtp.sasl import Credentials
 from smtpcb.tls import ServerTls
@@ -81,7 +82,7 @@ def serve() -> Iterator[Callable[..., int]]:
 
 async def opened(port: int, *, settings: ClientSettings | None = None, **options: Any) -> Any:
     options = {"hostname": HOST, "trust": TRUSTED, **options}
-    give = options.pop("give", lambda mechanism: None)
+    give = options.pop("give", nobody)
     place = Server("127.0.0.1", port, **options)
     return await open_session([place], settings or ClientSettings(), give=give, reactor=reactor)
 

@@ -88,11 +88,11 @@ class Postfix:
 
     :param folder: of its own, where Postfix's user may go.
     :param port: of the server on 127.0.0.1.
-    :param settings: more lines of its configuration.
+    :param main: more of ``main.cf``; and `master`, of ``master.cf``.
     :ivar inlet: the port on which it takes mail.
     """
 
-    def __init__(self, folder: Path, port: int, *settings: str) -> None:
+    def __init__(self, folder: Path, port: int, *, main: str = "", master: str = "") -> None:
         if os.getuid() != 0:
             missing("only root can run a Postfix of its own")
         program("postfix")
@@ -104,9 +104,9 @@ class Postfix:
             path.mkdir()
         os.chown(folder / "data", user.pw_uid, user.pw_gid)
         self.inlet = _free_port()
-        main = _MAIN.format(folder=folder, port=port, daemons=DAEMONS)
-        (self._etc / "main.cf").write_text(main + "".join(f"{line}\n" for line in settings))
-        (self._etc / "master.cf").write_text(_MASTER.format(inlet=self.inlet))
+        usual = _MAIN.format(folder=folder, port=port, daemons=DAEMONS)
+        (self._etc / "main.cf").write_text(usual + main)
+        (self._etc / "master.cf").write_text(_MASTER.format(inlet=self.inlet) + master)
         for name in ("postfix-files", "dynamicmaps.cf"):
             shutil.copy(Path("/etc/postfix") / name, self._etc)
         self._say("postfix", "check")  # it makes the folders of the queue

@@ -12,7 +12,13 @@ from smtpcb.engine import Driver
 
 
 def check_items(
-    seed: str, names: Iterable[str], *, items: int, traps: int, omitted: Collection[str]
+    seed: str,
+    names: Iterable[str],
+    *,
+    items: int,
+    traps: int,
+    omitted: Collection[str],
+    first: int = 1,
 ) -> None:
     """
     See that each item and each trap of a seed has a test that names it, or a reason.
@@ -21,10 +27,11 @@ def check_items(
 
     :param seed: its letter; its items are ``p1``, ``p2``, ..., its traps ``px1``, ``px2``, ...
     :param names: all names of its module.
+    :param first: of its items, where those before it have another module.
     :param omitted: the items that have a reason in the place of a test.
     :raises AssertionError: an item has neither or both, or there is no such item.
     """
-    wanted = {f"{seed}{number}" for number in range(1, items + 1)}
+    wanted = {f"{seed}{number}" for number in range(first, items + 1)}
     wanted |= {f"{seed}x{number}" for number in range(1, traps + 1)}
     tests = [name for name in names if name.startswith("test_")]
     tested = {item for name in tests for item in re.findall(rf"(?<=_){seed}x?[0-9]+(?=_)", name)}

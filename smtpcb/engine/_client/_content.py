@@ -200,8 +200,9 @@ class Content:
                 if observer is not None:
                     observer.replied(_FINAL, one, reply)
                 one.decide(reply, _FINAL)
-        # The server has forgotten the envelope (RFC 5321 §4.1.1.4), unless a chunk was refused.
-        dialogue.unfinished = self.chunked and reply.code >= 400
+        # RFC 5321 §4.1.1.4 has the server forget the envelope in any case.  Postfix remembers it
+        # where its end-of-data restrictions refuse, and would refuse the next MAIL for good.
+        dialogue.unfinished = reply.code >= 400
 
     def _refused(self, reply: Reply, stage: Stage) -> None:
         self._transaction.final_reply = reply

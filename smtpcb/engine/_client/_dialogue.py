@@ -7,7 +7,7 @@ from typing import Any
 from smtpcb.engine._client._asking import askable, asking
 from smtpcb.engine._client._failure import Cause, ClientFailure
 from smtpcb.engine._client._limits import TOO_MANY, chosen, has_room
-from smtpcb.engine._client._login import check
+from smtpcb.engine._client._login import AskedMechanism, check
 from smtpcb.engine._client._observer import ClientObserver
 from smtpcb.engine._client._offers import Offers
 from smtpcb.engine._client._opening import injected, opening, quitting
@@ -46,20 +46,24 @@ class ClientDialogue:
     :param settings: how it is led.
     :param tls: what is known of the TLS that the connection began with, if it did.
     :param observer: sees everything.
+    :param hostname: who we say we are, where the settings leave that open.
     :ivar state: what is under way; only `move` changes it.
     :ivar wants: what the owner has to do next.
     :ivar offers: what the server has said that it can do.
     :ivar tls: what is known of the TLS that is in force.
-    :ivar mechanism: by which somebody logs in, while it wants credentials, and after.
+    :ivar mechanism: by which somebody logs in, while it wants credentials, and after; it knows
+        whether the secret will be said in the clear.
     :ivar answer: the reply to the last command that was asked.
     :ivar failure: why the session is over before it was quit, or is about to be.
+    :ivar hostname: who we say we are.
     :ivar unfinished: a transaction is open at the server that has come to nothing.
     :ivar sending: the transaction under way.
     """
 
     __slots__ = (
-        *("_awaited", "_script", "_transactions", "answer", "failure", "mechanism", "offers"),
-        *("outbox", "reader", "sending", "settings", "state", "tls", "unfinished", "wants"),
+        *("_awaited", "_script", "_transactions", "answer", "failure", "hostname", "mechanism"),
+        *("offers", "outbox", "reader", "sending", "settings", "state", "tls", "unfinished"),
+        "wants",
     )
 
     def __init__(
@@ -68,13 +72,15 @@ class ClientDialogue:
         *,
         tls: TlsInformation | None = None,
         observer: ClientObserver | None = None,
+        hostname: str = "localhost",
     ) -> None:
         self.settings = settings
+        self.hostname = hostname if settings.hostname is None else settings.hostname
         self.tls = tls
         self.state = ClientState.ARRIVING
         self.wants = CLIENT_WANTS[self.state]
         self.offers = Offers()
-        self.mechanism: str | None = None
+        self.mechanism: AskedMechanism | None = None
         self.answer: Reply | None = None
         self.failure: ClientFailure | None = None
         self.unfinished = False
@@ -84,6 +90,8 @@ class ClientDialogue:
         self._transactions = 0
         self._awaited: Stage | None = None
         self._script: Any = None
+        if tls is not None and self.outbox.observer is not None:
+            self.outbox.observer.secured(tls)
         self._begin(opening(self))
 
     @property
@@ -172,6 +180,8 @@ class ClientDialogue:
     def secured(self, tls: TlsInformation) -> None:
         """Go on inside TLS, after STARTTLS."""
         self._require(ClientStep.SECURED)
+        if self.outbox.observer is not None:
+            self.outbox.observer.secured(tls)
         self.resume(tls)
 
     def handshake_failed(self, text: str = "the handshake failed") -> None:
@@ -190,6 +200,17 @@ class ClientDialogue:
         if credentials is not None:
             check(credentials)
         self.resume(credentials)
+
+    def fail_credentials(self, text: str = "") -> None:
+        """
+        Take note that it cannot be found out who logs in.
+
+        That is not the same as nobody: no message is sent, also where no login is required.
+
+        :param text: why; without any secret.
+        """
+        self._require(ClientStep.CREDENTIALS_GIVEN)
+        self._give_up(ClientFailure(Stage.AUTH, Cause.LOGIN, text))
 
     def send(self, transaction: Transaction) -> None:
         """
@@ -231,7 +252,11 @@ class ClientDialogue:
             transaction.failure = failure
             for one in destinations:
                 one.fail(failure, _NOT_TRIED)
+            if self.outbox.observer is not None:
+                self.outbox.observer.finished(transaction)
             raise
+        if self.outbox.observer is not None:
+            self.outbox.observer.begun(transaction)
         self._transactions += 1
         self.sending = Sending(self, transaction, destinations, commands, named=named)
         self.sending.begin()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from smtpcb.engine._client._failure import Cause, ClientFailure
 from smtpcb.engine._client._table import ClientStep, Stage
@@ -40,6 +40,33 @@ MOST_RESPONSE_OCTETS = 12_288
 _MECHANISM_UNKNOWN = 504
 
 
+class AskedMechanism(str):
+    """
+    The name of a mechanism for which credentials are wanted, and what becomes of the secret.
+
+    :ivar plaintext: the mechanism says it to the server, or lets whoever reads the connection try
+        guesses at it.
+    :ivar secure: the connection has TLS.
+    """
+
+    __slots__ = ("plaintext", "secure")
+
+    def __new__(cls, name: str, plaintext: bool, *, secure: bool) -> Self:
+        """Make one."""
+        asked = super().__new__(cls, name)
+        asked.plaintext = plaintext
+        asked.secure = secure
+        return asked
+
+    plaintext: bool
+    secure: bool
+
+    @property
+    def in_the_clear(self) -> bool:
+        """Whether whoever is on the way can learn the secret."""
+        return self.plaintext and not self.secure
+
+
 def usable(dialogue: ClientDialogue) -> list[Mechanism]:
     """Return the mechanisms that may be used on this connection, in the order of the attempts."""
     offered, wished = dialogue.offers.mechanisms, dialogue.settings.mechanisms
@@ -70,7 +97,9 @@ def log_in(dialogue: ClientDialogue) -> Script:
     failure: ClientFailure | None = None
     rows = usable(dialogue)
     for row in rows:
-        dialogue.mechanism = row.name
+        dialogue.mechanism = AskedMechanism(
+            row.name, row.plaintext, secure=dialogue.tls is not None
+        )
         dialogue.move(ClientStep.MECHANISM_CHOSEN)
         credentials = yield None
         if credentials is None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 from smtpcb.smtp import _grammar as grammar
+from smtpcb.smtp._moment import read_moment
 from smtpcb.smtp._reply import Reply
 from smtpcb.smtp._text import upper
 
@@ -79,6 +81,14 @@ class Offers(Mapping[str, str]):
         """Return the number that is said first behind a keyword, ``None`` if there is none."""
         words = self.keywords.get(keyword, "").split()
         return int(words[0]) if words and pattern.fullmatch(words[0]) else None
+
+    def moment(self, keyword: str) -> datetime | None:
+        """Return the time that is said second behind a keyword, ``None`` if there is none."""
+        words = self.keywords.get(keyword, "").split()
+        try:
+            return read_moment(words[1]) if len(words) > 1 else None
+        except ValueError:
+            return None
 
     def __getitem__(self, keyword: str) -> str:
         return self.keywords[keyword]

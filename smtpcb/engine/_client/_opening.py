@@ -57,7 +57,7 @@ def opening(dialogue: ClientDialogue) -> Script:
 def _hello(dialogue: ClientDialogue, name: str = "") -> Script:
     """Introduce ourselves, or whom we speak for, and read what is offered."""
     settings = dialogue.settings
-    name = name or settings.hostname
+    name = name or dialogue.hostname
     verb = "LHLO" if settings.lmtp else "EHLO"
     dialogue.outbox.write(f"{verb} {name}\r\n".encode("ascii"))
     reply = yield None

@@ -19,7 +19,11 @@ class Outbox:
     __slots__ = ("_out", "_written", "due", "observer")
 
     def __init__(self, observer: ClientObserver | None) -> None:
-        self.observer = None if observer is None else Watched(observer)
+        # Whoever has the connection may have had to watch it before there was a dialogue.
+        if observer is None or isinstance(observer, Watched):
+            self.observer: Watched | None = observer
+        else:
+            self.observer = Watched(observer)
         self.due = 1  # the greeting
         self._out: list[bytes] = []
         self._written = 0

@@ -14,6 +14,7 @@ from smtpcb.engine._client._transaction import Destination, Transaction
 from smtpcb.engine._extensions import EXTENSIONS
 from smtpcb.smtp._delivery import WhenLate
 from smtpcb.smtp._extension import Parameter
+from smtpcb.smtp._moment import write_moment
 from smtpcb.smtp._parameter import (
     NO_MAIL_PARAMETERS,
     NO_RCPT_PARAMETERS,
@@ -131,15 +132,19 @@ def _of_mail(
     mail = _rows(settings)[0]
     values = _said(transaction.parameters, mail, transaction, offers, left_out)
     values.pop("SIZE", None)
-    by, seconds = values.get("BY"), values.get("HOLDFOR")
+    words = MailParameters.of(values).write(mail.rows).encode()
+    by, seconds, until = map(values.get, ("BY", "HOLDFOR", "HOLDUNTIL"))
     least, most = offers.number("DELIVERBY"), offers.number("FUTURERELEASE")
+    latest = None if until is None else offers.moment("FUTURERELEASE")
     if by is not None and least is not None and by.late is WhenLate.RETURN and by.seconds < least:
         raise _limited(f"the server needs {least} seconds to deliver")  # RFC 2852 §4.1.4.3
     if seconds is not None and most is not None and seconds > most:
         raise _limited(f"the server holds messages for {most} seconds at most")  # RFC 4865 §4
-    if "HOLDFOR" in values and "HOLDUNTIL" in values:
+    if until is not None and latest is not None and until > latest:
+        raise _limited(f"the server holds messages until {write_moment(latest)} at most")
+    if seconds is not None and until is not None:
         raise ValueError("HOLDFOR and HOLDUNTIL exclude each other (RFC 4865 §3)")
-    return MailParameters.of(values).write(mail.rows).encode()
+    return words
 
 
 def _said(

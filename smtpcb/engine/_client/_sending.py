@@ -120,6 +120,8 @@ class Sending:
             yield from content.to_chunks() if content.chunked else content.to_data()
         dialogue.sending = None
         dialogue.move(ClientStep.TRANSACTION_ENDED)
+        if dialogue.outbox.observer is not None:
+            dialogue.outbox.observer.finished(self.transaction)
         yield Stage.IDLE
 
     def _envelope(self) -> Generator[Stage, Reply, Reply | None]:
@@ -203,3 +205,5 @@ class Sending:
         for one in self.destinations:
             if one.outcome is _NOT_TRIED:
                 one.fail(failure, outcome)
+        if self._dialogue.outbox.observer is not None:
+            self._dialogue.outbox.observer.finished(self.transaction)

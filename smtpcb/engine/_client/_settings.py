@@ -28,13 +28,15 @@ class ClientSettings:
     """
     How sessions are led; made once, and used by many.
 
-    :ivar hostname: who we say we are: a domain or an address literal (RFC 5321 §4.1.1.1).
+    :ivar hostname: who we say we are: a domain or an address literal (RFC 5321 §4.1.1.1);
+        ``None``: this machine, as whoever has the connection finds it out.
     :ivar lmtp: speak LMTP and not SMTP (RFC 2033): each recipient has a reply of its own.
     :ivar starttls: ``"off"``; ``"opportunistic"``: where it is offered; ``"required"``: nothing is
         sent without it.  Offered and then refused ends a session in either case: somebody may have
         made it so.  A connection that has TLS already needs none.
     :ivar login: ``"off"``; ``"optional"``: go on without, if nobody could be logged in;
-        ``"required"``.
+        ``"required"``.  EHLO is not repeated behind it: what a server can do changes with a
+        security layer of SASL only (RFC 4954 §4), which no mechanism here has.
     :ivar mechanisms: those of AUTH that may be used, in the order in which they are tried, by name,
         and your own; ``None``: all that we know, in the server's order.
     :ivar next_mechanism: where a login is refused, try the next mechanism too.  It is the same
@@ -50,7 +52,7 @@ class ClientSettings:
     :raises TypeError: one is of another type.
     """
 
-    hostname: str = "localhost"
+    hostname: str | None = None
     lmtp: bool = False
     starttls: Literal["off", "opportunistic", "required"] = "required"
     login: Literal["off", "optional", "required"] = "off"
@@ -66,9 +68,9 @@ class ClientSettings:
     def __post_init__(self) -> None:
         put = object.__setattr__
         hostname = self.hostname
-        if not isinstance(hostname, str):
+        if not isinstance(hostname, str | None):
             raise TypeError(f"hostname is a str, not {hostname!r:.40}")
-        if not is_hostname(hostname):
+        if hostname is not None and not is_hostname(hostname):
             raise ValueError(f"hostname is no domain or address literal: {hostname!r:.80}")
         for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from smtpcb.engine._client._failure import ClientFailure
 from smtpcb.engine._client._settings import keywords
 from smtpcb.engine._client._table import Stage
 from smtpcb.smtp._address import (
     AddressError,
+    AnyPath,
     ForwardPath,
     Path,
+    PathRead,
     ReversePath,
     read_forward_path,
     read_reverse_path,
@@ -24,6 +26,7 @@ from smtpcb.smtp._parameter import (
     RcptParameters,
 )
 from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._text import printable
 
 
 class Outcome(enum.Enum):
@@ -85,6 +88,11 @@ class Destination:
         """Whether nothing is left to be done: it was delivered, or refused for good."""
         return self.outcome in _DECIDED
 
+    @property
+    def why(self) -> str:
+        """What decided it, in a line: the reply, or what has failed; ``""``: nothing yet."""
+        return self.reply.text if self.reply is not None else str(self.failure or "")
+
     def decide(self, reply: Reply, stage: Stage) -> None:
         """Take note of the reply that decides."""
         code = reply.code
@@ -99,7 +107,7 @@ class Destination:
         self.stage, self.failure = failure.stage, failure
 
     def __repr__(self) -> str:
-        return f"<Destination {self.forward_path}: {self.outcome.value}>"
+        return f"<{type(self).__name__} {self.forward_path}: {self.outcome.value}>"
 
 
 class Transaction:
@@ -116,6 +124,7 @@ class Transaction:
     :param size_octets: how long the content is, for SIZE; CRLF counts as two.
     :param require_all_recipients: send it only if no recipient was refused.
     :param may_lack: extensions whose parameters are left out as well, such as ``{"DSN"}``.
+    :param data: yours: what an observer knows it by.
     :raises ValueError: something cannot be sent.
     :ivar mail_reply: the reply to MAIL.
     :ivar final_reply: the reply to DATA if it was refused, else that to the content; in LMTP the
@@ -125,6 +134,7 @@ class Transaction:
     """
 
     __slots__ = (
+        "data",
         "destinations",
         "failure",
         "final_reply",
@@ -147,6 +157,7 @@ class Transaction:
         size_octets: int | None = None,
         require_all_recipients: bool = False,
         may_lack: Iterable[str] = _NOTHING,
+        data: object = None,
     ) -> None:
         self.reverse_path, self.wire = _reverse_path(reverse_path)
         if isinstance(destinations, (str, bytes)):
@@ -158,6 +169,7 @@ class Transaction:
         self.size_octets = parameters.size if size_octets is None else size_octets
         self.require_all_recipients = require_all_recipients
         self.may_lack = keywords("may_lack", may_lack) if may_lack else _NOTHING
+        self.data = data
         self.forget()
 
     def forget(self) -> None:
@@ -169,8 +181,19 @@ class Transaction:
 
     @property
     def remaining(self) -> list[Destination]:
-        """Those for whom something is left to be done."""
+        """
+        Those for whom something is left to be done.
+
+        It is nobody if all were required and one was refused for good: without it the message is
+        not to go to the others either.
+        """
+        if self.require_all_recipients and any(map(_is_no_mailbox, self.destinations)):
+            return []
         return [one for one in self.destinations if one.outcome not in _DECIDED]
+
+
+def _is_no_mailbox(one: Destination) -> bool:
+    return one.outcome is Outcome.REFUSED and one.stage is Stage.RCPT
 
 
 def _forward_path(path: ForwardPath | str) -> tuple[ForwardPath, bytes]:
@@ -182,10 +205,8 @@ def _forward_path(path: ForwardPath | str) -> tuple[ForwardPath, bytes]:
         local_part, domain = usual.group(1, 2)
         read = ForwardPath(local_part.decode("ascii"), domain.decode("ascii").lower())
         return read, text.encode("ascii")
-    found = read_forward_path(text)
-    if found.rest:
-        raise AddressError("A path is <local-part@domain>")
-    return found.path, _wire(found.path)
+    found = _read(read_forward_path, text)
+    return found, _wire(found)
 
 
 def _reverse_path(path: ReversePath | str) -> tuple[ReversePath, bytes]:
@@ -199,10 +220,26 @@ def _reverse_path(path: ReversePath | str) -> tuple[ReversePath, bytes]:
         local_part, domain = usual.group(1, 2)
         read = ReversePath(local_part.decode("ascii"), domain.decode("ascii").lower())
         return read, text.encode("ascii")
-    found = read_reverse_path(text)
-    if found.rest:
-        raise AddressError("A path is <local-part@domain> or <>")
-    return found.path, _wire(found.path)
+    found = _read(read_reverse_path, text)
+    return found, _wire(found)
+
+
+def _read(read: Callable[[str], PathRead[AnyPath]], text: str) -> AnyPath:
+    """
+    Read a path in its brackets.
+
+    :raises AddressError: it is none; the text has what somebody has written.
+    """
+    try:
+        found = read(text)
+        if found.rest:
+            raise AddressError("something stands behind it")
+    except AddressError as error:
+        given, why = text[1:-1], str(error)
+        if any(one in given for one in "<>,"):
+            why = "it is local-part@domain alone, without a name, brackets or another one"
+        raise AddressError(f"'{printable(given, 80)}' is no mailbox: {why}") from None
+    return found.path
 
 
 def _wire(path: Path) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import stat
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -180,7 +179,7 @@ def _settings(
     name = said.get("ehlo")
     try:
         return ClientSettings(
-            hostname=_own_name() if name is None else name,
+            hostname=name,
             lmtp=lmtp,
             starttls=starttls,
             login="required" if login else "off",
@@ -218,11 +217,3 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _own_name() -> str:
-    name = socket.getfqdn()
-    try:
-        return ClientSettings(hostname=name).hostname if "." in name else "localhost"
-    except ValueError:
-        return "localhost"

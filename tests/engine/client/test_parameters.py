@@ -147,6 +147,19 @@ BAD = [
 ]
 
 
+@pytest.mark.parametrize(
+    "text", ["Bob <bob@example.org>", "bob@example.org, carol@example.org", "bob.example.org"]
+)
+def test_what_is_no_mailbox_is_shown(text: str) -> None:
+    """Of a thousand recipients it is known which one is wrong, and how it is written."""
+    with pytest.raises(AddressError, match=r"is no mailbox: .*local-part@domain") as recipient:
+        Destination(text)
+    with pytest.raises(AddressError, match=r"is no mailbox: .*local-part@domain") as sender:
+        Transaction(text, [BOB])
+    assert str(recipient.value).startswith(f"'{text}' ")
+    assert str(sender.value).startswith(f"'{text}' ")
+
+
 @pytest.mark.parametrize("text", BAD)
 def test_what_is_no_mailbox_is_never_sent(text: str) -> None:
     """It is refused when it is said, in a sender as well (P52, LX4)."""

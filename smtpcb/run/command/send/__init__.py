@@ -11,9 +11,19 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from smtpcb.client import ContentError, Message, NoSession, Server, SubmissionSession
+from smtpcb.client import (
+    ContentError,
+    Message,
+    Monitor,
+    NoSession,
+    Observers,
+    Server,
+    SubmissionSession,
+    Transcripts,
+)
 from smtpcb.engine import ClientObserver
 from smtpcb.run.command.send._mail import Mail, mail_of
 from smtpcb.run.command.send._mistake import MistakeError
@@ -25,7 +35,9 @@ from smtpcb.run.command.send._told import (
     tell_interrupted,
     tell_no_session,
 )
-from smtpcb.run.command.send._watch import LARGE_OCTETS, Monitor, Progress
+from smtpcb.run.command.send._watch import LARGE_OCTETS, Progress
+from smtpcb.smtp import RcptParameters
+from smtpcb.transcript import TranscriptFolder, TranscriptSettings
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -39,7 +51,8 @@ def main(arguments: Sequence[str]) -> int:
 
         mail = mail_of(said)
         target = target_of(said, reactor)
-        session, message = _session(said, mail, target, reactor)
+        folder = _folder(said.transcripts, reactor)
+        session, message = _session(said, mail, target, folder, reactor)
     except MistakeError as error:
         complain(str(error))
         return error.status
@@ -49,29 +62,55 @@ def main(arguments: Sequence[str]) -> int:
     statuses: list[int] = []
 
     async def work(_: Any) -> None:
-        statuses.append(await _send(session, message, target, reactor))
+        try:
+            statuses.append(await _send(session, message, target, reactor))
+        finally:
+            if folder is not None:
+                await folder.close()
 
     with suppress(SystemExit):
         task.react(work)
     return statuses[0] if statuses else os.EX_SOFTWARE
 
 
+def _folder(path: Path | None, reactor: Any) -> TranscriptFolder | None:
+    if path is None:
+        return None
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        text = f"--transcripts {path}: {error.strerror or error}"
+        raise MistakeError(text, os.EX_CANTCREAT) from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise MistakeError(f"--transcripts {path}: nothing can be written there", os.EX_CANTCREAT)
+    # One message is no reason to remove what others have kept.
+    kept = TranscriptSettings(
+        path, sessions="all", keep_days=None, keep_octets=None, keep_files=None
+    )
+    return TranscriptFolder(kept, reactor)
+
+
 def _session(
-    said: Namespace, mail: Mail, target: Any, reactor: Any
+    said: Namespace, mail: Mail, target: Any, folder: TranscriptFolder | None, reactor: Any
 ) -> tuple[SubmissionSession, Message]:
     messages: list[Message] = []
-    observer: ClientObserver | None = None
-    if said.monitor:
-        observer = Monitor(sys.stderr)
+    observers: list[ClientObserver] = []
+    if folder is not None:
+        observers.append(Transcripts(folder))
+    if said.monitor or said.monitor_headers:
+        observers.append(Monitor(sys.stderr, header=said.monitor_headers))
     elif said.progress is not False and sys.stderr.isatty():
         least_octets = 0 if said.progress else LARGE_OCTETS
-        observer = Progress(sys.stderr, lambda: messages[0].transaction.size_octets, least_octets)
+        observers.append(
+            Progress(sys.stderr, lambda: messages[0].transaction.size_octets, least_octets)
+        )
+    login = {} if target.settings.login == "off" else {"give": target.give}
     session = SubmissionSession(
         target.server,
         settings=target.settings,
-        give=target.give,
+        **login,
         times=target.times,
-        observer=observer,
+        observer=Observers(*observers) if observers else None,
         reactor=reactor,
     )
     try:
@@ -83,7 +122,7 @@ def _session(
             downgrade=mail.downgrade,
         )
         for one in mail.recipients:
-            message.add_recipient(one)
+            message.add_recipient(one, RcptParameters(notify=said.notify))
     except ContentError as error:
         raise MistakeError(str(error), os.EX_DATAERR) from None
     except ValueError as error:

@@ -24,6 +24,7 @@ from smtpcb.run.command.send._mistake import MistakeError, unreadable
 _IN_MEMORY_OCTETS = 1_048_576
 _MOST_HEADER_OCTETS = 1_048_576
 _REGISTRY: Any = HeaderRegistry()
+_RECEIPT = "Disposition-Notification-To"  # RFC 8098 §2.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,15 @@ def mail_of(said: Namespace) -> Mail:
     :raises MistakeError: they mean none, or a file cannot be read.
     """
     rules = _rules(said)
-    if said.file is None:
-        return _composed(said, rules)
+    mail = _composed(said, rules) if said.file is None else _whole(said, rules)
+    if said.receipt and _RECEIPT.lower() not in rules.fields:
+        if not mail.reverse_path:
+            raise MistakeError(f"--receipt: nobody has sent it: say --header '{_RECEIPT}: ADDRESS'")
+        rules.set(_RECEIPT, mail.reverse_path, override=True)
+    return mail
+
+
+def _whole(said: Namespace, rules: HeaderRules) -> Mail:
     if said.body is not None or said.attach:
         raise MistakeError("FILE is a whole message: --body and --attach go without it")
     source = _opened(said.file)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from smtpcb.run.command._arguments import Arguments
+from smtpcb.smtp._dsn import read_notify
 from smtpcb.smtp.sasl import MECHANISMS
 
 _STATUS = f"""
@@ -66,6 +67,18 @@ def _message(made: Arguments) -> None:
     )
     add("--body", metavar="TEXT")
     add("--attach", metavar="FILE", type=Path, action="append", default=[])
+    add(
+        "--notify",
+        metavar="WHEN",
+        type=_notify,
+        help="success, failure, delay, several with commas, or never: when servers report on a "
+        "recipient (DSN)",
+    )
+    add(
+        "--receipt",
+        action="store_true",
+        help="ask the program of whoever reads it to say so (Disposition-Notification-To)",
+    )
     add("--require-all", action="store_true", help="nobody gets it if one recipient is refused")
     add(
         "--downgrade",
@@ -119,14 +132,33 @@ def _login(made: Arguments) -> None:
 
 
 def _watching(made: Arguments) -> None:
-    group = made.add_argument_group("to watch it").add_mutually_exclusive_group()
-    add = group.add_argument
+    shown = made.add_argument_group("to watch it")
+    shown.add_argument(
+        "--transcripts",
+        metavar="FOLDER",
+        type=Path,
+        help="record the dialogue there, as the server does, without any secret",
+    )
+    add = shown.add_mutually_exclusive_group().add_argument
     add("--monitor", action="store_true", help="the dialogue on stderr, without any secret")
+    add(
+        "--monitor-headers",
+        action="store_true",
+        help="the same, and the header section of the message",
+    )
     add(
         "--progress",
         action=argparse.BooleanOptionalAction,
         help="a bar on the terminal, of a message of any size [default: over 1 MiB]",
     )
+
+
+def _notify(text: str) -> frozenset[str]:
+    try:
+        return read_notify(text)
+    except ValueError:
+        words = "success, failure and delay, or never alone"
+        raise argparse.ArgumentTypeError(f"{words}, not {text!r:.40}") from None
 
 
 def _seconds(text: str) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import re
-import socket
 import stat
 import sys
 from argparse import Namespace
@@ -106,7 +105,7 @@ def target_of(said: Namespace, reactor: Any) -> Target:
         else:
             server = Server(place.host, port, implicit_tls=mode == "implicit", creator=checks)
         settings = ClientSettings(
-            hostname=_own_name() if said.ehlo is None else said.ehlo,
+            hostname=said.ehlo,
             lmtp=said.lmtp,
             starttls={"starttls": "required", "opportunistic": "opportunistic"}.get(mode, "off"),  # type: ignore[arg-type]
             login="off" if said.user is None and said.auth != "EXTERNAL" else "required",
@@ -148,7 +147,11 @@ def _exchangers(said: Namespace, place: Place, mode: str) -> MailExchangers:
 
 
 def _identity(said: Namespace) -> Identity | None:
-    return load_pem(said.certificate, said.key) if said.certificate else None
+    if not said.certificate:
+        return None
+    identity = load_pem(said.certificate, said.key)
+    _warn_of_readers(said.key or said.certificate, "private key")
+    return identity
 
 
 def _usual_port(said: Namespace, mode: str) -> int:
@@ -231,14 +234,6 @@ def _times(seconds: float | None) -> ClientTimes:
     return ClientTimes(**{**times, "quit": min(seconds, ClientTimes().quit)})
 
 
-def _own_name() -> str:
-    name = socket.gethostname()
-    try:
-        return ClientSettings(hostname=name).hostname if "." in name else "localhost"
-    except ValueError:
-        return "localhost"
-
-
 def _secret(said: Namespace) -> str:
     """Return the password or token of who logs in."""
     if CONTROL.search(said.user or ""):
@@ -265,13 +260,17 @@ def _from_file(said: Namespace) -> str:
             line = sys.stdin.buffer.readline()
         else:
             with Path(said.password_file).open("rb") as file:
-                mode = os.fstat(file.fileno()).st_mode
-                if stat.S_ISREG(mode) and mode & stat.S_IROTH:
-                    complain(f"{said.password_file}: others may read this password")
+                _warn_of_readers(file.fileno(), "password", said.password_file)
                 line = file.readline()
     except OSError as error:
         raise unreadable(said.password_file, error) from None
     return line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
+
+
+def _warn_of_readers(file: int | Path, what: str, name: object = None) -> None:
+    mode = os.stat(file).st_mode
+    if stat.S_ISREG(mode) and mode & stat.S_IROTH:
+        complain(f"{name or file}: others may read this {what}")
 
 
 def _asked(user: str) -> str:

@@ -1,4 +1,4 @@
-"""What may be seen on stderr while it is sent: the dialogue, or a bar."""
+"""A bar on the terminal while a message is sent."""
 
 from __future__ import annotations
 
@@ -6,60 +6,9 @@ from collections.abc import Callable
 from typing import TextIO
 
 from smtpcb.engine import ClientFailure, ClientObserver
-from smtpcb.smtp import printable
 
 LARGE_OCTETS = 1_048_576
-_MOST_LINE_OCTETS = 2048
 _WIDTH = 40
-
-
-class Monitor(ClientObserver):
-    """
-    Writes the dialogue, a line for each line; of secrets and of the content only that they are.
-
-    :param out: where to.
-    """
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._held = b""
-        self._content = 0
-
-    def client(self, octets: bytes) -> None:
-        """See `ClientObserver.client`."""
-        for line in octets.split(b"\r\n")[:-1]:
-            self._line("C", line)
-
-    def server(self, octets: bytes) -> None:
-        """See `ClientObserver.server`."""
-        *lines, self._held = (self._held + octets).split(b"\r\n")
-        for line in lines:
-            self._line("S", line)
-        if len(self._held) > _MOST_LINE_OCTETS:
-            self._line("S", self._held)
-            self._held = b""
-
-    def content(self, octets: bytes) -> None:
-        """See `ClientObserver.content`."""
-        self._content += len(octets)
-
-    def end_of_content(self) -> None:
-        """See `ClientObserver.end_of_content`."""
-        self._line("C", b"(%d octets of the message)" % self._content)
-        self._content = 0
-
-    def note(self, text: str) -> None:
-        """See `ClientObserver.note`."""
-        self._line("*", text.encode())
-
-    def ended(self, failure: ClientFailure | None) -> None:
-        """See `ClientObserver.ended`."""
-        if self._held:
-            self._line("S", self._held)
-        self.note("the session is over" + ("" if failure is None else f": {failure}"))
-
-    def _line(self, side: str, octets: bytes) -> None:
-        print(f"{side}: {printable(octets, _MOST_LINE_OCTETS)}", file=self._out, flush=True)
 
 
 class Progress(ClientObserver):
