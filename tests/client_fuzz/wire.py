@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from OpenSSL import SSL
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import ISSLTransport, IStreamClientEndpoint, ITLSTransport
@@ -99,6 +100,14 @@ class Wire:
         assert not self.secure, "TLS inside TLS"
         self.shaking = True
         alsoProvides(self, ISSLTransport)
+
+    def getHost(self) -> IPv4Address:
+        """See `ITransport`."""
+        return IPv4Address("TCP", "192.0.2.1", 50000)
+
+    def getPeer(self) -> IPv4Address:
+        """See `ITransport`."""
+        return IPv4Address("TCP", "192.0.2.2", 25)
 
     def getHandle(self) -> Handle:
         """See `ISystemHandle`."""
