@@ -58,6 +58,7 @@ TABLE = {
     "_folders": row(),
     "_files": row(),
     "_amounts": row(),
+    "_words": row("_amounts"),
     "_reread": row("_files"),
     "_ending": row(),
     "_steady": row(),
@@ -73,12 +74,12 @@ TABLE = {
     ),
     "client": row("smtp engine interfaces transcript handling tls _ending _steady _ids", ANY),
     "handlers": row(
-        "smtp engine interfaces transcript handling tls client _amounts _folders _ending _steady"
-        " _threads",
+        "smtp engine interfaces transcript handling tls client _amounts _words _folders _ending"
+        " _steady _threads",
         ANY,
     ),
     "policies": row(
-        "smtp engine interfaces handling _amounts _reread _ending _steady _threads", ANY
+        "smtp engine interfaces handling _amounts _words _reread _ending _steady _threads", ANY
     ),
     "testing": row(
         "smtp engine interfaces transcript handling tls server handlers _ids _threads", ANY

@@ -129,6 +129,11 @@ class CertificateChecks:
         self.failed: FailedCheck | None = None
         self._named(hostname)
 
+    @property
+    def is_strict(self) -> bool:
+        """Whether no check that fails is ever forgiven."""
+        return not self._unverified and self._decide is None
+
     def _named(self, hostname: str) -> None:
         self._hostname = hostname
         self._sent: bytes | None = None

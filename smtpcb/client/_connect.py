@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import AsyncGenerator, Sequence
+from copy import copy
 from typing import Any
 
 from twisted.internet.endpoints import clientFromString, wrapClientTLS
@@ -19,6 +20,7 @@ from smtpcb.client._addresses import (
 )
 from smtpcb.client._checks import CertificateChecks, Decide, Trust
 from smtpcb.client._place import Candidate
+from smtpcb.client._preface import Prefaced
 from smtpcb.engine import ClientSettings
 from smtpcb.tls import Identity
 
@@ -79,6 +81,13 @@ class Server:
         if creator is None and implicit_tls:
             raise ValueError(f"{self.name}: TLS needs the hostname that the certificate must have")
         self.creator = creator
+        self._preface = b""
+
+    def behind(self, preface: bytes) -> Server:
+        """Return the same, whose connections begin with some octets of ours, ahead of TLS."""
+        other = copy(self)
+        other._preface = preface
+        return other
 
     async def candidates(
         self, settings: ClientSettings, seconds: float, reactor: Any
@@ -106,6 +115,8 @@ class Server:
         creator = self.creator
         if isinstance(creator, CertificateChecks):
             creator = creator.anew()
+        if self._preface:
+            endpoint = Prefaced(endpoint, self._preface)
         if self._implicit_tls:
             endpoint = wrapClientTLS(creator, endpoint)
         return Candidate(name, endpoint, creator)

@@ -41,7 +41,7 @@ async def open_session(
     times: ClientTimes | None = None,
     give: GiveCredentials = nobody,
     observer: ClientObserver | None = None,
-    reactor: Any,
+    reactor: Any = None,
 ) -> ClientProtocol:
     """
     Return the first session that there is: greeted, inside TLS and logged in as it was wanted.
@@ -56,8 +56,11 @@ async def open_session(
     :param times: how long each server may take.
     :param give: says who logs in; see `SubmissionSession`.
     :param observer: sees everything, of each that was tried.
+    :param reactor: by default the one that is installed.
     :raises NoSession: there is none; it has every failure.
     """
+    if reactor is None:
+        from twisted.internet import reactor
     opening = _Opening(
         settings_for(settings, give), times or ClientTimes(), give, observer, reactor
     )
@@ -102,7 +105,7 @@ class _Opening:
                 except StopAsyncIteration:
                     return None
                 except ClientFailure as failure:  # where it is, is not known
-                    self._missed(place.name, failure)
+                    self._unconnected(place.name, failure)
                     return None
                 race = Race(candidates, self._made, self._unconnected, seconds, self._reactor)
                 found = await self._first(race)
@@ -137,10 +140,10 @@ class _Opening:
         protocol.where = candidate.name
         return protocol
 
-    def _unconnected(self, candidate: Candidate, failure: ClientFailure) -> None:
+    def _unconnected(self, name: str, failure: ClientFailure) -> None:
         if self._notes is not None:
-            self._notes.note(f"{candidate.name}: {failure}")
-        self.failures.append((candidate.name, failure))
+            self._notes.note(f"{name}: {failure}")
+        self.failures.append((name, failure))
 
     def _missed(self, name: str, failure: ClientFailure) -> None:
         """Go on with the next one, if that may do better."""

@@ -187,11 +187,15 @@ class Outgoing:
 
     async def aclose(self) -> None:
         """Give up a message that will not be sent: who produces it is stopped, a file closed."""
-        self._begun = True
+        begun, self._begun = self._begun, True
         self._head.clear()
         rest, self._rest = self._rest, None
         if rest is not None:
             await rest.aclose()
+        elif not (begun or self._source.again):
+            pieces = self._source.start()
+            if hasattr(pieces, "aclose"):  # whoever writes into a Feed may be waiting already
+                await self._wait(pieces.aclose())
 
     def _passage(self) -> Passage:
         section = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from socket import MSG_PEEK
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
@@ -174,10 +175,11 @@ class ConnectionPool:
             protocol, timer = self._idle.popitem()
             timer.cancel()
             try:
-                # What a server has sent before now is read before it is believed to be there; the
-                # first turn may come before the reactor looks at any socket.
-                await deferLater(self.reactor, 0)
-                await deferLater(self.reactor, 0)
+                if not _is_silent(protocol):
+                    # It is read before the server is believed to be there; the first turn may come
+                    # before the reactor looks at any socket.
+                    await deferLater(self.reactor, 0)
+                    await deferLater(self.reactor, 0)
             except BaseException:
                 self._leave(protocol)
                 raise
@@ -212,3 +214,14 @@ class ConnectionPool:
     def _none(self, text: str) -> NoSession:
         names = ", ".join(one.name for one in self._places)
         return NoSession([(names, ClientFailure(Stage.GREETING, Cause.LIMIT, text))])
+
+
+def _is_silent(protocol: ClientProtocol) -> bool:
+    """Whether nothing has come from the server, its end either, that the reactor has not seen."""
+    try:
+        protocol.transport.socket.recv(1, MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except (AttributeError, OSError):  # it is no socket, or is closed
+        pass
+    return False

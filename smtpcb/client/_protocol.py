@@ -34,7 +34,7 @@ from smtpcb.engine import (
     Transaction,
 )
 from smtpcb.engine._client._observer import Watched
-from smtpcb.handling._coroutines import begin, is_asyncio
+from smtpcb.handling._coroutines import begin, cancel, is_asyncio
 from smtpcb.smtp import BodyType, Command, MailParameters, Reply
 from smtpcb.smtp.sasl import Credentials
 
@@ -42,6 +42,7 @@ _DER = crypto.FILETYPE_ASN1
 _CONTENT = ClientWants.CONTENT
 _NOTHING = ClientWants.NOTHING
 _WORK = ClientWants.WORK
+_THE_END = object()
 
 _log = Logger(namespace="smtpcb.client")
 
@@ -116,7 +117,8 @@ class ClientProtocol(Protocol):
         self._waiting: list[Deferred[None]] = []
         self._reading: Deferred[bytes | None] | None = None
         self._choked = False
-        self._asked = False  # for credentials
+        self._asked: Deferred[Any] | None = None  # for credentials
+        self._waits_for: object = None
         self._lost = False
         self.failure: ClientFailure | None = None
 
@@ -143,7 +145,9 @@ class ClientProtocol(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Take what the server sends."""
-        if self.dialogue is not None:
+        if self._waits_for is _THE_END:
+            self._cut()  # it goes on behind its last word
+        elif self.dialogue is not None:
             self.dialogue.receive(data)
             self._go_round()
 
@@ -180,6 +184,7 @@ class ClientProtocol(Protocol):
         if self.dialogue is None:
             self._part()
         self._go_round()
+        self._ask_no_more()
 
     # What the session wants.
 
@@ -198,6 +203,24 @@ class ClientProtocol(Protocol):
         """Whether the session is there and nothing is under way, as far as is known."""
         ready = self.dialogue is not None and self.dialogue.wants is _WORK
         return ready and self.failure is None and not self._lost
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether it has TLS, and the server has shown the right certificate for it."""
+        secured = self.dialogue is not None and self.dialogue.tls is not None
+        return secured and getattr(self._creator, "is_strict", False)
+
+    async def ask(self, command: Command) -> Reply | None:
+        """
+        Send a command that is no part of a transaction; return the reply, if there is one.
+
+        :raises ClientFailure: its extension is not offered; nothing was sent.
+        """
+        dialogue = self._opened()
+        dialogue.ask(command)
+        self._go_round()
+        await self._until(_WORK)
+        return dialogue.answer
 
     async def deliver(self, transaction: Transaction, outgoing: Outgoing) -> None:
         """
@@ -237,10 +260,13 @@ class ClientProtocol(Protocol):
             await self._change()
 
     async def proceed(self, outgoing: Outgoing) -> None:
-        """Send the content of the message that was opened; see `deliver`."""
-        dialogue = self._opened()
-        dialogue.proceed()
-        await self._finish(dialogue, outgoing)
+        """Send the content of the message that was opened; see `deliver`.  It is closed then."""
+        try:
+            dialogue = self._opened()
+            dialogue.proceed()
+            await self._finish(dialogue, outgoing)
+        finally:
+            await outgoing.aclose()
 
     async def drop(self) -> None:
         """Give up the message that was opened; the session goes on."""
@@ -261,19 +287,6 @@ class ClientProtocol(Protocol):
             except Exception:  # it was read as far as was wanted, and cannot even be closed
                 _log.failure("closing the source of a message failed")
         await self._until(_WORK)
-
-    async def ask(self, command: Command) -> Reply | None:
-        """
-        Say a command that is no part of a message; see `ClientDialogue.ask`.
-
-        :return: the reply; ``None``: the connection was lost before it came.
-        :raises ClientFailure: its extension is not offered, or there is no session.
-        """
-        dialogue = self._opened()
-        dialogue.ask(command)
-        self._go_round()
-        await self._until(_WORK)
-        return dialogue.answer
 
     @property
     def offers(self) -> Offers:
@@ -300,8 +313,7 @@ class ClientProtocol(Protocol):
         if self.dialogue is not None:
             self.dialogue.abandon(text)
             self._go_round()
-        elif self.transport is not None:
-            self.transport.abortConnection()
+        self._cut()
 
     async def _send_content(self, dialogue: ClientDialogue, outgoing: Outgoing) -> None:
         async with aclosing(outgoing.pieces()) as pieces:
@@ -313,6 +325,7 @@ class ClientProtocol(Protocol):
                 except CancelledError:
                     if dialogue.wants in (_NOTHING, _WORK):
                         return  # the server wants no more of it
+                    self.abandon("cancelled")
                     raise
                 except Exception as error:
                     piece, failed = None, error
@@ -376,19 +389,23 @@ class ClientProtocol(Protocol):
             wants = dialogue.wants
             if wants is _NOTHING:
                 self._close()
-            elif wants is ClientWants.HANDSHAKE:
-                self._wait(Stage.TLS)
-                self._shake_hands(dialogue)
             elif (
                 wants is ClientWants.REPLY
+                or wants is ClientWants.HANDSHAKE
                 or (wants is _CONTENT and self._choked)
                 or (wants is ClientWants.RECIPIENTS and dialogue.outbox.due)
             ):
-                self._wait(dialogue.stage)
+                # What is no whole reply is no progress: a server may not trickle for ever.
+                waits_for = (dialogue.stage, dialogue.outbox.due, self._choked)
+                if out or waits_for != self._waits_for:
+                    self._wait(dialogue.stage)
+                    self._waits_for = waits_for
             else:
                 self._wait(None)
-            if wants is ClientWants.CREDENTIALS and not self._asked:
-                self._asked = True
+                self._waits_for = None
+            if wants is ClientWants.HANDSHAKE:
+                self._shake_hands(dialogue)
+            elif wants is ClientWants.CREDENTIALS and self._asked is None:
                 self._ask(dialogue)
         waiting, self._waiting = self._waiting, []
         for one in waiting:
@@ -398,11 +415,18 @@ class ClientProtocol(Protocol):
             reading.cancel()
 
     def _close(self) -> None:
-        self._wait(None)
-        if not self._lost:
+        """Close the connection: at once behind a failure, else behind what was written."""
+        if not self._lost and self._waits_for is not _THE_END:
+            self._wait(None)
+            self._waits_for = _THE_END
+            self._ask_no_more()
             if self.failure is not None:
                 self.transport.abortConnection()
             else:
+                # Inside TLS the server has to say that it ends, too; one that does not is not
+                # asked.
+                self._timer = self._reactor.callLater(self._times.quit, self._late)
+                self.transport.unregisterProducer()
                 self.transport.loseConnection()
         self._part()
 
@@ -411,6 +435,12 @@ class ClientProtocol(Protocol):
         observer, self._observer = self._observer, None
         if observer is not None:
             observer.disconnected(self.failure)
+
+    def _cut(self) -> None:
+        self._wait(None)
+        self._waits_for = _THE_END
+        if self.transport is not None and not self._lost:
+            self.transport.abortConnection()
 
     def _shake_hands(self, dialogue: ClientDialogue) -> None:
         if ISSLTransport.providedBy(self.transport):
@@ -428,7 +458,7 @@ class ClientProtocol(Protocol):
         mechanism = dialogue.mechanism or ""
 
         def given(credentials: Credentials | None) -> None:
-            self._asked = False
+            self._asked = None
             if dialogue.wants is not ClientWants.CREDENTIALS:
                 return
             if isinstance(credentials, Credentials | None):
@@ -446,7 +476,7 @@ class ClientProtocol(Protocol):
             self._go_round()
 
         def failed(reason: Failure) -> None:
-            self._asked = False
+            self._asked = None
             if dialogue.wants is ClientWants.CREDENTIALS:
                 # Its type only: its text may quote a secret.
                 kind = type(reason.value).__name__
@@ -459,7 +489,13 @@ class ClientProtocol(Protocol):
             assert dialogue.mechanism is not None
             return begin(self._give(dialogue.mechanism), is_asyncio(self._reactor))
 
-        maybeDeferred(ask).addCallback(given).addErrback(failed)
+        asked = self._asked = maybeDeferred(ask)
+        asked.addCallback(given).addErrback(failed)
+
+    def _ask_no_more(self) -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            cancel(asked)
 
     def _opened(self) -> ClientDialogue:
         if self.failure is not None:
@@ -492,6 +528,7 @@ class ClientProtocol(Protocol):
     def _wait(self, stage: Stage | None) -> None:
         """Wait for the server, as long as that stage may take, or for nobody."""
         timer, self._timer = self._timer, None
+        self._waits_for = None
         if timer is not None:
             timer.cancel()
         if stage is not None and not self._lost:
@@ -501,10 +538,10 @@ class ClientProtocol(Protocol):
         self._timer = None
         if self.dialogue is None:
             self._fail(ClientFailure(Stage.TLS, Cause.TIMEOUT, elsewhere=True))
-            self.transport.abortConnection()
         else:
             self.dialogue.time_out()
         self._go_round()
+        self._cut()
 
 
 async def _next(pieces: AsyncGenerator[bytes, None]) -> bytes | None:

@@ -27,7 +27,7 @@ class Race:
 
     :param candidates: in the order in which they start.
     :param make: returns the protocol for one of them; called when it is connected.
-    :param failed: is told of each that cannot be connected to.
+    :param failed: is told the name of each that cannot be connected to, and why.
     :param seconds: how long each of them may take.
     """
 
@@ -35,7 +35,7 @@ class Race:
         self,
         candidates: Sequence[Candidate],
         make: Callable[[Candidate], ClientProtocol],
-        failed: Callable[[Candidate, ClientFailure], None],
+        failed: Callable[[str, ClientFailure], None],
         seconds: float,
         reactor: Any,
     ) -> None:
@@ -85,7 +85,7 @@ class Race:
 
     def _refused(self, candidate: Candidate, reason: Failure, won: Deferred[Any]) -> None:
         if self._running.pop(candidate, None) is not None:
-            self._failed(candidate, _failure(reason, self._seconds))
+            self._failed(candidate.name, _failure(reason, self._seconds))
             self._start(won)
 
     def _stop(self) -> None:

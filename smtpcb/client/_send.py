@@ -85,7 +85,10 @@ async def send(
     added = session.add_message(_sender(message) if sender is None else sender, message)
     for one in dict.fromkeys(recipients):
         added.add_recipient(one)
-    result = await session.run()
+    try:
+        result = await session.run()
+    finally:
+        await added.outgoing.aclose()
     if not result.is_delivered:
         raise NotDelivered(result)
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
@@ -10,6 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from twisted.python import threadable
 
 from smtpcb.client._anywhere import awaited_anywhere
@@ -43,6 +45,7 @@ from smtpcb.smtp import _grammar as grammar
 _NO_MAIL = MailParameters()
 _COMPLETED = HeaderRules()
 _DOMAIN = re.compile(grammar.DOMAIN)
+_log = Logger(namespace="smtpcb.client")
 
 
 class SessionCommand:
@@ -263,7 +266,8 @@ class SubmissionSession:
         Send what is left to be done: to those who were not reached and have not refused for good.
 
         A message that cannot be sent, or whose source fails, keeps no other one back.  Cancelling
-        the Deferred of it leaves the server at once.
+        the Deferred of it leaves the server at once, and closes the sources: what can be read only
+        once cannot be sent any more.
 
         :return: what became of it; a session that ended early is no error, its result says so.
         :raises ValueError: there is nothing to do.
@@ -286,7 +290,12 @@ class SubmissionSession:
             with ExitStack() as kept:
                 for message in remaining:
                     kept.enter_context(message.under_way())
-                return await self._run(remaining)
+                result = await self._run(remaining)
+            await _close(one for one in remaining if not one.transaction.remaining)
+            return result
+        except (CancelledError, asyncio.CancelledError):
+            await _close(remaining)
+            raise
         finally:
             self._running = False
 
@@ -395,3 +404,12 @@ class SubmissionSession:
             ]
             if not untried or len(untried) == len(before):
                 return
+
+
+async def _close(messages: Iterable[Message]) -> None:
+    """Close what these messages are read from, if it still is open."""
+    for message in messages:
+        try:
+            await message.outgoing.aclose()
+        except Exception:  # somebody's own, and what became of the message is known
+            _log.failure("a message could not be closed")

@@ -19,7 +19,7 @@ from twisted.names import client, dns
 from twisted.names.error import DNSNameError, DomainError
 
 from smtpcb._steady import steady_seconds
-from smtpcb.policies._words import whole_number
+from smtpcb._words import whole_number
 
 TRIES_SECONDS = (1, 2, 4)
 """How long each of the tries for one question may take; together less than a client waits."""

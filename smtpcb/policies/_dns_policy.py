@@ -6,12 +6,12 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from smtpcb._words import Kind, one_of
 from smtpcb.engine._connection import Connection
 from smtpcb.interfaces import Verdict
 from smtpcb.policies._client_policy import AT, ClientPolicy
 from smtpcb.policies._clients import network_text
 from smtpcb.policies._dns import Names, Unanswered, resolver
-from smtpcb.policies._words import Kind, one_of
 from smtpcb.smtp._networks import read_address
 from smtpcb.smtp._reply import Reply
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from zope.interface import implementer
 
+from smtpcb._words import read_words
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin
 from smtpcb.policies._dns_policy import KINDS, MANY, DnsPolicy, settings_of
 from smtpcb.policies._domains import Domains
-from smtpcb.policies._words import read_words
 from smtpcb.smtp._reply import Reply
 
 __all__ = ["DnsBlockList", "DnsBlockListPlugin"]

@@ -17,13 +17,13 @@ from zope.interface import implementer
 
 from smtpcb._ending import DISK_SECONDS
 from smtpcb._threads import start_pool
+from smtpcb._words import Kind, duration, no_words, path, read_words, seconds, whole_number
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._addresses import address_of
 from smtpcb.policies._clients import JUDGES_NOBODY, Trusted, network_text, of_everybody
 from smtpcb.policies._domains import postmaster_of
 from smtpcb.policies._greylist_store import GreylistStore, Times
-from smtpcb.policies._words import Kind, duration, no_words, path, read_words, seconds, whole_number
 from smtpcb.smtp._address import ReversePath
 from smtpcb.smtp._networks import LINE_BITS, UNIX, network_around, read_address
 from smtpcb.smtp._reply import Reply

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 
 from zope.interface import implementer
 
+from smtpcb._words import Kind, no_words, one_of, read_words, switch
 from smtpcb.engine._connection import Connection
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._client_policy import AT, ClientPolicy
 from smtpcb.policies._clients import network_text
 from smtpcb.policies._domains import Domains
-from smtpcb.policies._words import Kind, no_words, one_of, read_words, switch
 from smtpcb.smtp._networks import UNIX, read_address
 from smtpcb.smtp._reply import Reply
 

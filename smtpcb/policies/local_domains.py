@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from zope.interface import implementer
 
+from smtpcb._words import read_words, switch
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._clients import OPEN_RELAY, Trusted, network_text, of_everybody
 from smtpcb.policies._domains import Domains
-from smtpcb.policies._words import read_words, switch
 from smtpcb.smtp._reply import Reply
 
 __all__ = ["RELAYING_DENIED", "LocalDomains", "LocalDomainsPlugin"]

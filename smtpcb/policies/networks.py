@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from zope.interface import implementer
 
+from smtpcb._words import one_of, read_words
 from smtpcb.engine._connection import Connection
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._client_policy import AT, NetworkPolicy
 from smtpcb.policies._clients import network_text, of_everybody
-from smtpcb.policies._words import one_of, read_words
 from smtpcb.smtp._reply import Reply
 
 __all__ = ["NOT_WELCOME", "Allow", "AllowPlugin", "Deny", "DenyPlugin"]

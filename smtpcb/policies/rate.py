@@ -10,11 +10,11 @@ from typing import Any
 from zope.interface import implementer
 
 from smtpcb._steady import steady_seconds
+from smtpcb._words import Kind, no_words, one_of, read_words, seconds, whole_number
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._addresses import address_of
 from smtpcb.policies._clients import JUDGES_NOBODY, block_of, network_text, of_everybody
-from smtpcb.policies._words import Kind, no_words, one_of, read_words, seconds, whole_number
 from smtpcb.smtp._address import ReversePath
 from smtpcb.smtp._networks import UNIX, Networks
 from smtpcb.smtp._reply import Reply

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from zope.interface import implementer
 
+from smtpcb._words import one_file, read_words, switch
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._addresses import AddressSet, address_of
 from smtpcb.policies._asked import Asked
 from smtpcb.policies._clients import OPEN_RELAY, Trusted, network_text, of_everybody
 from smtpcb.policies._watched import CANNOT_TELL, WatchedFile
-from smtpcb.policies._words import one_file, read_words, switch
 from smtpcb.smtp._reply import Reply
 
 __all__ = ["NO_SUCH_MAILBOX", "RecipientFile", "Recipients", "RecipientsPlugin"]

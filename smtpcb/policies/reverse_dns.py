@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from zope.interface import implementer
 
+from smtpcb._words import no_words, read_words
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin
 from smtpcb.policies._dns_policy import KINDS, MANY, DnsPolicy, settings_of
-from smtpcb.policies._words import no_words, read_words
 from smtpcb.smtp._reply import Reply
 
 __all__ = ["NO_NAME", "ReverseDns", "ReverseDnsPlugin"]

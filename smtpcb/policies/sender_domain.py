@@ -7,13 +7,13 @@ from typing import Any
 
 from zope.interface import implementer
 
+from smtpcb._words import no_words, read_words
 from smtpcb.engine._envelope import Envelope
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._clients import JUDGES_NOBODY, Trusted, of_everybody
 from smtpcb.policies._dns import Names, Unanswered
 from smtpcb.policies._dns_policy import KINDS, MANY, UNANSWERED, settings_of
 from smtpcb.policies._domains import plain
-from smtpcb.policies._words import no_words, read_words
 from smtpcb.smtp._address import ReversePath
 from smtpcb.smtp._reply import Reply
 

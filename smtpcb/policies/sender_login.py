@@ -7,12 +7,12 @@ from pathlib import Path
 
 from zope.interface import implementer
 
+from smtpcb._words import one_file, read_words
 from smtpcb.engine._envelope import Envelope
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._addresses import AddressSet, address_of
 from smtpcb.policies._asked import Asked
 from smtpcb.policies._watched import CANNOT_TELL, WatchedFile
-from smtpcb.policies._words import one_file, read_words
 from smtpcb.smtp._address import ReversePath
 from smtpcb.smtp._reply import Reply
 

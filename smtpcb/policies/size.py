@@ -6,11 +6,11 @@ from pathlib import Path
 
 from zope.interface import implementer
 
+from smtpcb._words import octets, one_file, read_words
 from smtpcb.engine._envelope import Envelope, Recipient
 from smtpcb.interfaces import ISmtpHandlerSetting, ISmtpPolicyPlugin, Verdict
 from smtpcb.policies._addresses import AddressSet
 from smtpcb.policies._watched import CANNOT_TELL, WatchedFile
-from smtpcb.policies._words import octets, one_file, read_words
 from smtpcb.smtp._address import ForwardPath
 from smtpcb.smtp._reply import Reply
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smtpcb.smtp._dsn import read_xtext
+from smtpcb.smtp._dsn import read_xtext, write_xtext
 from smtpcb.smtp._errors import PeerProtocolError
 from smtpcb.smtp._reply import Reply
 
@@ -182,6 +182,30 @@ def read_attributes(argument: str, known: Mapping[str, Attribute]) -> dict[str, 
         except ValueError:
             raise _wrong(f"Bad value of {said}") from None
     return found
+
+
+def write_attributes(
+    said: XClient | XForward, known: Mapping[str, Attribute], offered: Collection[str]
+) -> str:
+    """
+    Return what stands behind XCLIENT or XFORWARD.
+
+    :param known: the attributes that there are.
+    :param offered: those that the server has named; no other one is written.
+    :return: empty if there is nothing to say.
+    """
+    words = []
+    for name, attribute in known.items():
+        value = getattr(said, attribute.field)
+        if value is None or name not in offered:
+            continue
+        if not value:
+            words.append(f"{name}=[UNAVAILABLE]")
+            continue
+        text = f"IPV6:{value}" if attribute.read is _address and ":" in value else str(value)
+        cut = text.encode()[:MOST_VALUE_OCTETS].decode("utf-8", "ignore")
+        words.append(f"{name}={write_xtext(cut)}")
+    return " ".join(words)
 
 
 def _wrong(why: str) -> PeerProtocolError:

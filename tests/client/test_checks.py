@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
+from OpenSSL.crypto import X509
 from twisted.internet import reactor
 from twisted.internet.endpoints import serverFromString, wrapServerTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.protocols import portforward
 from zope.interface import implementer
 
 from smtpcb import Settings, SmtpServerFactory, SmtpService
@@ -23,13 +28,14 @@ from smtpcb.client import (
     Server,
     open_session,
 )
+from smtpcb.client._checks import _Handshake
 from smtpcb.client._protocol import nobody
 from smtpcb.engine import Cause, ClientSettings, Stage
 from smtpcb.smtp.sasl import Credentials
 from smtpcb.tls import ServerTls
 from tests.certificates import Issued, make_authority, make_identity, write_pem
 from tests.client.names import Zones
-from tests.client.servers import Hosts, known
+from tests.client.servers import Hosts, ScriptedServer, known
 
 HOST = "mail.example.org"
 AUTHORITY = make_authority()
@@ -160,6 +166,26 @@ async def test_a_failed_check_may_be_forgiven(
     await protocol.quit()
     _, fault = await refused(port, decide=lambda fault: "yes")
     assert fault.check is check
+
+
+@pytest.mark.parametrize("ok", [0, 1])
+def test_a_certificate_that_cannot_be_read_is_refused(ok: int) -> None:
+    """Whatever is in it, and nobody is asked whether that may be."""
+    asked: list[FailedCheck] = []
+    checks = CertificateChecks(HOST, decide=lambda fault: asked.append(fault) or True)  # type: ignore[func-returns-value]
+    junk = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"junk")
+    damaged = make_identity([HOST], AUTHORITY, alternatives=junk).certificate
+    assert not _Handshake(checks).check(None, X509.from_cryptography(damaged), 10, 0, ok)
+    assert str(checks.failed).startswith("a certificate cannot be read: ")
+    assert len(asked) == 1 - ok  # of its time, which could be read
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_issuer_that_is_no_authority_is_refused(serve: Callable[..., int]) -> None:
+    """A reason that has no words of ours has its number."""
+    text, fault = await refused(serve(make_identity([HOST], make_identity(["x"], AUTHORITY))))
+    assert fault.check in (Check.OTHER, Check.ISSUER)
+    assert re.search(r"the certificate 'CN=x' is (refused by OpenSSL \(error \d+\)|issued)", text)
 
 
 @pytest_twisted.ensureDeferred
@@ -335,3 +361,59 @@ async def test_the_name_that_is_checked_is_the_one_that_was_said(serve: Callable
         pytest.raises(NoSession, match=r"is not for mail.example.org, but for canonical"),
     ):
         await open_session([Server(HOST, port, trust=TRUSTED)], ClientSettings(), reactor=reactor)
+
+
+class Stripping(portforward.ProxyClient):
+    """Passes on what a server says, but for its offer of STARTTLS."""
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data.replace(b"250-STARTTLS\r\n", b"250-XXXXXXXX\r\n"))
+
+
+class Between(portforward.ProxyServer):
+    """Keeps what a client says."""
+
+    class clientProtocolFactory(portforward.ProxyClientFactory):  # noqa: N801
+        noisy = False
+        protocol = Stripping
+
+    def dataReceived(self, data: bytes) -> None:
+        self.factory.heard += data  # type: ignore[union-attr]
+        super().dataReceived(data)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("starttls", ["required", "opportunistic"])
+async def test_whoever_takes_the_offer_away_hears_nothing(
+    serve: Callable[..., int], starttls: Any
+) -> None:
+    """No login and no message goes in the clear because somebody on the way wants it so."""
+    factory: Any = portforward.ProxyFactory("127.0.0.1", serve(GOOD))
+    factory.protocol, factory.heard, factory.noisy = Between, b"", False
+    port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]
+    settings = ClientSettings(hostname="localhost", starttls=starttls, login="required")
+    try:
+        with pytest.raises(NoSession, match=r"tls: STARTTLS is not offered|auth: "):
+            await opened(
+                port.getHost().port,
+                settings=settings,
+                give=lambda mechanism: Credentials(mechanism, "anne", "tim"),
+            )
+    finally:
+        await port.stopListening()
+    assert factory.heard == b"EHLO localhost\r\nQUIT\r\n"
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("refusal", [b"454 not now\r\n", b"502 what?\r\n", b"250 go\r\n"])
+async def test_an_offer_that_is_not_kept_ends_it(refusal: bytes) -> None:
+    """Even where TLS is not required."""
+    server = ScriptedServer(b"220 here\r\n", b"250-here\r\n250 STARTTLS\r\n", refusal)
+    port = server.listen()
+    for starttls in ("required", "opportunistic"):
+        settings: Any = ClientSettings(hostname="localhost", starttls=starttls)
+        with pytest.raises(NoSession, match=f"tls: .*{refusal.decode().strip()}"):
+            await opened(port, settings=settings)
+    await server.stop()
+    assert server.got.count(b"STARTTLS\r\n") == 2
+    assert server.got.replace(b"QUIT\r\n", b"") == b"EHLO localhost\r\nSTARTTLS\r\n" * 2

@@ -254,8 +254,8 @@ class Runs:
     def make(self, candidate: Candidate) -> Any:
         return Protocol()
 
-    def lost(self, candidate: Candidate, failure: ClientFailure) -> None:
-        self.failed.append((candidate.name, failure.cause))
+    def lost(self, name: str, failure: ClientFailure) -> None:
+        self.failed.append((name, failure.cause))
 
     @property
     def running(self) -> list[int]:

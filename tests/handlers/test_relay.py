@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import smtplib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from smtpcb import Envelope, Settings, SmtpServerFactory, SmtpService
-from smtpcb.client import ClientTimes, Server
-from smtpcb.handlers.relay import Relay, RelayPlugin
+from smtpcb import Envelope
+from smtpcb.client import ClientTimes
+
+from .relaying import conversation, gateway
 
 TEXT = b"Subject: Hello\r\n\r\n.dots\r\n..\r\n\r\nHi\r\n"
 
@@ -44,38 +44,6 @@ class Mailbox:
 
     def aborted(self, reason: Any, envelope: Envelope) -> None:
         self.aborted_for.append(reason.name)
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., int]]:
-    """Serve a handler; return the port."""
-    services: list[SmtpService] = []
-
-    def start(handler: object, settings: Settings | None = None) -> int:
-        factory = SmtpServerFactory(handler, settings or Settings())
-        service = SmtpService("tcp:0:interface=127.0.0.1", factory)
-        service.startService()
-        services.append(service)
-        return int(service.ports[0].getHost().port)
-
-    yield start
-    for service in reversed(services):
-        pytest_twisted.blockon(service.stopService())
-
-
-def gateway(port: int, **options: Any) -> Relay:
-    return Relay(Server("127.0.0.1", port), **options)
-
-
-def conversation(port: int, steps: Callable[[smtplib.SMTP], Any]) -> Deferred[Any]:
-    """Talk to the gateway in a thread."""
-
-    def talk() -> Any:
-        with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
-            client.ehlo("client.example.org")
-            return steps(client)
-
-    return deferToThread(talk)
 
 
 @pytest_twisted.ensureDeferred
@@ -186,10 +154,3 @@ async def test_a_message_that_goes_in_circles_is_stopped(serve: Callable[..., in
 
     assert (await conversation(port, send))[0] == 554
     assert mailbox.got == []
-
-
-@pytest.mark.parametrize("argument", ["", ":25", "host:", "host:0", "host:x", "host:70000"])
-def test_where_to_has_to_be_said(argument: str) -> None:
-    """One line says how."""
-    with pytest.raises(ValueError, match=r"relay:HOST\[:PORT\] is wanted"):
-        RelayPlugin().make(argument, None)  # type: ignore[arg-type]

@@ -260,6 +260,33 @@ def test_implicit_tls_and_a_certificate_of_the_client(tmp_path: Path) -> None:
         assert len(server.messages()) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        (("--server", "mx:[127.0.0.1]:PORT"), 0),
+        (("--server", "mx:[127.0.0.1]:PORT", "--tls", "starttls"), os.EX_PROTOCOL),
+        (("--server", "mx:[127.0.0.1]:1"), os.EX_TEMPFAIL),
+        (("--server", "localhost:PORT", "--insecure-tls"), 0),
+        (("--server", "localhost:PORT", "--tls", "starttls"), os.EX_PROTOCOL),
+    ],
+)
+def test_any_certificate_will_do_where_that_is_said(
+    server: Server, came: Came, options: tuple[str, ...], status: int
+) -> None:
+    """Or towards the exchangers of a domain, where others would get it without TLS at all."""
+    words = [one.replace("PORT", str(server.port)) for one in options]
+    said = send(*words, *ENVELOPE, "--body", "x", "--monitor")
+    assert said.returncode == status, said.stderr
+    assert ("*: connected to " in said.stderr) is ("]:1" not in options[1])
+    if status == 0:
+        assert "C: STARTTLS\n" in said.stderr
+    elif status == os.EX_PROTOCOL:
+        assert (
+            "is self-signed, and not among those that are trusted; nothing was sent" in said.stderr
+        )
+    assert len(came()) == (status == 0)
+
+
 def test_nobody_is_there() -> None:
     """To try later makes sense."""
     with socket.socket() as taken:
@@ -489,7 +516,11 @@ SENT = (*NOWHERE, *ENVELOPE, "--body", "x")
         ((*SENT, "--server", "a:99999"), "--server 'a:99999': no port"),
         ((*SENT, "--server", "a b"), "HOST[:PORT] or an endpoint, not 'a b'"),
         ((*SENT, "--server", "unix:/x", "--tls", "starttls"), "TLS needs --tls-hostname"),
-        ((*SENT, "--tls", "off", "--ca", "x"), "--ca, --tls-hostname and --certificate are of no"),
+        ((*SENT, "--tls", "off", "--ca", "x"), "--certificate and --insecure-tls are of no use"),
+        ((*SENT, "--server", "mx:a b"), "'a b' is no domain"),
+        ((*SENT, "--server", "mx:x.org", "--user", "a"), "nobody logs in at the exchangers"),
+        ((*SENT, "--server", "mx:x.org", "--tls", "implicit"), "mx:DOMAIN goes without --lmtp"),
+        ((*SENT, "--insecure-tls", "--ca", "x"), "--ca and --tls-hostname are of no use"),
         ((*SENT, "--key", "x"), "--key is that of --certificate"),
         ((*SENT, "--ehlo", "a b"), "--ehlo is no domain or address literal: 'a b'"),
         ((*SENT, "--user", "a\nb"), "--user: a control character"),
@@ -564,15 +595,20 @@ def test_a_message_that_cannot_be_sent(octets: bytes, says: str) -> None:
         ("LocalHost:2525", "LocalHost", 2525, True),
         ("unix:/run/lmtp", "unix:/run/lmtp", None, True),
         ("tcp:mail.example.org:25", "tcp:mail.example.org:25", None, False),
+        ("mx:25", "mx", 25, False),
+        ("mx:example.org", "example.org", None, False),
+        ("MX:example.org:2525", "example.org", 2525, False),
+        ("mx:[IPv6:2001:db8::1]:2525", "[IPv6:2001:db8::1]", 2525, False),
     ],
 )
 def test_where_it_goes(text: str | None, host: str, port: int | None, local: bool) -> None:
     """A host, an address, or an endpoint; nobody is on the way to this machine."""
     place = place_of(text)
     assert (place.host, place.port, place.local) == (host, port, local)
+    assert place.exchangers is (text or "").lower().startswith(("mx:e", "mx:["))
 
 
-@pytest.mark.parametrize("text", ["", ":25", "a:", "[a]:25", "a:0", "a/b", "user@host"])
+@pytest.mark.parametrize("text", ["", ":25", "a:", "[a]:25", "a:0", "a/b", "user@host", "mx:a:0"])
 def test_where_nothing_can_go(text: str) -> None:
     """It is no host, or no port of one."""
     with pytest.raises(MistakeError):

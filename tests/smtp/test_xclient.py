@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, strategies
 
 from smtpcb.smtp import PeerProtocolError, XClient, XForward
 from smtpcb.smtp._dsn import write_xtext
-from smtpcb.smtp._xclient import XCLIENT, XFORWARD, read_attributes
+from smtpcb.smtp._xclient import XCLIENT, XFORWARD, read_attributes, write_attributes
 
 GOOD = [
     ("NAME=spike.porcupine.org ADDR=168.100.189.2 PROTO=ESMTP", ("spike.porcupine.org",)),
@@ -109,3 +111,27 @@ def test_no_value_gets_in_with_a_control_character(text: str, name: str) -> None
         pass
     else:
         assert isinstance(found, int) or not any(ord(char) < 32 for char in found)
+
+
+def test_attributes_are_written_as_they_are_read() -> None:
+    """Those that the server takes and no others, in xtext, cut where they would be refused."""
+    said = XClient(
+        name="",
+        address="2001:db8::7",
+        port=0,
+        protocol="ESMTP",
+        hello="my laptop+=" + "\u00fc" * 200,
+        login="anne@example.org",
+        destination_port=25,
+    )
+    written = write_attributes(said, XCLIENT, XCLIENT.keys())
+    assert written.startswith("NAME=[UNAVAILABLE] ADDR=IPV6:2001:db8::7 PORT=[UNAVAILABLE] ")
+    assert " HELO=my+20laptop+2B+3D+C3+BC" in written
+    assert XClient(**read_attributes(written, XCLIENT)) == replace(
+        said, hello="my laptop+=" + "\u00fc" * 122
+    )
+    assert write_attributes(said, XCLIENT, {"ADDR", "HELP"}) == "ADDR=IPV6:2001:db8::7"
+    assert (
+        write_attributes(XForward(source="LOCAL"), XFORWARD, ["NAME", "SOURCE"]) == "SOURCE=LOCAL"
+    )
+    assert write_attributes(XForward(), XFORWARD, XFORWARD) == ""

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 from smtpcb.engine._client._failure import Cause, ClientFailure
 from smtpcb.engine._client._login import log_in
 from smtpcb.engine._client._offers import Offers
+from smtpcb.engine._client._settings import is_hostname
 from smtpcb.engine._client._table import ClientStep, Stage
 from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._text import upper
+from smtpcb.smtp._xclient import XCLIENT, XClient, write_attributes
 
 if TYPE_CHECKING:
     from smtpcb.engine._client._dialogue import ClientDialogue
@@ -43,24 +46,27 @@ def opening(dialogue: ClientDialogue) -> Script:
     if lacking:
         text = f"the server does not offer {', '.join(sorted(lacking))}"
         raise ClientFailure(Stage.HELLO, Cause.LACKING, text)
+    if dialogue.settings.xclient is not None:
+        yield from _speak_for(dialogue, dialogue.settings.xclient)
     if dialogue.settings.login != "off":
         yield from log_in(dialogue)
     dialogue.move(ClientStep.OPENED)
     yield None
 
 
-def _hello(dialogue: ClientDialogue) -> Script:
-    """Introduce ourselves, and read what is offered."""
+def _hello(dialogue: ClientDialogue, name: str = "") -> Script:
+    """Introduce ourselves, or whom we speak for, and read what is offered."""
     settings = dialogue.settings
+    name = name or dialogue.hostname
     verb = "LHLO" if settings.lmtp else "EHLO"
-    dialogue.outbox.write(f"{verb} {dialogue.hostname}\r\n".encode("ascii"))
+    dialogue.outbox.write(f"{verb} {name}\r\n".encode("ascii"))
     reply = yield None
     if reply.code == 250:
         dialogue.forget(Offers(reply, settings.without))
         return
     if settings.lmtp or reply.code not in _NO_EHLO:
         raise refusal(Stage.HELLO, reply)
-    dialogue.outbox.write(f"HELO {dialogue.hostname}\r\n".encode("ascii"))
+    dialogue.outbox.write(f"HELO {name}\r\n".encode("ascii"))
     reply = yield None
     if reply.code != 250:
         raise refusal(Stage.HELLO, reply, elsewhere=True)
@@ -86,6 +92,21 @@ def _secure(dialogue: ClientDialogue) -> Script:
     dialogue.tls = yield None
     dialogue.move(ClientStep.SECURED)
     yield from _hello(dialogue)
+
+
+def _speak_for(dialogue: ClientDialogue, client: XClient) -> Script:
+    """Say who the client is from here on: the session begins again at the greeting."""
+    offered = upper(dialogue.offers.get("XCLIENT", "")).split()
+    if "ADDR" not in offered:
+        raise ClientFailure(Stage.HELLO, Cause.LACKING, "the server does not take XCLIENT from us")
+    said = write_attributes(client, XCLIENT, offered)
+    dialogue.outbox.write(f"XCLIENT {said}\r\n".encode("ascii"))
+    reply = yield None
+    if reply.code != 220:
+        raise refusal(Stage.HELLO, reply, elsewhere=False)
+    # What it calls itself may be anything (RFC 5321 §4.1.4), and not all of that can be said.
+    hello = client.hello or ""
+    yield from _hello(dialogue, hello if is_hostname(hello) else "")
 
 
 def injected() -> ClientFailure:

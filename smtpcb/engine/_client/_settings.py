@@ -11,6 +11,7 @@ from smtpcb.engine._keywords import check_own
 from smtpcb.smtp import _grammar as grammar
 from smtpcb.smtp._extension import Extension
 from smtpcb.smtp._text import printable, upper
+from smtpcb.smtp._xclient import XClient
 from smtpcb.smtp.sasl import MECHANISMS, Mechanism
 
 _NAME = re.compile(f"{grammar.DOMAIN}|{grammar.ADDRESS_LITERAL}")
@@ -44,6 +45,8 @@ class ClientSettings:
     :ivar require: keywords that a server must offer once TLS is there, or no message is sent.
     :ivar without: keywords that are not used, although they are offered.
     :ivar extensions: service extensions of your own, for their parameters.
+    :ivar xclient: for whom we speak: a server that trusts us is told by XCLIENT, before a login
+        (Postfix's XCLIENT_README).  To one that does not offer it no message is sent.
     :ivar chunk_octets: how much of a message is gathered for one BDAT.
     :raises ValueError: one of them cannot be.
     :raises TypeError: one is of another type.
@@ -59,6 +62,7 @@ class ClientSettings:
     require: frozenset[str] = frozenset()
     without: frozenset[str] = frozenset()
     extensions: tuple[Extension, ...] = ()
+    xclient: XClient | None = None
     chunk_octets: int = 65_536
 
     def __post_init__(self) -> None:
@@ -74,6 +78,8 @@ class ClientSettings:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is one of {', '.join(choices)}")
+        if self.xclient is not None and not isinstance(self.xclient, XClient):
+            raise TypeError(f"xclient is an XClient, not {self.xclient!r:.40}")
         size = self.chunk_octets
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise ValueError(f"chunk_octets is a number of octets, not {size!r:.40}")
@@ -87,9 +93,9 @@ class ClientSettings:
             put(self, "mechanisms", _mechanisms(self.mechanisms))
 
 
-def is_hostname(name: str) -> bool:
-    """Whether it may be said with EHLO."""
-    return name.isascii() and len(name) <= 255 and _NAME.fullmatch(name) is not None
+def is_hostname(text: str) -> bool:
+    """Whether somebody may be called so in EHLO: it is a domain or an address literal."""
+    return text.isascii() and len(text) <= 255 and _NAME.fullmatch(text) is not None
 
 
 def keywords(name: str, given: Any) -> frozenset[str]:

@@ -15,7 +15,7 @@ from smtpcb.engine import (
     Offers,
     Stage,
 )
-from smtpcb.smtp import Command, LocalProtocolError, Reply, Verb
+from smtpcb.smtp import Command, LocalProtocolError, Reply, Verb, XClient
 from smtpcb.testing._play import TLS
 
 from .talk import GREETING, PLAIN, QUIT, STEPS, Owner, talk, to
@@ -367,3 +367,45 @@ def test_a_command_answered_by_a_code_that_fits_nothing_ends_it() -> None:
     failure = talk(STEPS + "C: NOOP\nS: 354 go\n", Command(Verb.NOOP)).dialogue.failure
     assert failure is not None
     assert (failure.stage, failure.cause) == (Stage.COMMAND, Cause.PROTOCOL)
+
+
+CLIENT = XClient(address="192.0.2.7", port=51234, hello="anne.example.net", login="")
+SPEAKING = replace(PLAIN, xclient=CLIENT)
+TRUSTS = GREETING + "S: 250-mail.example.org\nS: 250 XCLIENT ADDR HELO LOGIN\n"
+SAID = "C: XCLIENT ADDR=192.0.2.7 HELO=anne.example.net LOGIN=[UNAVAILABLE]\n"
+
+
+def test_who_is_trusted_says_for_whom_it_speaks() -> None:
+    """XCLIENT, and the session begins again, with that client's EHLO (XCLIENT_README)."""
+    owner = talk(
+        TRUSTS + SAID + "S: 220 again\nC: EHLO anne.example.net\nS: 250-mail\nS: 250 SIZE\n" + QUIT,
+        settings=SPEAKING,
+    )
+    assert owner.dialogue.failure is None
+    assert list(owner.dialogue.offers) == ["SIZE"]
+
+
+def test_a_name_that_is_none_is_not_said_in_ehlo() -> None:
+    """A client may call itself anything; it stands in XCLIENT, and we stay who we are."""
+    talk(
+        TRUSTS
+        + "C: XCLIENT HELO=my+20laptop\nS: 220 again\n"
+        + EHLO
+        + "S: 250 mail.example.org\n"
+        + QUIT,
+        settings=replace(PLAIN, xclient=XClient(hello="my laptop")),
+    )
+
+
+def test_who_is_not_trusted_sends_nothing() -> None:
+    """To a server that does not offer it, or refuses it, we would be somebody else."""
+    for offer in ("XCLIENT NAME", "SIZE"):
+        said = GREETING + f"S: 250-mail.example.org\nS: 250 {offer}\n"
+        failure = talk(said + "C: QUIT\n*: gone", settings=SPEAKING).dialogue.failure
+        assert failure is not None
+        assert (failure.stage, failure.cause) == (Stage.HELLO, Cause.LACKING)
+    failure = talk(
+        TRUSTS + SAID + "S: 550 no\nC: QUIT\n*: gone", settings=SPEAKING
+    ).dialogue.failure
+    assert failure is not None
+    assert (failure.stage, failure.cause) == (Stage.HELLO, Cause.REFUSED)

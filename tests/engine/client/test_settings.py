@@ -45,6 +45,7 @@ def test_what_is_said_is_kept_in_one_form() -> None:
         ({"chunk_octets": 0}, "chunk_octets is a number"),
         ({"chunk_octets": True}, "chunk_octets is a number"),
         ({"chunk_octets": 1.5}, "chunk_octets is a number"),
+        ({"xclient": "192.0.2.1"}, "xclient is an XClient"),
         ({"require": "DSN"}, "require is a set of keywords"),
         ({"require": 5}, "require is a set of keywords"),
         ({"without": [5]}, "which are text"),

@@ -20,6 +20,7 @@ from smtpcb.client import (
     Monitor,
     NoSession,
     Observers,
+    Server,
     SubmissionSession,
     Transcripts,
 )
@@ -140,7 +141,8 @@ async def _send(session: SubmissionSession, message: Message, target: Any, react
     except CancelledError:
         return tell_interrupted(message)
     except NoSession as error:
-        return tell_no_session(error, secured=target.checks is not None)
+        named = isinstance(target.server, Server)
+        return tell_no_session(error, secured=target.secured, named=named)
     except ContentError as error:
         complain(f"the message cannot be sent: {error}")
         return os.EX_DATAERR

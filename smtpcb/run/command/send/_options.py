@@ -92,17 +92,24 @@ def _connection(made: Arguments) -> None:
     add(
         "--server",
         metavar="HOST[:PORT]",
-        help="or an endpoint, such as unix:/run/lmtp.sock [default: localhost:25; of another host "
-        "port 587, or 465 with --tls implicit, or 24 with --lmtp]",
+        help="or an endpoint, such as unix:/run/lmtp.sock; or mx:DOMAIN, those that take mail for "
+        "a domain, one after the other [default: localhost:25; of another host port 587, or 465 "
+        "with --tls implicit, or 24 with --lmtp]",
     )
     add("--lmtp", action="store_true", help="speak LMTP and not SMTP")
     add(
         "--tls",
         choices=["starttls", "opportunistic", "implicit", "off"],
-        help="[default: starttls, which is required; towards this machine off]",
+        help="[default: starttls, which is required; towards this machine off, and towards "
+        "mx:DOMAIN opportunistic, with any certificate]",
     )
     add("--ca", metavar="FILE", type=Path, help="whose certificates are trusted, and no others")
     add("--tls-hostname", metavar="NAME", help="which the certificate must have [default: HOST]")
+    add(
+        "--insecure-tls",
+        action="store_true",
+        help="any certificate will do: whoever is on the way can be the server",
+    )
     add("--certificate", metavar="FILE", type=Path, help="that of the client, in PEM")
     add("--key", metavar="FILE", type=Path, help="its key, if it is in a file of its own")
     add("--ehlo", metavar="NAME", help="who we say we are")

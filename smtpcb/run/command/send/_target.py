@@ -15,16 +15,18 @@ from typing import Any
 
 from twisted.internet.endpoints import clientFromString
 
-from smtpcb.client import CertificateChecks, ClientTimes, Server
+from smtpcb.client import CertificateChecks, ClientTimes, MailExchangers, Server
 from smtpcb.engine import ClientSettings
 from smtpcb.run.command.send._mistake import MistakeError, unreadable
 from smtpcb.run.command.send._told import complain
 from smtpcb.smtp._text import CONTROL
 from smtpcb.smtp.sasl import Credentials
-from smtpcb.tls import IdentityError, load_pem
+from smtpcb.tls import Identity, IdentityError, load_pem
 
 _HOST = re.compile(r"[^\s/@:\\\[\]=]+")
 _BRACKETS = re.compile(r"\[([^\[\]]*)\](?::(.*))?")
+# A host may be called mx, and have a port.
+_EXCHANGERS = re.compile(r"mx:(?![0-9]+\Z)(\[[^\[\]]*\]|[^\[\]:]+)(?::(.*))?", re.IGNORECASE)
 _TOKENS = ("OAUTHBEARER", "XOAUTH2")
 _SMTP, _LMTP, _SMTPS, _SUBMISSION = 25, 24, 465, 587
 
@@ -37,12 +39,14 @@ class Place:
     :ivar host: a name, an address, or the description of an endpoint.
     :ivar port: ``None``: it was not said.
     :ivar local: nobody is on the way, it is this machine.
+    :ivar exchangers: it is those of the domain that ``host`` is.
     """
 
     host: str
     port: int | None = None
     described: bool = False
     local: bool = False
+    exchangers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +54,13 @@ class Target:
     """
     A server, and how it is spoken to.
 
-    :ivar checks: those of its certificate; ``None``: there is no TLS.
+    :ivar secured: there is to be TLS.
     """
 
-    server: Server
+    server: Server | MailExchangers
     settings: ClientSettings
     times: ClientTimes
-    checks: CertificateChecks | None
+    secured: bool
     secret: str
     user: str | None
 
@@ -80,18 +84,26 @@ def target_of(said: Namespace, reactor: Any) -> Target:
     :raises MistakeError: they mean none, or contradict each other.
     """
     place = place_of(said.server)
-    secured = said.ca or said.tls_hostname or said.certificate
-    mode = said.tls or ("off" if place.local and not secured else "starttls")
+    secured = said.ca or said.tls_hostname or said.certificate or said.insecure_tls
+    mode = said.tls or _usual_tls(place, secured)
     if mode == "off" and secured:
-        raise MistakeError("--tls off: --ca, --tls-hostname and --certificate are of no use")
+        raise MistakeError(
+            "--tls off: --ca, --tls-hostname, --certificate and --insecure-tls are of no use"
+        )
+    if said.insecure_tls and (said.ca or said.tls_hostname):
+        raise MistakeError("--insecure-tls: --ca and --tls-hostname are of no use")
     if said.key and not said.certificate:
         raise MistakeError("--key is that of --certificate, which is not said")
-    checks = None if mode == "off" else _checks(said, place)
+    checks = None if mode == "off" or place.exchangers else _checks(said, place)
     try:
         if place.described:
             clientFromString(reactor, place.host)
         port = place.port or _usual_port(said, mode)
-        server = Server(place.host, port, implicit_tls=mode == "implicit", creator=checks)
+        server: Server | MailExchangers
+        if place.exchangers:
+            server = _exchangers(said, place, mode)
+        else:
+            server = Server(place.host, port, implicit_tls=mode == "implicit", creator=checks)
         settings = ClientSettings(
             hostname=said.ehlo,
             lmtp=said.lmtp,
@@ -100,9 +112,46 @@ def target_of(said: Namespace, reactor: Any) -> Target:
             mechanisms=None if said.auth is None else (said.auth,),
             allow_insecure_auth=place.local,
         )
+    except IdentityError as error:
+        raise MistakeError(str(error), os.EX_NOINPUT) from None
     except (ValueError, TypeError) as error:
         raise MistakeError(str(error).replace("hostname is", "--ehlo is", 1)) from None
-    return Target(server, settings, _times(said.timeout), checks, _secret(said), said.user)
+    secret = _secret(said)
+    return Target(server, settings, _times(said.timeout), mode != "off", secret, said.user)
+
+
+def _usual_tls(place: Place, secured: object) -> str:
+    if place.exchangers:
+        # Of their names nobody knows but the DNS, and many have a certificate of no name.
+        return "starttls" if secured else "opportunistic"
+    return "off" if place.local and not secured else "starttls"
+
+
+def _exchangers(said: Namespace, place: Place, mode: str) -> MailExchangers:
+    if said.user or said.auth:
+        raise MistakeError("nobody logs in at the exchangers of a domain: --user has no place")
+    if said.lmtp or mode == "implicit" or said.tls_hostname or said.insecure_tls:
+        raise MistakeError(
+            "--server mx:DOMAIN goes without --lmtp, --tls implicit, --tls-hostname, --insecure-tls"
+        )
+    # Of an address in brackets the user knows where it is.
+    literal = place.host.startswith("[")
+    return MailExchangers(
+        place.host,
+        place.port or _SMTP,
+        allow_literals=True,
+        allow_local=literal,
+        trust=said.ca,
+        certificate=_identity(said),
+    )
+
+
+def _identity(said: Namespace) -> Identity | None:
+    if not said.certificate:
+        return None
+    identity = load_pem(said.certificate, said.key)
+    _warn_of_readers(said.key or said.certificate, "private key")
+    return identity
 
 
 def _usual_port(said: Namespace, mode: str) -> int:
@@ -122,6 +171,10 @@ def place_of(text: str | None) -> Place:
     """
     if text is None:
         return Place("localhost", local=True)
+    exchangers = _EXCHANGERS.fullmatch(text)
+    if exchangers is not None:
+        domain, port = exchangers.groups()
+        return Place(domain, _port(text, port), exchangers=True)
     bracketed = _BRACKETS.fullmatch(text)
     host, colon, rest = text.partition(":")
     if bracketed is not None and _is_address(bracketed[1]):
@@ -134,9 +187,15 @@ def place_of(text: str | None) -> Place:
             raise MistakeError(f"--server is HOST[:PORT] or an endpoint, not {text!r:.80}")
     else:
         return Place(text, described=True, local=host == "unix")
-    if port is not None and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    return Place(host, _port(text, port), local=_is_here(host))
+
+
+def _port(text: str, port: str | None) -> int | None:
+    if port is None:
+        return None
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise MistakeError(f"--server {text!r:.80}: no port")
-    return Place(host, None if port is None else int(port), local=_is_here(host))
+    return int(port)
 
 
 def _is_address(text: str) -> bool:
@@ -156,15 +215,16 @@ def _checks(said: Namespace, place: Place) -> CertificateChecks:
     if not hostname:
         raise MistakeError(f"{place.host}: TLS needs --tls-hostname, or say --tls off")
     try:
-        identity = None
-        if said.certificate:
-            identity = load_pem(said.certificate, said.key)
-            _warn_of_readers(said.key or said.certificate, "private key")
-        return CertificateChecks(hostname, trust=said.ca, certificate=identity)
+        return CertificateChecks(
+            hostname,
+            trust=said.ca,
+            certificate=_identity(said),
+            insecure_unverified=said.insecure_tls,
+        )
     except IdentityError as error:
         raise MistakeError(str(error), os.EX_NOINPUT) from None
     except ValueError as error:
-        raise MistakeError(f"{hostname}: no name of a server ({error})") from None
+        raise MistakeError(str(error)) from None
 
 
 def _times(seconds: float | None) -> ClientTimes:

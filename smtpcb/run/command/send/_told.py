@@ -32,14 +32,16 @@ def complain(text: str) -> None:
     print(f"smtpcb: {printable(text, 1024)}", file=sys.stderr, flush=True)
 
 
-def tell_no_session(error: NoSession, *, secured: bool) -> int:
+def tell_no_session(error: NoSession, *, secured: bool, named: bool) -> int:
     """
     Say why no server takes it; return the exit status.
 
     :param secured: whether there was to be TLS.
+    :param named: whether the user has said which server.
     """
     for where, failure in error.failures:
-        complain(f"{where}: {failure}{_hint(failure, secured)}; nothing was sent")
+        hint = _hint(failure, secured) if named else ""
+        complain(f"{where}: {failure}{hint}; nothing was sent")
     return _worst(_of_failure(failure) for _, failure in error.failures)
 
 

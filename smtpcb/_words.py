@@ -1,4 +1,4 @@
-"""What stands behind the name of a policy: words and settings, with commas between them."""
+"""What stands behind the name of a plug-in: words and settings, with commas between them."""
 
 from __future__ import annotations
 

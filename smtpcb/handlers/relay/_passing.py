@@ -1,0 +1,339 @@
+"""
+One client's messages on their way: what is asked there before it is answered here.
+
+A session is taken for a transaction, and given back at its end, whichever that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.error import ConnectionAborted
+from twisted.logger import Logger
+
+from smtpcb.client import ContentError, Feed, Needs, NoSession, Outgoing
+from smtpcb.client._protocol import ClientProtocol
+from smtpcb.engine import Cause, ClientFailure, Destination, Envelope, Recipient, Transaction
+from smtpcb.engine._connection import Connection
+from smtpcb.engine._reason import Reason
+from smtpcb.engine._received import received_header
+from smtpcb.handlers.relay import _replies as replies
+from smtpcb.handlers.relay._changes import Changes, changeable
+from smtpcb.smtp import BodyType, MailParameters, Refusal, Reply
+
+if TYPE_CHECKING:
+    from smtpcb.handlers.relay._relay import Relay
+
+MOST_HOPS = 100
+"""More trace fields than that are a loop (RFC 5321 §6.3)."""
+MOST_SECTION_OCTETS = 1_048_576
+"""A header section is held so far, and goes on as it is from there."""
+
+_ATTEMPTS = 3  # a session of a pool may just have been left by its server
+_AS_IT_COMES = Needs(BodyType.BINARY_MIME)  # what strangers wrote is not judged, but for line ends
+_MAY_LACK = ("DSN", "MT-PRIORITY")
+_OK = Reply(250, "2.0.0", "Taken")
+
+_log = Logger(namespace="smtpcb.handlers")
+
+
+class Passing:
+    """
+    The messages of one client.
+
+    What their senders want is passed on where the next server offers it.  Without DSN and
+    MT-PRIORITY a message goes on all the same, as RFC 3461 and RFC 6710 have it.
+    """
+
+    extensions = frozenset({"DSN", "MT-PRIORITY", "REQUIRETLS"})
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self._upstream: ClientProtocol | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._transaction: Transaction | None = None
+        self._named: list[tuple[Recipient, Destination]] = []
+        self._changes = Changes()
+        self._domain = ""
+        self._hops = 0
+        self._feed: Feed | None = None
+        self._sending: Deferred[None] | None = None
+
+    # The envelope.
+
+    async def mail(self, envelope: Envelope) -> Reply | None:
+        """Ask there."""
+        self._begin()
+        self._changes = changeable(envelope)
+        return None if self._relay.by_domain else await self._open(envelope)
+
+    async def rcpt(self, recipient: Recipient, envelope: Envelope) -> Reply | None:
+        """Ask there."""
+        if self._relay.by_domain:
+            refusal = self._relay.refuses(recipient, envelope)
+            if refusal is None:
+                refusal = await self._go_to(recipient.domain, envelope)
+            if refusal is not None:
+                return refusal
+        destination = Destination(recipient.forward_path, recipient.parameters)
+        refusal = await self._name(destination)
+        if refusal is None:
+            self._named.append((recipient, destination))
+        return refusal
+
+    async def _go_to(self, domain: str, envelope: Envelope) -> Reply | None:
+        """Have a transaction with the servers of a domain."""
+        if self._transaction is not None and self._domain == domain:
+            return None
+        if self._named:
+            return replies.ONE_DOMAIN
+        await self._drop()
+        return await self._open(envelope, domain)
+
+    async def _drop(self) -> None:
+        """Give up a transaction of which no content was sent, and its session back."""
+        upstream, transaction = self._upstream, self._transaction
+        self._transaction = None
+        try:
+            if upstream is not None and transaction is not None and upstream.failure is None:
+                await upstream.drop()
+        finally:
+            self._give_back()
+
+    async def _open(self, envelope: Envelope, domain: str = "") -> Reply | None:
+        """Begin a transaction there; return the refusal, after which there is none."""
+        parameters = _passed_on(envelope.parameters)
+        self._domain = domain
+        refusal: Reply | None = replies.LOST
+        for _ in range(_ATTEMPTS):
+            try:
+                refusal = await self._try_to_open(envelope, domain, parameters)
+            except BaseException:
+                self._give_back()
+                raise
+            if refusal is None:
+                return None
+            self._give_back()
+            if refusal is not replies.LOST:
+                break
+        return refusal
+
+    async def _try_to_open(
+        self, envelope: Envelope, domain: str, parameters: MailParameters
+    ) -> Reply | None:
+        try:
+            upstream = self._upstream = await self._relay.session(envelope, domain)
+        except NoSession as failure:
+            _log.warn("no message is passed on: {failure}", failure=failure)
+            return replies.not_sent(failure, for_good=self._relay.by_domain)
+        except TimeoutError:
+            return replies.BUSY
+        lacking = replies.lacking(parameters, upstream)
+        if lacking is not None:
+            return lacking
+        transaction = Transaction(
+            envelope.reverse_path, [], parameters=parameters, may_lack=_MAY_LACK
+        )
+        try:
+            refusal = await self._relay.introduce(envelope, upstream)
+            if refusal is not None:
+                return refusal
+            await upstream.open(transaction)
+        except ClientFailure as failure:
+            return replies.not_sent(failure)
+        reply = transaction.mail_reply
+        if reply is None or reply.code == 421:
+            return replies.LOST
+        self._transaction = transaction
+        return replies.passed_on(reply)
+
+    async def _name(self, destination: Destination) -> Reply | None:
+        upstream, _ = self._opened()
+        try:
+            await upstream.add(destination)
+        except ClientFailure as failure:
+            return replies.not_sent(failure)
+        reply = destination.rcpt_reply
+        return replies.LOST if reply is None else replies.passed_on(reply)
+
+    # The content.
+
+    def header(self, name: str, value: str, envelope: Envelope) -> Reply | None:
+        """Count the hops."""
+        if name.lower() == "received":
+            self._hops += 1
+        return replies.LOOP if self._hops > MOST_HOPS else None
+
+    async def _go_on(self, section: bytes, envelope: Envelope) -> None:
+        """Begin to send the content, whose header section this is."""
+        section = self._changes.applied(section)
+        if self._changes.instead is not None:
+            await self._redirect(envelope, self._changes.instead)
+        for one in self._changes.more:
+            await self._require(one)
+        feed = self._feed = Feed()
+        if self._transaction is None:
+            await feed.aclose()  # it goes nowhere
+            return
+        feed.write(received_header(envelope))
+        feed.write(section)
+        outgoing = Outgoing(feed, rules=None, declared=_AS_IT_COMES, exact=True)
+        upstream, _ = self._opened()
+        self._sending = ensureDeferred(upstream.proceed(outgoing))
+        self._sending.addErrback(lambda reason: reason.trap(ClientFailure, ContentError))
+        # The server may have refused DATA: then nobody takes from it what the client still sends.
+        self._sending.addCallback(lambda _: ensureDeferred(feed.aclose()))
+
+    async def _redirect(self, envelope: Envelope, destinations: list[Destination]) -> None:
+        await self._drop()
+        if not destinations:
+            return
+        refusal = await self._open(envelope, destinations[0].forward_path.domain)
+        if refusal is not None:
+            raise _not_as_wanted("sender", refusal)
+        for one in destinations:
+            await self._require(one)
+
+    async def _require(self, destination: Destination) -> None:
+        refusal = replies.LOST if self._transaction is None else await self._name(destination)
+        if refusal is not None:
+            raise _not_as_wanted(f"recipient <{destination.forward_path}>", refusal)
+
+    async def _ended(self, envelope: Envelope) -> Reply | Mapping[Recipient, Reply]:
+        """Send the end of the content; return what is said there."""
+        assert self._feed is not None
+        if self._transaction is None:
+            return _OK
+        upstream, transaction = self._opened()
+        lmtp = self._relay.settings.lmtp
+        self._feed.end()
+        assert self._sending is not None
+        await self._sending
+        if lmtp and self._changes.instead is None:
+            said = {recipient: _of(one) for recipient, one in self._named}
+            return {one: said.get(one, replies.LOST) for one in envelope.recipients}
+        reply = transaction.final_reply
+        if lmtp:
+            reply = max((one.reply for one in transaction.destinations), key=_badness)
+        if reply is not None:
+            return replies.final(reply)
+        failure = transaction.failure or upstream.failure
+        refused = failure is not None and failure.cause is Cause.SOURCE and not failure.temporary
+        return replies.NO_LINES if refused else replies.LOST
+
+    # The end.
+
+    async def aborted(self, reason: Reason, envelope: Envelope) -> None:
+        """Have it come to nothing there too."""
+        if self._feed is None:
+            await self._drop()
+            return
+        try:
+            # There is no way to tell a server so in the midst of it, but to leave.
+            self._feed.fail("the client has given it up")
+            if self._sending is not None:
+                await self._sending
+        finally:
+            self._give_back()
+
+    def disconnected(self, reason: Reason, connection: Connection) -> None:
+        """Leave no session behind."""
+        self._give_back()
+
+    def _give_back(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        self._transaction = None
+        if upstream is not None:
+            self._relay.give_back(upstream)
+
+    def _opened(self) -> tuple[ClientProtocol, Transaction]:
+        assert self._upstream is not None
+        assert self._transaction is not None
+        return self._upstream, self._transaction
+
+
+class Streaming(Passing):
+    """The content goes on while it comes."""
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._section = bytearray()
+
+    def chunk(self, octets: bytes, envelope: Envelope) -> Awaitable[None] | None:
+        """Pass it on; the client waits until the next server takes more."""
+        if self._feed is not None:
+            return _room(self._feed, octets)
+        # What stands before is looked at again as far as the end may have begun there.
+        at = max(len(self._section) - 3, 0)
+        self._section += octets
+        whole = self._section.startswith(b"\r\n") or self._section.find(b"\r\n\r\n", at) >= 0
+        if not whole and len(self._section) < MOST_SECTION_OCTETS:
+            return None
+        return self._begun(envelope)
+
+    async def message(self, envelope: Envelope) -> Reply | Mapping[Recipient, Reply]:
+        """Say what is said there."""
+        try:
+            if self._feed is None:
+                await self._begun(envelope)
+            return await self._ended(envelope)
+        finally:
+            self._give_back()
+
+    async def _begun(self, envelope: Envelope) -> None:
+        section, self._section = bytes(self._section), bytearray()
+        await self._go_on(section, envelope)
+
+
+class Holding(Passing):
+    """Nothing of a message goes on before a filter has seen all of it."""
+
+    async def message(self, envelope: Envelope) -> Reply | Mapping[Recipient, Reply]:
+        """Pass it on, and say what is said there."""
+        try:
+            pieces = envelope.content.pieces()
+            section = next(pieces, b"")
+            await self._go_on(section, envelope)
+            assert self._feed is not None
+            for piece in pieces:
+                await _room(self._feed, piece)
+            return await self._ended(envelope)
+        finally:
+            self._give_back()
+
+
+def _room(feed: Feed, octets: bytes) -> Deferred[None]:
+    """Write a piece; the Deferred fires when there is room for another one."""
+    # Where nobody takes it any more there is an answer already.
+    return feed.put(octets).addErrback(lambda reason: reason.trap(ConnectionAborted) and None)
+
+
+def _of(destination: Destination) -> Reply:
+    return replies.LOST if destination.reply is None else replies.final(destination.reply)
+
+
+def _badness(reply: Reply | None) -> int:
+    return 400 if reply is None else reply.code
+
+
+def _passed_on(said: MailParameters) -> MailParameters:
+    """Return those parameters of MAIL that the next server is to see."""
+    return MailParameters(
+        size=said.size,
+        body=said.body,
+        smtputf8=said.smtputf8,
+        ret=said.ret,
+        envid=said.envid,
+        mt_priority=said.mt_priority,
+        requiretls=said.requiretls,
+    )
+
+
+def _not_as_wanted(whom: str, reply: Reply) -> Refusal:
+    """Return what is raised where the next server does not take what a filter has added."""
+    _log.error("a filter's {whom} is refused there: {reply}", whom=whom, reply=reply)
+    return Refusal(451, "4.3.0", "The message cannot be passed on as it has to be, try again later")
