@@ -20,7 +20,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smtpcb.client import Message, NoSession, Server, SubmissionSession
-from smtpcb.client._protocol import nobody
 from smtpcb.engine import ClientFailure, ClientSettings
 from smtpcb.smtp.sasl import Credentials
 from smtpcb.tls import ServerTls
@@ -312,14 +311,13 @@ class Met:
         return self
 
 
-def anne(mechanism: str) -> Credentials:
-    """Log in."""
-    return Credentials(mechanism, "anne", "tim")
-
-
 async def turn() -> None:
     """Let the reactor do something."""
     await deferLater(reactor, 0.002)
+
+
+def _anne(mechanism: str) -> Credentials:
+    return Credentials(mechanism, "anne", "tim")
 
 
 @asynccontextmanager
@@ -359,6 +357,14 @@ async def meeting(
     port = reactor.listenTCP(0, factory, interface="127.0.0.1")
     clock = Clock()
     wanted = {"starttls": "required"}.get(tls, "off" if implicit else tls)
+    led = ClientSettings(
+        **{
+            "hostname": "client.example.org",
+            "starttls": wanted,
+            "login": "required" if login else "off",
+            **settings,
+        }
+    )
     session = SubmissionSession(
         Server(
             TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port),
@@ -366,17 +372,8 @@ async def meeting(
             hostname=NAME,
             trust=None if certified is None else certified.trust,
         ),
-        settings=ClientSettings(
-            **{
-                "hostname": "client.example.org",
-                "starttls": wanted,
-                "login": "required" if login else "off",
-                **settings,
-            }
-        ),
-        give=(give or (lambda mechanism: Credentials(mechanism, "anne", "tim")))
-        if login
-        else nobody,
+        settings=led,
+        **({} if led.login == "off" else {"give": give or _anne}),
         reactor=clock,
     )
     met = Met(clock, None, strangers, None)  # type: ignore[arg-type]
