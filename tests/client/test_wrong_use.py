@@ -93,9 +93,8 @@ def test_what_is_no_server(said: tuple[Any, ...]) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_host_and_a_port_are_a_server(port: int) -> None:
     """As `Server` has them, and more servers behind it."""
-    plain = ClientSettings(starttls="off")
     for said in (("127.0.0.1", port), ("127.0.0.1", 1, Server("127.0.0.1", port))):
-        session = SubmissionSession(*said, settings=plain)
+        session = SubmissionSession(*said, settings=CLEAR, give=anne)
         session.add_message("a@example.org", b"").add_recipient("b@example.org")
         assert (await session.run()).is_delivered
 
