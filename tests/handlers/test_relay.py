@@ -7,12 +7,14 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
+from twisted.mail.smtp import SMTPDeliveryError, sendmail
 
-from smtpcb import Envelope
+from smtpcb import Envelope, threaded
 from smtpcb.client import ClientTimes
 
 from .relaying import conversation, gateway
@@ -154,3 +156,45 @@ async def test_a_message_that_goes_in_circles_is_stopped(serve: Callable[..., in
 
     assert (await conversation(port, send))[0] == 554
     assert mailbox.got == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_trap_of_sendmail(serve: Callable[..., int]) -> None:
+    """
+    Content that a handler was given has lines that end in CRLF; twisted.mail makes CR CR LF of it.
+
+    What comes out is refused by a strict server, as our relay's is not.
+    """
+    mailbox = Mailbox()
+    port = serve(mailbox)
+    with pytest.raises(SMTPDeliveryError, match="Bare CR or LF"):
+        await sendmail("127.0.0.1", "a@example.org", ["b@example.org"], TEXT, port=port)
+    front = serve(gateway(port))
+    await conversation(front, lambda client: client.sendmail("a@x.org", ["b@x.org"], TEXT))
+    [(_, content)] = mailbox.got
+    assert content.endswith(b"\r\n" + TEXT)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_trap_of_gateways_that_answer_first(serve: Callable[..., int]) -> None:
+    """
+    One that accepts all and then sends learns too late that a recipient is refused.
+
+    Its client has read 250 for a recipient who gets nothing, and nobody is told; a relay's client
+    is told at RCPT.
+    """
+    mailbox = Mailbox()
+    behind = serve(mailbox)
+    to = ["b@example.org", "no-one@example.org"]
+
+    @threaded
+    class HomeMade:
+        def message(self, envelope: Envelope) -> None:
+            with smtplib.SMTP("127.0.0.1", behind, timeout=20) as client:
+                client.sendmail("a@x.org", list(map(str, envelope.recipients)), TEXT)
+
+    for handler, refused in ((HomeMade, []), (gateway(behind), ["no-one@example.org"])):
+        port = serve(handler)
+        said = await conversation(port, lambda client: client.sendmail("a@x.org", to, TEXT))
+        assert list(said) == refused
+    assert [recipients for recipients, _ in mailbox.got] == [["b@example.org"]] * 2
