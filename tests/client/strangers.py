@@ -311,11 +311,6 @@ class Met:
         return self
 
 
-def anne(mechanism: str) -> Credentials:
-    """Log in."""
-    return Credentials(mechanism, "anne", "tim")
-
-
 async def turn() -> None:
     """Let the reactor do something."""
     await deferLater(reactor, 0.002)
