@@ -63,6 +63,7 @@ class HeaderReader:
         then is where the section ends, and so is one after `MOST_FIELDS`.
     :ivar done: whether the section has ended.
     :ivar body_at: where the body begins, counted in octets from the first; known once it is done.
+    :ivar cut: whether it has ended only because there is a limit: more fields may follow.
     :ivar defects: what was wrong, each kind once.
     """
 
@@ -74,6 +75,7 @@ class HeaderReader:
         "_left",
         "_searched",
         "body_at",
+        "cut",
         "defects",
         "done",
     )
@@ -88,6 +90,7 @@ class HeaderReader:
         self._bare: bool | None = None  # whether lines end in a bare LF; None: none has ended
         self._before = b""  # the octet before the next ones
         self.body_at = 0
+        self.cut = False
         self.defects: list[type[MessageDefect]] = []
         self.done = False
 
@@ -131,6 +134,7 @@ class HeaderReader:
                 continue
             if _FIELD.match(buffer, start, end) and not _BARE.search(buffer, start, end):
                 if not self._fields_left:
+                    self.cut = True
                     self._end_early()
                     break
                 self._fields_left -= 1
@@ -177,6 +181,7 @@ class HeaderReader:
     def _end_turn(self, start: int, searched: int) -> None:
         self.body_at += start
         if self._left <= 0 and not self.done:
+            self.cut = True
             self._end_early()
         if self.done:
             self._buffer = bytearray()

@@ -15,6 +15,7 @@ from smtpcb.handlers.relay._client import as_xforward, proxy_header
 from smtpcb.server._proxy import read_header
 from smtpcb.smtp import ReversePath, XForward
 
+from ..client.servers import ScriptedServer
 from .relaying import conversation, gateway
 
 Serve = Callable[..., int]
@@ -157,3 +158,21 @@ def test_the_client_before_our_client_is_the_one() -> None:
         *("203.0.113.9", None, "LOCAL"),
         envelope.id,
     )
+
+
+@pytest_twisted.ensureDeferred
+async def test_xforward_is_said_behind_the_reset(serve: Serve) -> None:
+    """A server forgets by RSET who the client is: one that was given up is reset before that."""
+    offers = b"250-here\r\n250 XFORWARD ADDR HELO\r\n"
+    server = ScriptedServer(b"220 here\r\n", offers, *[b"250 ok\r\n"] * 9)
+    port = serve(gateway(server.listen(), pass_on="xforward"))
+
+    def talk(client: smtplib.SMTP) -> Any:
+        return client.mail("a@example.org"), client.rset(), client.mail("c@example.org")
+
+    try:
+        assert {code for code, _ in await conversation(port, talk)} == {250}
+        verbs = [line.split()[0] for line in server.got.splitlines()]
+        assert verbs[:6] == [b"EHLO", b"XFORWARD", b"MAIL", b"RSET", b"XFORWARD", b"MAIL"]
+    finally:
+        await server.stop()

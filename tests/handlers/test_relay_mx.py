@@ -159,3 +159,22 @@ async def test_a_filter_redirects_to_another_domain(serve: Serve, world: dict[st
     assert await conversation(port, send("a@one.example")) == [250, 250, 250]
     assert (world["one.example"].got, world["one.example"].resets) == ([], 1)
     assert world["two.example"].got == [["spam@two.example"]]
+
+
+@pytest.mark.parametrize("redirected", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_filters_recipient_of_another_domain_is_not_named_to_a_wrong_server(
+    serve: Serve, world: dict[str, Behind], redirected: bool
+) -> None:
+    """Servers of one domain take mail for another one perhaps, and throw it away; so 451."""
+
+    class Filter:
+        def message(self, envelope: Envelope) -> None:
+            if redirected:
+                changes(envelope).redirect("spam@one.example", "audit@two.example")
+            else:
+                changes(envelope).add_recipient("audit@two.example")
+
+    port = serve(relay(relay_from=["127.0.0.1"], filter=Filter))
+    assert await conversation(port, send("a@one.example")) == [250, 250, 451]
+    assert [behind.got for behind in world.values()] == [[], []]

@@ -10,6 +10,8 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.internet.threads import blockingCallFromThread
 
 from smtpcb import Connection, Envelope
 
@@ -147,5 +149,28 @@ async def test_a_server_that_refuses_early_is_heard(serve: Serve) -> None:
 
     try:
         assert await conversation(port, talk) == (552, b"5.2.2 no room")
+    finally:
+        await server.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_given_back_behind_the_end_is_left(serve: Serve) -> None:
+    """A client whose transaction outlives the relay leaves no connection with the next server."""
+    server = ScriptedServer(*READY, b"250 ok\r\n")
+    relay = gateway(server.listen())
+    port = serve(relay)
+
+    def begin(client: smtplib.SMTP) -> Any:
+        assert client.mail("a@example.org")[0] == 250
+        blockingCallFromThread(reactor, relay.stopService)
+        return client.rset()
+
+    try:
+        assert (await conversation(port, begin))[0] == 250
+        for _ in range(200):
+            if not server.open:
+                break
+            await deferLater(reactor, 0.01)
+        assert server.open == []
     finally:
         await server.stop()

@@ -74,6 +74,7 @@ def test_no_more_of_it_is_read_than_was_said(size: int) -> None:
     reader = HeaderReader(20)
     assert read_all(reader, b"A: b\r\nLong: " + b"x" * 100 + b"\r\n\r\n", size) == [("A", "b")]
     assert reader.done
+    assert reader.cut
 
 
 def test_a_field_of_many_lines_costs_each_line_once() -> None:

@@ -9,7 +9,10 @@ from smtpcb.client._field import FieldValue, lower_name, written_field
 from smtpcb.engine import Destination, Envelope
 
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
-_FIELD = re.compile(rb"[^\n]*\n(?:[ \t][^\n]*\n)*")
+_FIELD = re.compile(rb"[^\n]*(?:\n|\Z)(?:[ \t][^\n]*(?:\n|\Z))*")
+# Lines that are no field, and behind which `HeaderReader` goes on.
+_PASSED_OVER = re.compile(rb":|From ")
+_NOBODYS = re.compile(rb"(?:[ \t][^\n]*(?:\n|\Z))+")
 _known: WeakKeyDictionary[Envelope, Changes] = WeakKeyDictionary()
 
 
@@ -19,7 +22,8 @@ class Changes:
 
     Where nothing is said here, every octet of the message goes on as it came, behind a Received
     field: signatures hold.  What is changed is changed in the header section alone, and all other
-    fields stay as they are.
+    fields stay as they are.  Only where a message begins with a line that continues no field, that
+    is left out: it would continue one of ours.
     """
 
     def __init__(self) -> None:
@@ -87,19 +91,27 @@ class Changes:
                 " the whole message first"
             )
 
+    def __bool__(self) -> bool:
+        """Whether a field is to be otherwise."""
+        return bool(self._added or self._replaced)
+
     def applied(self, section: bytes) -> bytes:
         """Return a header section as it goes on; from now on nothing can be changed."""
         self._gone_on = True
+        nobodys = _NOBODYS.match(section)
+        at = nobodys.end() if nobodys else 0
         if not self._replaced:
-            return b"".join(self._added) + section
+            return b"".join(self._added) + section[at:]
         waiting = dict(self._replaced)
-        out, at = list(self._added), 0
-        while (field := _FIELD.match(section, at)) is not None and field[0].strip():
-            at = field.end()
+        out = list(self._added)
+        while at < len(section) and (field := _FIELD.match(section, at)) is not None:
             named = _NAME.match(field[0])
+            if named is None and not _PASSED_OVER.match(field[0]):
+                break  # the end of the section, as `HeaderReader` sees it
+            at = field.end()
             name = named[1].decode("ascii").lower() if named else ""
             if name not in self._replaced:
-                out.append(field[0])
+                out.append(field[0] if field[0].endswith(b"\n") else field[0] + b"\r\n")
             else:
                 out.append(waiting.pop(name, None) or b"")
         out.extend(field for field in waiting.values() if field)

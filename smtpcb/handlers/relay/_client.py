@@ -59,6 +59,9 @@ async def introduce(envelope: Envelope, session: ClientProtocol) -> None:
     :raises ClientFailure: the server does not take that from us, or not so.
     """
     assert session.dialogue is not None
+    if session.dialogue.unfinished:
+        # A server forgets by RSET what XFORWARD has said, and takes none within a transaction.
+        await session.ask(Command(Verb.RSET))
     offered = session.dialogue.offers.get("XFORWARD", "").upper().split()
     said = write_attributes(as_xforward(envelope), XFORWARD, offered)
     if not said:

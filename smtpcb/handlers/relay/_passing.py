@@ -23,6 +23,7 @@ from smtpcb.engine._replies import BARE_NEWLINE
 from smtpcb.handlers.relay import _replies as replies
 from smtpcb.handlers.relay._changes import Changes, changeable
 from smtpcb.smtp import BodyType, MailParameters, Refusal, Reply
+from smtpcb.smtp._header import HeaderReader
 
 if TYPE_CHECKING:
     from smtpcb.handlers.relay._relay import Relay
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 MOST_HOPS = 100
 """More trace fields than that are a loop (RFC 5321 §6.3)."""
 MOST_SECTION_OCTETS = 1_048_576
-"""A header section is held so far, and goes on as it is from there."""
+"""
+A header section is held so far, and goes on as it is from there; but not past a filter, which does
+not see what follows, while whoever reads the message does.
+"""
 
 _ATTEMPTS = 3  # a session of a pool may just have been left by its server
 _AS_IT_COMES = Needs(BodyType.BINARY_MIME)  # what strangers wrote is not judged, but for line ends
@@ -63,6 +67,8 @@ class Passing:
         self._changes = Changes()
         self._domain = ""
         self._hops = 0
+        self._reader = HeaderReader(MOST_SECTION_OCTETS)
+        self._section = bytearray()
         self._feed: Feed | None = None
         self._sending: Deferred[None] | None = None
 
@@ -171,8 +177,21 @@ class Passing:
             self._hops += 1
         return replies.LOOP if self._hops > MOST_HOPS else None
 
-    async def _go_on(self, section: bytes, envelope: Envelope) -> None:
-        """Begin to send the content, whose header section this is."""
+    def _is_whole(self, octets: bytes) -> bool:
+        """
+        Take the next octets; return whether the header section has come, and goes on.
+
+        :raises Refusal: it is too long for a filter.
+        """
+        self._section += octets
+        self._reader.sources(octets)
+        if self._reader.cut and (self._relay.filter is not None or self._changes):
+            raise Refusal(552, "5.3.4", "The header section is too long for the filter here")
+        return self._reader.done
+
+    async def _go_on(self, envelope: Envelope) -> None:
+        """Begin to send the content, of which the header section has come, and perhaps more."""
+        section, self._section = bytes(self._section), bytearray()
         section = self._changes.applied(section)
         if self._changes.instead is not None:
             await self._redirect(envelope, self._changes.instead)
@@ -221,7 +240,11 @@ class Passing:
             await self._require(one)
 
     async def _require(self, destination: Destination) -> None:
-        refusal = replies.LOST if self._transaction is None else await self._name(destination)
+        refusal: Reply | None
+        if self._relay.by_domain and destination.forward_path.domain != self._domain:
+            refusal = replies.ONE_DOMAIN  # its servers are others
+        else:
+            refusal = replies.LOST if self._transaction is None else await self._name(destination)
         if refusal is not None:
             raise _not_as_wanted(f"recipient <{destination.forward_path}>", refusal)
 
@@ -293,34 +316,20 @@ class Passing:
 class Streaming(Passing):
     """The content goes on while it comes."""
 
-    def _begin(self) -> None:
-        super()._begin()
-        self._section = bytearray()
-
     def chunk(self, octets: bytes, envelope: Envelope) -> Awaitable[None] | None:
         """Pass it on; the client waits until the next server takes more."""
         if self._feed is not None:
             return _room(self._feed, octets)
-        # What stands before is looked at again as far as the end may have begun there.
-        at = max(len(self._section) - 3, 0)
-        self._section += octets
-        whole = self._section.startswith(b"\r\n") or self._section.find(b"\r\n\r\n", at) >= 0
-        if not whole and len(self._section) < MOST_SECTION_OCTETS:
-            return None
-        return self._begun(envelope)
+        return self._go_on(envelope) if self._is_whole(octets) else None
 
     async def message(self, envelope: Envelope) -> Reply | Mapping[Recipient, Reply]:
         """Say what is said there."""
         try:
             if self._feed is None:
-                await self._begun(envelope)
+                await self._go_on(envelope)
             return await self._ended(envelope)
         finally:
             self._give_back()
-
-    async def _begun(self, envelope: Envelope) -> None:
-        section, self._section = bytes(self._section), bytearray()
-        await self._go_on(section, envelope)
 
 
 class Holding(Passing):
@@ -330,8 +339,10 @@ class Holding(Passing):
         """Pass it on, and say what is said there."""
         try:
             pieces = envelope.content.pieces()
-            section = next(pieces, b"")
-            await self._go_on(section, envelope)
+            for piece in pieces:
+                if self._is_whole(piece):
+                    break
+            await self._go_on(envelope)
             assert self._feed is not None
             for piece in pieces:
                 await _room(self._feed, piece)

@@ -189,5 +189,7 @@ class Relay(Undemanding, Service):
 
     def give_back(self, session: ClientProtocol) -> None:
         """Let another client have it."""
-        assert self._sessions is not None
-        self._sessions.give_back(session)
+        if self._sessions is None:
+            session.abandon("the relay has stopped")
+        else:
+            self._sessions.give_back(session)
