@@ -22,10 +22,14 @@ from smtpcb.client._checks import CertificateChecks, Decide, Trust
 from smtpcb.client._place import Candidate
 from smtpcb.client._preface import Prefaced
 from smtpcb.engine import ClientSettings
+from smtpcb.smtp import printable
 from smtpcb.tls import Identity
 
 SUBMISSION_PORT = 587
 """Where messages are submitted (RFC 6409 §3.1)."""
+
+
+_SECURE = re.compile(r"(?:ssl|tls):|(?!unix)[a-z]+://")
 
 
 class Server:
@@ -64,6 +68,12 @@ class Server:
         if isinstance(host, str) and re.fullmatch(r"[^:\[\]]+:[0-9]+", host):
             name, _, number = host.partition(":")
             raise ValueError(f"{host}: say Server({name!r}, {number})")
+        if isinstance(host, str) and _SECURE.match(host):
+            # The TLS of `ssl:` takes any certificate, and neither looks at what is said below.
+            raise ValueError(
+                f"{printable(host, 80)}: say Server('mail.example.org', 465, implicit_tls=True),"
+                " whose certificate is checked"
+            )
         described = not isinstance(host, str) or (":" in host.partition("/")[0] and "[" not in host)
         self._described = described and not is_address(host)
         self._host = host if self._described else str(host).strip("[]") or "localhost"

@@ -140,7 +140,8 @@ class Message:
     @property
     def is_delivered(self) -> bool:
         """Whether the server has taken responsibility for it, for every recipient."""
-        return all(one.outcome is Outcome.DELIVERED for one in self.recipients)
+        recipients = self.recipients
+        return bool(recipients) and all(one.outcome is Outcome.DELIVERED for one in recipients)
 
     async def prepare(self) -> None:
         """

@@ -71,6 +71,10 @@ async def send(
     :raises ContentError: it cannot be sent.
     :raises ValueError: it is not known from whom it is, to whom, or where to.
     """
+    if password and username is None:
+        raise ValueError("a password without a username: nobody would log in")
+    if isinstance(to, (bytes, bytearray)):
+        raise TypeError("recipients are text: to=['bob@example.org']")
     recipients = [to] if isinstance(to, str) else list(to) if to is not None else _to(message)
     if not recipients:
         raise ValueError("nobody is to get it: say to=[...], or give an EmailMessage with a To")

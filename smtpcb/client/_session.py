@@ -269,7 +269,7 @@ class SubmissionSession:
         once cannot be sent any more.
 
         :return: what became of it; a session that ended early is no error, its result says so.
-        :raises ValueError: there is nothing to do.
+        :raises ValueError: there is nothing to do, or a message has no recipient.
         :raises ContentError: no message can be sent; this is what is wrong with the first.  A
             source that fails in another way has its own exception.
         :raises NoSession: no server takes messages; nothing was sent.
@@ -284,6 +284,7 @@ class SubmissionSession:
         remaining = self.remaining
         if not remaining and not self.commands:
             raise ValueError("nothing to do: no message has a recipient that is left")
+        self._check_recipients()
         self._running = True
         try:
             with ExitStack() as kept:
@@ -297,6 +298,11 @@ class SubmissionSession:
             raise
         finally:
             self._running = False
+
+    def _check_recipients(self) -> None:
+        for number, message in enumerate(self.messages, 1):
+            if not message.recipients:
+                raise ValueError(f"message {number} goes to nobody: message.add_recipient(...)")
 
     async def _run(self, remaining: list[Message]) -> SessionResult:
         ready = await self._prepared(remaining)

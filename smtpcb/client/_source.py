@@ -171,11 +171,15 @@ def _of_file(file: Any) -> Source:
     if not (hasattr(file, "seekable") and file.seekable()):
         return Source(lambda: _read(file), again=False)
     beginning = file.tell()
+    if beginning and file.seek(0, os.SEEK_END) == beginning:
+        raise ContentError("the file has been read to its end already: file.seek(0)")
     return Source(lambda: _read_from(file, beginning), again=True)
 
 
 def _together(given: Iterable[object]) -> Iterator[bytes]:
     """Yield pieces of some size out of what may be lines, and of what may be very long."""
+    if isinstance(given, Generator) and getattr(given, "gi_frame", given) is None:
+        raise ContentError("this generator has been read to its end already")
     pieces = iter(given)
     held: list[bytes] = []
     size = 0

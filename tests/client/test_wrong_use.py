@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import serverFromString
 
 from smtpcb import Settings, SmtpServerFactory, SmtpService
-from smtpcb.client import ConnectionPool, NoSession, Server, SubmissionSession, send
+from smtpcb.client import ConnectionPool, ContentError, NoSession, Server, SubmissionSession, send
 from smtpcb.engine import ClientSettings, Outcome
 from smtpcb.smtp import Credentials
 
@@ -124,3 +125,58 @@ async def test_who_was_not_reached_leads_to_the_message(port: int) -> None:
     assert (missed.message.data, missed.why) == (2, "550 5.1.1 No such mailbox")
     assert (missed.outcome, session.remaining) == (Outcome.REFUSED, [])
     assert repr(missed) == "<MessageRecipient nobody@example.org: refused for good>"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_password_needs_somebody_whose_it_is(port: int) -> None:
+    """It would be sent as nobody, and look as if somebody had logged in."""
+    where = {"host": "127.0.0.1", "port": port, "tls": "off"}
+    pool = ConnectionPool([Server("127.0.0.1", port)], CLEAR, give=anne, reactor=reactor)
+    for options in where, {"pool": pool}:
+        with pytest.raises(ValueError, match="without a username"):
+            await send(TEXT, sender="a@example.org", to=["b@example.org"], password="x", **options)
+
+
+@pytest_twisted.ensureDeferred
+async def test_recipients_are_text(port: int) -> None:
+    """Octets are a list of numbers to Python, of which none is a mailbox."""
+    with pytest.raises(TypeError, match=r"to=\['bob@example.org'\]"):
+        await send(TEXT, host="127.0.0.1", port=port, sender="", to=b"b@example.org")  # type: ignore[arg-type]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_message_to_nobody_is_not_left_out_without_a_word(port: int) -> None:
+    """Of several messages one without recipients would not be sent, and all be delivered."""
+    session = SubmissionSession(Server("127.0.0.1", port), settings=CLEAR, give=anne)
+    session.add_message("anne@example.org", TEXT).add_recipient("bob@example.org")
+    forgotten = session.add_message("anne@example.org", TEXT)
+    with pytest.raises(ValueError, match="message 2 goes to nobody"):
+        await session.run()
+    assert not forgotten.is_delivered
+    forgotten.add_recipient("bob@example.org")
+    assert (await session.run()).is_delivered
+
+
+@pytest.mark.parametrize(
+    "where", ["ssl:mail.example.org:465", "tls:a:465", "smtps://a.example.org"]
+)
+def test_tls_that_would_not_be_checked(where: str) -> None:
+    """An endpoint that has TLS of its own takes any certificate, whatever is said beside it."""
+    with pytest.raises(ValueError, match="implicit_tls=True"):
+        Server(where, trust=[])
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_has_been_read_already(port: int) -> None:
+    """A file at its end, or a generator, would be an empty message, and be delivered."""
+    session = SubmissionSession(Server("127.0.0.1", port), settings=CLEAR, give=anne)
+    file = BytesIO(TEXT)
+    file.read()
+    with pytest.raises(ContentError, match=r"file.seek\(0\)"):
+        session.add_message("anne@example.org", file)
+    lines = (line for line in TEXT.splitlines(keepends=True))
+    for _ in range(2):
+        session.add_message("anne@example.org", lines).add_recipient("bob@example.org")
+    result = await session.run()
+    assert [one.is_delivered for one in result.messages] == [True, False]
+    assert "has been read to its end" in next(result.not_delivered).why
