@@ -391,7 +391,7 @@ async def test_whoever_takes_the_offer_away_hears_nothing(
     factory: Any = portforward.ProxyFactory("127.0.0.1", serve(GOOD))
     factory.protocol, factory.heard, factory.noisy = Between, b"", False
     port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]
-    settings = ClientSettings(starttls=starttls, login="required")
+    settings = ClientSettings(hostname="me.example.org", starttls=starttls, login="required")
     try:
         with pytest.raises(NoSession, match=r"tls: STARTTLS is not offered|auth: "):
             await opened(
@@ -401,7 +401,7 @@ async def test_whoever_takes_the_offer_away_hears_nothing(
             )
     finally:
         await port.stopListening()
-    assert factory.heard == b"EHLO localhost\r\nQUIT\r\n"
+    assert factory.heard == b"EHLO me.example.org\r\nQUIT\r\n"
 
 
 @pytest_twisted.ensureDeferred
@@ -411,9 +411,9 @@ async def test_an_offer_that_is_not_kept_ends_it(refusal: bytes) -> None:
     server = ScriptedServer(b"220 here\r\n", b"250-here\r\n250 STARTTLS\r\n", refusal)
     port = server.listen()
     for starttls in ("required", "opportunistic"):
-        settings: Any = ClientSettings(starttls=starttls)
+        settings: Any = ClientSettings(hostname="me.example.org", starttls=starttls)
         with pytest.raises(NoSession, match=f"tls: .*{refusal.decode().strip()}"):
             await opened(port, settings=settings)
     await server.stop()
     assert server.got.count(b"STARTTLS\r\n") == 2
-    assert server.got.replace(b"QUIT\r\n", b"") == b"EHLO localhost\r\nSTARTTLS\r\n" * 2
+    assert server.got.replace(b"QUIT\r\n", b"") == b"EHLO me.example.org\r\nSTARTTLS\r\n" * 2
