@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
 from OpenSSL import SSL, crypto
 from service_identity import VerificationError
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -17,11 +17,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smtpcb import tls
+from smtpcb.client._credentials import GiveCredentials, nobody, tell_who
 from smtpcb.client._ends import own_name, seen
 from smtpcb.client._outgoing import Outgoing
 from smtpcb.client._times import ClientTimes
 from smtpcb.engine import (
-    AskedMechanism,
     Cause,
     ClientDialogue,
     ClientFailure,
@@ -34,9 +34,8 @@ from smtpcb.engine import (
     Transaction,
 )
 from smtpcb.engine._client._observer import Watched
-from smtpcb.handling._coroutines import begin, cancel, is_asyncio
+from smtpcb.handling._coroutines import cancel, is_asyncio
 from smtpcb.smtp import BodyType, Command, MailParameters, Reply
-from smtpcb.smtp.sasl import Credentials
 
 _DER = crypto.FILETYPE_ASN1
 _CONTENT = ClientWants.CONTENT
@@ -45,36 +44,6 @@ _WORK = ClientWants.WORK
 _THE_END = object()
 
 _log = Logger(namespace="smtpcb.client")
-
-GiveCredentials = Callable[[AskedMechanism], Any]
-"""
-Called with the name of a mechanism, returns `Credentials` or None, now or later.
-
-The name is a str that knows more: ``mechanism.in_the_clear`` tells whether whoever is on the way
-could learn the secret.
-"""
-
-
-def nobody(mechanism: str) -> Credentials | None:
-    """Log in as nobody."""
-    return None
-
-
-def settings_for(settings: ClientSettings | None, give: GiveCredentials) -> ClientSettings:
-    """
-    Return the settings of a session in which somebody logs in, or nobody does.
-
-    :param settings: ``None``: whoever says who logs in wants that.
-    :raises ValueError: it is said who logs in, and that nobody does.
-    """
-    if settings is None:
-        return ClientSettings(login="off" if give is nobody else "required")
-    if settings.login == "off" and give is not nobody:
-        raise ValueError(
-            "it is said who logs in, and settings have login='off', so that nobody does: say"
-            " ClientSettings(login='required')"
-        )
-    return settings
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -458,42 +427,12 @@ class ClientProtocol(Protocol):
             self._go_round()
 
     def _ask(self, dialogue: ClientDialogue) -> None:
-        mechanism = dialogue.mechanism or ""
-
-        def given(credentials: Credentials | None) -> None:
+        def told(_: object) -> None:
             self._asked = None
-            if dialogue.wants is not ClientWants.CREDENTIALS:
-                return
-            if isinstance(credentials, Credentials | None):
-                try:
-                    dialogue.give(credentials)
-                except ValueError as error:
-                    dialogue.fail_credentials(
-                        f"no credentials that can be said for {mechanism}: {error}"
-                    )
-            else:
-                kind = type(credentials).__name__
-                dialogue.fail_credentials(
-                    f"no credentials: {kind} was given for {mechanism}, not Credentials or None"
-                )
             self._go_round()
 
-        def failed(reason: Failure) -> None:
-            self._asked = None
-            if dialogue.wants is ClientWants.CREDENTIALS:
-                # Its type only: its text may quote a secret.
-                kind = type(reason.value).__name__
-                dialogue.fail_credentials(f"no credentials: {kind} was raised for {mechanism}")
-                if dialogue.failure is not None:
-                    dialogue.failure.__cause__ = reason.value
-                self._go_round()
-
-        def ask() -> Any:
-            assert dialogue.mechanism is not None
-            return begin(self._give(dialogue.mechanism), is_asyncio(self._reactor))
-
-        asked = self._asked = maybeDeferred(ask)
-        asked.addCallback(given).addErrback(failed)
+        self._asked = asked = tell_who(dialogue, self._give, is_asyncio(self._reactor))
+        asked.addBoth(told)
 
     def _ask_no_more(self) -> None:
         asked, self._asked = self._asked, None

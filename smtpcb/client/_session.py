@@ -16,11 +16,12 @@ from twisted.python import threadable
 
 from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._connect import Server
+from smtpcb.client._credentials import GiveCredentials, nobody, settings_for
 from smtpcb.client._message import Message, MessageRecipient, SaidWithMail
 from smtpcb.client._opening import NoSession, open_session
 from smtpcb.client._place import Place
 from smtpcb.client._pool import ConnectionPool
-from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody, settings_for
+from smtpcb.client._protocol import ClientProtocol
 from smtpcb.client._rules import HeaderRules
 from smtpcb.client._times import ClientTimes
 from smtpcb.engine import (

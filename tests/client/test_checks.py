@@ -31,7 +31,7 @@ from smtpcb.client import (
     open_session,
 )
 from smtpcb.client._checks import _Handshake
-from smtpcb.client._protocol import nobody
+from smtpcb.client._credentials import nobody
 from smtpcb.engine import Cause, ClientSettings, Stage
 from smtpcb.smtp.sasl import Credentials
 from smtpcb.tls import ServerTls

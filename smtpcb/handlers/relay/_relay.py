@@ -12,8 +12,9 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from smtpcb.client import ClientTimes, Server
+from smtpcb.client._credentials import GiveCredentials, nobody
 from smtpcb.client._place import Place
-from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody
+from smtpcb.client._protocol import ClientProtocol
 from smtpcb.engine import ClientFailure, ClientSettings, Envelope, Recipient
 from smtpcb.engine._connection import Connection
 from smtpcb.handlers._undemanding import Undemanding
