@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from smtpcb.client import ClientTimes
+from smtpcb.client import ClientProtocol, ClientTimes
 from smtpcb.client._session import Message
 from smtpcb.engine import Destination, Outcome
+from smtpcb.engine._client._observer import Watched
 from smtpcb.smtp._content import DotStuffer
 
 from .run import sessions
@@ -50,6 +51,17 @@ def test_dots_that_are_not_stuffed_are_seen(
     """By what the server takes for the message, or for commands."""
     monkeypatch.setattr(DotStuffer, "stuff", lambda self, octets: octets)
     assert is_told("another content was taken", clean_reactor)
+
+
+def test_an_end_that_nobody_is_told_is_seen(
+    monkeypatch: pytest.MonkeyPatch, clean_reactor: list[Any]
+) -> None:
+    """Each connection that an observer is told of has its end, and so has each message."""
+    monkeypatch.setattr(ClientProtocol, "_part", lambda self: None)
+    assert is_told("no end of a connection", clean_reactor)
+    monkeypatch.undo()
+    monkeypatch.setattr(Watched, "finished", lambda self, transaction: None)
+    assert is_told("no end of a message", clean_reactor)
 
 
 def test_a_success_that_is_made_up_is_seen(
