@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python import threadable
 
 from smtpcb.client._anywhere import awaited_anywhere
+from smtpcb.client._connect import Server
 from smtpcb.client._message import Message, MessageRecipient, SaidWithMail
 from smtpcb.client._opening import NoSession, open_session
 from smtpcb.client._place import Place
@@ -120,8 +121,9 @@ class SubmissionSession:
     """
     Messages to a server: add them, and run it; as often as something is left to be done.
 
-    :param servers: where to, each with all its addresses; the first that has a session gets all;
-        see `Server`.
+    :param servers: where to: a host's name and, if it is not 587, its port; or any number of
+        `Server`, `MailExchangers` and the like, each with all its addresses, of which the first
+        that has a session gets all.
     :param settings: how the dialogue is led; by default inside TLS, with a login if there is
         ``give``.
     :param give: says who logs in: called with the name of a mechanism, it returns `Credentials` or
@@ -140,7 +142,7 @@ class SubmissionSession:
 
     def __init__(
         self,
-        *servers: Place,
+        *servers: Place | str | int,
         settings: ClientSettings | None = None,
         give: GiveCredentials = nobody,
         pool: ConnectionPool | None = None,
@@ -155,12 +157,9 @@ class SubmissionSession:
             reactor = pool.reactor
         elif not servers:
             raise ValueError("a session needs a server: Server('mail.example.org')")
-        for one in servers:
-            if not hasattr(one, "candidates"):
-                raise TypeError(f"no Server: {one!r:.80}; say Server('mail.example.org', 587)")
         if reactor is None:
             from twisted.internet import reactor
-        self._servers = servers
+        self._servers = _places(servers)
         self._settings = settings_for(settings, give) if pool is None else pool.settings
         self._pool = pool
         self._out: ClientProtocol | None = None
@@ -404,6 +403,16 @@ class SubmissionSession:
             ]
             if not untried or len(untried) == len(before):
                 return
+
+
+def _places(said: tuple[Any, ...]) -> tuple[Place, ...]:
+    """Return where to; a host with its port is one server."""
+    if said and isinstance(said[0], str) and all(isinstance(one, int) for one in said[1:2]):
+        said = (Server(*said[:2]), *said[2:])
+    for one in said:
+        if not hasattr(one, "candidates"):
+            raise TypeError(f"no Server: {one!r:.80}; say Server('mail.example.org', 587)")
+    return said
 
 
 async def _close(messages: Iterable[Message]) -> None:

@@ -68,8 +68,14 @@ def read_xtext(text: str | None) -> str:
 
 
 def write_xtext(text: str) -> str:
-    """Encode text as xtext (RFC 3461 §4)."""
-    return _NOT_XCHAR.sub(lambda match: b"+%02X" % match[0][0], text.encode()).decode("ascii")
+    """
+    Encode text as xtext (RFC 3461 §4).
+
+    :raises ValueError: a control character is in it, which whoever decodes it would have again; or
+        it is no text.
+    """
+    octets = _plain(text).encode()
+    return _NOT_XCHAR.sub(lambda match: b"+%02X" % match[0][0], octets).decode("ascii")
 
 
 def _octets(text: str) -> str:

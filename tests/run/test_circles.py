@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from twisted.logger import capturedLogs, formatEvent
 
 from smtpcb.run.options import ConfigurationError
 
@@ -55,3 +56,30 @@ def test_a_relay_to_anywhere_wants_to_know_for_whom(tmp_path: Path) -> None:
     passwords.write_text("anne:secret\n")
     passwords.chmod(0o600)
     made(tmp_path, handler="relay:mx", auth=(f"file:{passwords}",))
+
+
+@pytest.mark.parametrize(
+    ("listen", "said", "warned"),
+    [
+        ("tcp:2525", {"handler": "relay:127.0.0.1:25"}, True),
+        ("tcp:2525:interface=192.0.2.7", {"handler": "relay:localhost"}, True),
+        ("tcp:2525:interface=127.0.0.1", {"handler": "relay:127.0.0.1:25"}, False),
+        ("unix:/tmp/smtpcb-in", {"handler": "relay:127.0.0.1:25"}, False),
+        ("tcp:2525", {"handler": "relay:127.0.0.1:25,pass-on=xclient"}, False),
+        ("tcp:2525", {"handler": "relay:unix:/run/lmtp,lmtp=yes"}, False),
+        ("tcp:2525", {"handler": "relay:mail.example.org"}, False),
+        (
+            "tcp:2525",
+            {"handler": "relay:127.0.0.1:25", "policy": ("local-domains:example.org",)},
+            False,
+        ),
+    ],
+)
+def test_a_gateway_to_a_server_that_trusts_this_machine(
+    tmp_path: Path, listen: str, said: dict[str, object], warned: bool
+) -> None:
+    """Every client would be this machine to it, and may send anywhere: the start says so."""
+    with capturedLogs() as events:
+        made(tmp_path, listen=(listen,), **said)
+    told = [formatEvent(event) for event in events]
+    assert any("takes every client for this machine" in line for line in told) is warned

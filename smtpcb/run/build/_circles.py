@@ -1,4 +1,4 @@
-"""What a relay cannot do: pass messages on to its own server, or take those of nobody."""
+"""What a relay cannot do, or should not: see what each function says."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
+from twisted.logger import Logger
+
 from smtpcb.handlers.relay import MxRelay, Relay
 from smtpcb.run.options import Configuration, ConfigurationError
+
+_log = Logger(namespace="smtpcb")
 
 _TCP = re.compile(r"tcp6?:(?:port=)?([0-9]{1,5})(?::|\Z)")
 _INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])*)")
@@ -47,6 +51,37 @@ def refuse_nobody(handler: object, configuration: Configuration, *, logins: bool
             f"{configuration.where('handler')} {configuration['handler']}: it passes on mail to"
             " anywhere, for those who may: say --auth METHOD, or relay-from=NETWORK behind mx"
         )
+
+
+def warn_of_open_relay(handler: object, configuration: Configuration) -> None:
+    """
+    Tell of a relay to a server of this machine, to which then all the world is this machine.
+
+    Such a server usually lets this machine send anywhere.
+    """
+    if not isinstance(handler, Relay) or handler.goes_to is None or handler.filter is not None:
+        return
+    host, port = handler.goes_to
+    told = handler.introduction is not None or configuration["policy"]
+    if told or port is None or not _is_loopback(host):
+        return
+    if all(_is_private(one) for door in configuration.doors for _, one in door.ports):
+        return
+    _log.warn(
+        "{where} {handler}: {host} takes every client for this machine, which it may let send"
+        " anywhere: say pass-on=xclient behind it, or --policy local-domains:DOMAIN",
+        where=configuration.where("handler"),
+        handler=configuration["handler"],
+        host=handler.server.name,
+    )
+
+
+def _is_private(description: str) -> bool:
+    """Whether a server that listens there is for this machine alone."""
+    if not description.startswith(("tcp:", "tcp6:")):
+        return description.startswith("unix:")
+    found = _INTERFACE.search(description)
+    return found is not None and _is_loopback(found[1].replace("\\", ""))
 
 
 def _is_there(description: str, host: str, port: int | None) -> bool:

@@ -16,7 +16,7 @@ from smtpcb.interfaces import IReadyMadeHandler
 from smtpcb.run._server import ServerService
 from smtpcb.run._start import Announcement, Place, one_line
 from smtpcb.run._state import state_of
-from smtpcb.run.build._circles import refuse_circles, refuse_nobody
+from smtpcb.run.build._circles import refuse_circles, refuse_nobody, warn_of_open_relay
 from smtpcb.run.build._endpoints import endpoints_for, look_at_places
 from smtpcb.run.build._handler import handler_of, wishes_of
 from smtpcb.run.build._identities import identities_of, no_tls_alone
@@ -90,6 +90,7 @@ def make_service(
     if share is None:
         warn_of_everybody(configuration)
         warn_of_words_in_vain(configuration)
+        warn_of_open_relay(handler, configuration)
     kept.look_at(checking=checking, quiet=share is not None)
     places = [_place(name, door, asked) for door, names in opened for name in names]
     announcement = Announcement(places, identities.server is not None, kept.report)
