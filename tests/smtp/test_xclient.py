@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, strategies
 
 from smtpcb.smtp import PeerProtocolError, XClient, XForward
-from smtpcb.smtp._dsn import write_xtext
 from smtpcb.smtp._xclient import XCLIENT, XFORWARD, read_attributes, write_attributes
 
 GOOD = [
@@ -102,7 +101,7 @@ def test_attributes_of_xforward() -> None:
 def test_no_value_gets_in_with_a_control_character(text: str, name: str) -> None:
     """Whatever is hidden in xtext, what comes of it is one line of text."""
     try:
-        value = write_xtext(text)
+        value = "".join(f"+{octet:02X}" for octet in text.encode())  # a stranger writes anything
     except UnicodeEncodeError:
         return
     try:
