@@ -362,7 +362,10 @@ class ClientProtocol(Protocol):
             self._settings,
             tls=information,
             observer=self._observer,
-            hostname=own_name(self.transport.getHost()),
+            # Where it is not known, whoever is asked may not know it either.
+            hostname="localhost"
+            if self._settings.hostname is not None
+            else own_name(self.transport.getHost()),
         )
         self._go_round()
 
