@@ -14,6 +14,13 @@ from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from smtpcb.engine import _replies as replies
+from smtpcb.engine._client._table import (
+    CLIENT_TRANSITIONS,
+    CLIENT_WANTS,
+    STAGES,
+    ClientState,
+    ClientStep,
+)
 from smtpcb.engine._handler import EVENTS
 from smtpcb.engine._questions import CHUNK, COMMAND, HEADER, KINDS, Kind
 from smtpcb.engine._table import TRANSITIONS, WANTS, WHY, State, Step
@@ -98,7 +105,34 @@ class StateList(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(list_table(rows, "   :widths: 14 34 24 28")))
 
 
-def title(state: State) -> str:
+class ClientStepTable(SphinxDirective):
+    """``.. client-step-table::`` draws `CLIENT_TRANSITIONS`: a row a move."""
+
+    def run(self) -> list[nodes.Node]:
+        """Render the table as reStructuredText and parse that."""
+        rows = [["State", "What happens", "leads to"]]
+        for state, moves in CLIENT_TRANSITIONS.items():
+            for step, after in moves.items():
+                if step is not ClientStep.ENDED:
+                    rows.append([f"**{title(state)}**", step.value, title(after)])
+        return self.parse_text_to_nodes("\n".join(list_table(rows, "   :widths: 24 52 24")))
+
+
+class ClientStateList(SphinxDirective):
+    """``.. client-state-list::`` says what each state is and wants, and what an error names."""
+
+    def run(self) -> list[nodes.Node]:
+        """Render the table as reStructuredText and parse that."""
+        documented = ModuleAnalyzer.for_module(ClientState.__module__).find_attr_docs()
+        rows = [["State", "What it is", "What is wanted next", "An error names"]]
+        for state in ClientState:
+            about = " ".join(documented["ClientState", state.name]).strip()
+            stage = STAGES[state].value if state in STAGES else "the command without a reply"
+            rows.append([f"**{title(state)}**", about, CLIENT_WANTS[state].value, stage])
+        return self.parse_text_to_nodes("\n".join(list_table(rows, "   :widths: 14 40 26 20")))
+
+
+def title(state: State | ClientState) -> str:
     """Return a state's name as the prose writes it."""
     return state.name.replace("_", " ").lower()
 
@@ -248,6 +282,8 @@ def setup(app: Sphinx) -> None:
     app.add_directive("option-table", OptionTable)
     app.add_directive("rfc-index", RfcIndex)
     app.add_directive("state-list", StateList)
+    app.add_directive("client-step-table", ClientStepTable)
+    app.add_directive("client-state-list", ClientStateList)
     app.add_directive("state-table", StateTable)
     app.add_directive("step-table", StepTable)
     app.add_directive("reply-table", ReplyTable)

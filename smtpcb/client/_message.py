@@ -33,18 +33,21 @@ class MessageRecipient(Destination):
     """
     One recipient of a message, what became of it, and whatever you want to know it by.
 
+    :ivar message: what it is to get.
     :ivar data: yours.
     """
 
-    __slots__ = ("data",)
+    __slots__ = ("data", "message")
 
     def __init__(
         self,
+        message: Message,
         forward_path: ForwardPath | str,
         parameters: RcptParameters = _NO_RCPT,
         data: object = None,
     ) -> None:
         super().__init__(forward_path, parameters)
+        self.message = message
         self.data = data
 
 
@@ -129,7 +132,7 @@ class Message:
         """
         if self._under_way:
             raise RuntimeError("the session is running: add recipients before, or after it")
-        recipient = MessageRecipient(forward_path, parameters, data)
+        recipient = MessageRecipient(self, forward_path, parameters, data)
         self.transaction.destinations.append(recipient)
         self._to.append(recipient.forward_path)
         return recipient

@@ -8,7 +8,7 @@ from typing import Any
 
 from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._place import Candidate, Place
-from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody
+from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody, settings_for
 from smtpcb.client._race import Race
 from smtpcb.client._times import ClientTimes
 from smtpcb.engine import ClientFailure, ClientObserver, ClientSettings
@@ -36,7 +36,7 @@ class NoSession(SMTPError):  # noqa: N818 - it is what became of a session
 @awaited_anywhere
 async def open_session(
     places: Iterable[Place],
-    settings: ClientSettings,
+    settings: ClientSettings | None = None,
     *,
     times: ClientTimes | None = None,
     give: GiveCredentials = nobody,
@@ -52,7 +52,7 @@ async def open_session(
     address of the same servers would say the same.  Cancelling leaves at once.
 
     :param places: where to, a `Server` for one.
-    :param settings: how the dialogue is led.
+    :param settings: how the dialogue is led; as for `SubmissionSession`.
     :param times: how long each server may take.
     :param give: says who logs in; see `SubmissionSession`.
     :param observer: sees everything, of each that was tried.
@@ -61,7 +61,9 @@ async def open_session(
     """
     if reactor is None:
         from twisted.internet import reactor
-    opening = _Opening(settings, times or ClientTimes(), give, observer, reactor)
+    opening = _Opening(
+        settings_for(settings, give), times or ClientTimes(), give, observer, reactor
+    )
     for place in places:
         found = await opening.at(place)
         if found is not None:

@@ -60,6 +60,23 @@ def nobody(mechanism: str) -> Credentials | None:
     return None
 
 
+def settings_for(settings: ClientSettings | None, give: GiveCredentials) -> ClientSettings:
+    """
+    Return the settings of a session in which somebody logs in, or nobody does.
+
+    :param settings: ``None``: whoever says who logs in wants that.
+    :raises ValueError: it is said who logs in, and that nobody does.
+    """
+    if settings is None:
+        return ClientSettings(login="off" if give is nobody else "required")
+    if settings.login == "off" and give is not nobody:
+        raise ValueError(
+            "it is said who logs in, and settings have login='off', so that nobody does: say"
+            " ClientSettings(login='required')"
+        )
+    return settings
+
+
 @implementer(IHandshakeListener, IPushProducer)
 class ClientProtocol(Protocol):
     """

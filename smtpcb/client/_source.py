@@ -23,7 +23,16 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Set,
+)
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -75,7 +84,7 @@ def source_of(given: object) -> Source:
         return _of_file(given)
     if hasattr(given, "startProducing"):
         return Source(lambda: _produced(given), again=False)
-    if isinstance(given, Iterable) and not isinstance(given, str):
+    if isinstance(given, Iterable) and not isinstance(given, (str, Mapping, Set)):
         return Source(lambda: _together(given), again=not isinstance(given, Iterator))
     if callable(given) and not isinstance(given, type):
         return _of_callable(given)

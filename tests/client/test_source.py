@@ -202,6 +202,8 @@ async def coroutine() -> bytes:
         ("message.eml", "pathlib.Path"),
         (None, "NoneType cannot be sent"),
         (5, "int cannot be sent"),
+        ({"Subject": "a"}, "dict cannot be sent"),
+        ({b"a", b"b"}, "set cannot be sent"),
         (EmailMessage, "type cannot be sent"),
         (io.StringIO("a"), "'rb'"),
     ],
@@ -228,7 +230,7 @@ def text() -> Iterator[str]:
     yield "Subject: a\r\n"
 
 
-@pytest.mark.parametrize("given", [text(), ["a"], {"a": b"b"}, range(3), [None], text])
+@pytest.mark.parametrize("given", [text(), ["a"], (5,), range(3), [None], text])
 def test_pieces_are_octets(given: Any) -> None:
     """Text among the pieces is refused, not guessed at."""
     with pytest.raises(ContentError, match="a source of octets gave"):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from smtpcb.engine._client._failure import ClientFailure
 from smtpcb.engine._client._settings import keywords
 from smtpcb.engine._client._table import Stage
 from smtpcb.smtp._address import (
     AddressError,
+    AnyPath,
     ForwardPath,
     Path,
+    PathRead,
     ReversePath,
     read_forward_path,
     read_reverse_path,
@@ -24,6 +26,7 @@ from smtpcb.smtp._parameter import (
     RcptParameters,
 )
 from smtpcb.smtp._reply import Reply
+from smtpcb.smtp._text import printable
 
 
 class Outcome(enum.Enum):
@@ -69,6 +72,8 @@ class Destination:
         self, forward_path: ForwardPath | str, parameters: RcptParameters = NO_RCPT_PARAMETERS
     ) -> None:
         self.forward_path, self.wire = _forward_path(forward_path)
+        if parameters is not NO_RCPT_PARAMETERS:
+            parameters.check()
         self.parameters = parameters
         self.again()
 
@@ -85,6 +90,11 @@ class Destination:
         """Whether nothing is left to be done: it was delivered, or refused for good."""
         return self.outcome in _DECIDED
 
+    @property
+    def why(self) -> str:
+        """What decided it, in a line: the reply, or what has failed; ``""``: nothing yet."""
+        return self.reply.text if self.reply is not None else str(self.failure or "")
+
     def decide(self, reply: Reply, stage: Stage) -> None:
         """Take note of the reply that decides."""
         code = reply.code
@@ -99,7 +109,7 @@ class Destination:
         self.stage, self.failure = failure.stage, failure
 
     def __repr__(self) -> str:
-        return f"<Destination {self.forward_path}: {self.outcome.value}>"
+        return f"<{type(self).__name__} {self.forward_path}: {self.outcome.value}>"
 
 
 class Transaction:
@@ -157,6 +167,8 @@ class Transaction:
         self.destinations = [
             one if isinstance(one, Destination) else Destination(one) for one in destinations
         ]
+        if parameters is not NO_MAIL_PARAMETERS:
+            parameters.check()
         self.parameters = parameters
         self.size_octets = parameters.size if size_octets is None else size_octets
         self.require_all_recipients = require_all_recipients
@@ -197,10 +209,8 @@ def _forward_path(path: ForwardPath | str) -> tuple[ForwardPath, bytes]:
         local_part, domain = usual.group(1, 2)
         read = ForwardPath(local_part.decode("ascii"), domain.decode("ascii").lower())
         return read, text.encode("ascii")
-    found = read_forward_path(text)
-    if found.rest:
-        raise AddressError("A path is <local-part@domain>")
-    return found.path, _wire(found.path)
+    found = _read(read_forward_path, text)
+    return found, _wire(found)
 
 
 def _reverse_path(path: ReversePath | str) -> tuple[ReversePath, bytes]:
@@ -214,10 +224,26 @@ def _reverse_path(path: ReversePath | str) -> tuple[ReversePath, bytes]:
         local_part, domain = usual.group(1, 2)
         read = ReversePath(local_part.decode("ascii"), domain.decode("ascii").lower())
         return read, text.encode("ascii")
-    found = read_reverse_path(text)
-    if found.rest:
-        raise AddressError("A path is <local-part@domain> or <>")
-    return found.path, _wire(found.path)
+    found = _read(read_reverse_path, text)
+    return found, _wire(found)
+
+
+def _read(read: Callable[[str], PathRead[AnyPath]], text: str) -> AnyPath:
+    """
+    Read a path in its brackets.
+
+    :raises AddressError: it is none; the text has what somebody has written.
+    """
+    try:
+        found = read(text)
+        if found.rest:
+            raise AddressError("something stands behind it")
+    except AddressError as error:
+        given, why = text[1:-1], str(error)
+        if any(one in given for one in "<>,"):
+            why = "it is local-part@domain alone, without a name, brackets or another one"
+        raise AddressError(f"'{printable(given, 80)}' is no mailbox: {why}") from None
+    return found.path
 
 
 def _wire(path: Path) -> bytes:

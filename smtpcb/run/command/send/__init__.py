@@ -104,10 +104,11 @@ def _session(
         observers.append(
             Progress(sys.stderr, lambda: messages[0].transaction.size_octets, least_octets)
         )
+    login = {} if target.settings.login == "off" else {"give": target.give}
     session = SubmissionSession(
         target.server,
         settings=target.settings,
-        give=target.give,
+        **login,
         times=target.times,
         observer=Observers(*observers) if observers else None,
         reactor=reactor,
