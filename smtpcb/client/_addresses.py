@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
@@ -18,6 +19,10 @@ from zope.interface import implementer
 
 from smtpcb.engine import Cause, ClientFailure, Stage
 
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+HOST_NAME = re.compile(rf"(?=.{{1,253}}\.?\Z){_LABEL}(?:\.{_LABEL})*\.?", re.IGNORECASE)
+"""A name that may be asked for: more than RFC 1123 §2.1 has, as ``_`` is found everywhere."""
+
 
 def is_address(host: object) -> bool:
     """Whether a text is an IPv4 or IPv6 address."""
@@ -32,9 +37,16 @@ def ascii_name(host: str) -> str:
     """
     Return a host's name as the DNS and certificates have it: in A-labels (RFC 5890 §2.3.2.1).
 
-    :raises ValueError: there is no such name.
+    :raises ValueError: it is none.
     """
-    return host if host.isascii() else idna.encode(host, uts46=True).decode("ascii")
+    try:
+        name = host if host.isascii() else idna.encode(host, uts46=True).decode("ascii")
+    except idna.IDNAError as error:
+        raise ValueError(f"{host!r:.80} is no name: {error}") from None
+    # Nobody else would say so: where a resolver is asked for it, it logs an error and never ends.
+    if not HOST_NAME.fullmatch(name):
+        raise ValueError(f"{host!r:.80} is no name")
+    return name
 
 
 def shown_place(host: str, port: int, address: str | None = None) -> str:
@@ -62,15 +74,12 @@ async def addresses_of(host: str, seconds: float, reactor: Any) -> list[str]:
         return [host]
     receiver = _Receiver()
     receiver.complete.addTimeout(seconds, reactor)
+    reactor.nameResolver.resolveHostName(receiver, host)
     try:
-        reactor.nameResolver.resolveHostName(receiver, host)
         await receiver.complete
     except defer.TimeoutError:
         text = f"there are no addresses of {host} within {seconds:g} s"
         raise ClientFailure(Stage.GREETING, Cause.TIMEOUT, text) from None
-    except (UnicodeError, OSError) as error:
-        text = f"{host} cannot be looked up: {error}"
-        raise ClientFailure(Stage.GREETING, Cause.LOST, text) from error
     if not receiver.found:
         raise ClientFailure(Stage.GREETING, Cause.LOST, f"no address of {host} is known")
     return interleaved(receiver.found)

@@ -138,15 +138,12 @@ class CertificateChecks:
         self._hostname = hostname
         self._sent: bytes | None = None
         self._wanted: Any
-        try:
-            if is_address(hostname):
-                self._wanted = IPAddress_ID(hostname)
-            else:
-                name = ascii_name(hostname).rstrip(".")
-                self._wanted = DNS_ID(name)
-                self._sent = name.encode("ascii")
-        except ValueError as error:
-            raise ValueError(f"{hostname!r:.80} is no name of a server: {error}") from None
+        if is_address(hostname):
+            self._wanted = IPAddress_ID(hostname)
+        else:
+            name = ascii_name(hostname).removesuffix(".")
+            self._wanted = DNS_ID(name)
+            self._sent = name.encode("ascii")
 
     def anew(self, hostname: str | None = None) -> CertificateChecks:
         """
@@ -175,64 +172,62 @@ class CertificateChecks:
         if self._unverified:
             connection.set_verify(SSL.VERIFY_NONE, None)
         else:
-            connection.set_verify(SSL.VERIFY_PEER, _Handshake(self).check)
+            handshake = _Handshake(self, self._hostname, self._wanted, self._decide)
+            connection.set_verify(SSL.VERIFY_PEER, handshake.check)
         return connection
-
-    def forgives(self, fault: FailedCheck) -> bool:
-        """Ask whether to go on, and keep it if not."""
-        try:
-            if self._decide is not None and self._decide(fault) is True:
-                return True
-        except Exception:  # nothing can be raised through OpenSSL
-            _log.failure("what decides about certificates has failed; it is refused")
-        self.failed = self.failed or fault
-        return False
-
-    def of_name(self, certificate: Any) -> FailedCheck | None:
-        """Return what is wrong with the names of the server's own certificate."""
-        try:
-            verify_service_identity(extract_patterns(certificate), [self._wanted], [])
-        except (VerificationError, CertificateError):
-            text = f"{_whose(certificate)} is not for {self._hostname}"
-            return self.fault(Check.NAME, certificate, text + _others(certificate))
-        return None
-
-    def fault(self, check: Check, certificate: Any, text: str) -> FailedCheck:
-        """Return what has failed."""
-        return FailedCheck(check, self._hostname, certificate.to_cryptography(), text)
-
-    def unreadable(self, error: Exception) -> FailedCheck:
-        """Return what is said of a certificate that is none."""
-        text = f"a certificate cannot be read: {type(error).__name__}"
-        return FailedCheck(Check.OTHER, self._hostname, None, text)
 
 
 class _Handshake:
-    """What was checked of one handshake's certificates."""
+    """What is found out in one handshake, and told to whoever has asked for it."""
 
-    def __init__(self, checks: CertificateChecks) -> None:
+    def __init__(
+        self, checks: CertificateChecks, hostname: str, wanted: Any, decide: Decide | None
+    ) -> None:
         self._checks = checks
+        self._hostname = hostname
+        self._wanted = wanted
+        self._decide = decide
         self._name_checked = False
 
     def check(self, _: object, certificate: Any, number: int, depth: int, ok: int) -> bool:
         """Judge one certificate of the chain; at depth 0 it is the server's own."""
-        checks = self._checks
         try:
             if not ok:
-                check, words = _FAULTS.get(
-                    number, (Check.OTHER, f"is refused by OpenSSL (error {number})")
-                )
-                fault = checks.fault(check, certificate, f"{_whose(certificate)} {words}")
-                if not checks.forgives(fault):
+                other = (Check.OTHER, f"is refused by OpenSSL (error {number})")
+                check, words = _FAULTS.get(number, other)
+                if not self._forgives(check, certificate, words):
                     return False
             if depth == 0 and not self._name_checked:
                 self._name_checked = True
-                wrong = checks.of_name(certificate)
-                return wrong is None or checks.forgives(wrong)
+                return self._has_name(certificate)
         except Exception as error:  # nothing can be raised through OpenSSL
-            checks.failed = checks.failed or checks.unreadable(error)
+            text = f"a certificate cannot be read: {type(error).__name__}"
+            self._refuse(FailedCheck(Check.OTHER, self._hostname, None, text))
             return False
         return True
+
+    def _has_name(self, certificate: Any) -> bool:
+        try:
+            verify_service_identity(extract_patterns(certificate), [self._wanted], [])
+        except (VerificationError, CertificateError):
+            words = f"is not for {self._hostname}{_others(certificate)}"
+            return self._forgives(Check.NAME, certificate, words)
+        return True
+
+    def _forgives(self, check: Check, certificate: Any, words: str) -> bool:
+        """Ask whether to go on."""
+        text = f"{_whose(certificate)} {words}"
+        fault = FailedCheck(check, self._hostname, certificate.to_cryptography(), text)
+        try:
+            if self._decide is not None and self._decide(fault) is True:
+                return True
+        except Exception:  # as above
+            _log.failure("what decides about certificates has failed; it is refused")
+        self._refuse(fault)
+        return False
+
+    def _refuse(self, fault: FailedCheck) -> None:
+        self._checks.failed = self._checks.failed or fault
 
 
 class _Shared:

@@ -67,14 +67,16 @@ class Server:
         described = not isinstance(host, str) or (":" in host.partition("/")[0] and "[" not in host)
         self._described = described and not is_address(host)
         self._host = host if self._described else str(host).strip("[]") or "localhost"
+        known = self._described or is_address(self._host)
+        self._asked = "" if known else ascii_name(str(self._host))
         self._port = _port(port)
         self._implicit_tls = implicit_tls
         self.name = str(host) if self._described else shown_place(str(self._host), self._port)
         self.place = None if self._described else (str(self._host), self._port)
-        known = hostname or ("" if self._described else str(self._host))
-        if creator is None and known:
+        wanted = hostname or ("" if self._described else str(self._host))
+        if creator is None and wanted:
             creator = CertificateChecks(
-                known,
+                wanted,
                 trust=trust,
                 certificate=certificate,
                 decide=decide,
@@ -110,7 +112,7 @@ class Server:
                     shown_place(host, self._port, one),
                     endpoint_of(one, self._port, seconds, reactor),
                 )
-                for one in await addresses_of(ascii_name(host), seconds, reactor)
+                for one in await addresses_of(self._asked or host, seconds, reactor)
             ]
 
     def _candidate(self, name: str, endpoint: Any) -> Candidate:

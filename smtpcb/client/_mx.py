@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.names import client, dns
 from zope.interface import implementer
 
-from smtpcb.client._addresses import ascii_name, endpoint_of, interleaved, shown_place
+from smtpcb.client._addresses import HOST_NAME, ascii_name, endpoint_of, interleaved, shown_place
 from smtpcb.client._checks import CertificateChecks, Decide, Trust
 from smtpcb.client._dns import NoSuchName, Unanswered, look_up, text_of
 from smtpcb.client._ends import own_name
@@ -27,8 +27,6 @@ MOST_HOSTS = 10
 MOST_ADDRESSES = 10
 """So many addresses of each are."""
 
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
 _LITERAL = re.compile(r"\[(?:IPv6:)?([0-9A-Fa-f.:]+)\]", re.IGNORECASE)
 _PORT = 25
 
@@ -48,7 +46,7 @@ class MailExchangers:
 
     :param domain: what stands behind the @ of a recipient; also in Unicode.
     :param port: theirs.
-    :param own_names: who we are, beside the ``hostname`` of the settings: an exchanger of that name
+    :param own_names: who we are, beside the name that is said with EHLO: an exchanger of that name
         is left out, and all that are not preferred to it, or mail would go in circles.
     :param own_addresses: addresses of ours: nobody is connected to there.
     :param allow_literals: an address in brackets may be a domain, such as ``[192.0.2.1]``.
@@ -78,8 +76,6 @@ class MailExchangers:
         literal = _LITERAL.fullmatch(domain)
         self._literal = "" if literal is None else str(ip_address(literal[1]))
         self._domain = self._literal or ascii_name(domain).rstrip(".").lower()
-        if literal is None and not _NAME.fullmatch(self._domain):
-            raise ValueError(f"{domain!r:.80} is no domain")
         self._port = port
         self._own_names = frozenset(ascii_name(one).rstrip(".").lower() for one in own_names)
         self._own_addresses = frozenset(map(ip_address, own_addresses))
@@ -157,7 +153,7 @@ class MailExchangers:
 
         :raises ClientFailure: there are none.
         """
-        if not _NAME.fullmatch(host):
+        if not HOST_NAME.fullmatch(host):
             raise _refused("5.4.4", "this is no name of a host")
         wanted = [
             ensureDeferred(self._of_family(host, kind, seconds, reactor))

@@ -12,7 +12,7 @@ class ClientTimes:
     """
     Seconds that a server may take; past them the link is left.
 
-    :ivar connect: until it has accepted the connection.
+    :ivar connect: until its addresses are known, and until it has accepted the connection.
     :ivar greeting: until it has said who it is, has answered EHLO, has shaken hands, and in AUTH.
     :ivar envelope: for MAIL, and for each RCPT.
     :ivar data: for DATA.

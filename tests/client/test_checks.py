@@ -11,7 +11,9 @@ import pytest
 import pytest_twisted
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
+from OpenSSL import SSL
 from OpenSSL.crypto import X509
+from service_identity.hazmat import DNS_ID
 from twisted.internet import reactor
 from twisted.internet.endpoints import serverFromString, wrapServerTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -172,10 +174,11 @@ async def test_a_failed_check_may_be_forgiven(
 def test_a_certificate_that_cannot_be_read_is_refused(ok: int) -> None:
     """Whatever is in it, and nobody is asked whether that may be."""
     asked: list[FailedCheck] = []
-    checks = CertificateChecks(HOST, decide=lambda fault: asked.append(fault) or True)  # type: ignore[func-returns-value]
+    checks = CertificateChecks(HOST)
+    handshake = _Handshake(checks, HOST, DNS_ID(HOST), lambda fault: asked.append(fault) or True)  # type: ignore[func-returns-value]
     junk = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"junk")
     damaged = make_identity([HOST], AUTHORITY, alternatives=junk).certificate
-    assert not _Handshake(checks).check(None, X509.from_cryptography(damaged), 10, 0, ok)
+    assert not handshake.check(None, X509.from_cryptography(damaged), 10, 0, ok)
     assert str(checks.failed).startswith("a certificate cannot be read: ")
     assert len(asked) == 1 - ok  # of its time, which could be read
 
@@ -297,8 +300,8 @@ def test_a_file_of_authorities_that_cannot_be_used_is_told_at_once(tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "kind", "says"),
     [
-        ({"hostname": "a b"}, ValueError, "'a b' is no name of a server"),
-        ({"hostname": "x" * 64 + "\u00fc.example"}, ValueError, "is no name of a server"),
+        ({"hostname": "a b"}, ValueError, "'a b' is no name"),
+        ({"hostname": "x" * 64 + "\u00fc.example"}, ValueError, "is no name: "),
         ({"insecure_unverified": True, "trust": TRUSTED}, ValueError, "are of no use"),
         ({"insecure_unverified": True, "decide": bool}, ValueError, "are of no use"),
         ({"certificate": "anne.pem"}, TypeError, "smtpcb.tls.load_pem"),
@@ -391,7 +394,7 @@ async def test_whoever_takes_the_offer_away_hears_nothing(
     factory: Any = portforward.ProxyFactory("127.0.0.1", serve(GOOD))
     factory.protocol, factory.heard, factory.noisy = Between, b"", False
     port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]
-    settings = ClientSettings(starttls=starttls, login="required")
+    settings = ClientSettings(hostname="localhost", starttls=starttls, login="required")
     try:
         with pytest.raises(NoSession, match=r"tls: STARTTLS is not offered|auth: "):
             await opened(
@@ -411,9 +414,21 @@ async def test_an_offer_that_is_not_kept_ends_it(refusal: bytes) -> None:
     server = ScriptedServer(b"220 here\r\n", b"250-here\r\n250 STARTTLS\r\n", refusal)
     port = server.listen()
     for starttls in ("required", "opportunistic"):
-        settings: Any = ClientSettings(starttls=starttls)
+        settings: Any = ClientSettings(hostname="localhost", starttls=starttls)
         with pytest.raises(NoSession, match=f"tls: .*{refusal.decode().strip()}"):
             await opened(port, settings=settings)
     await server.stop()
     assert server.got.count(b"STARTTLS\r\n") == 2
     assert server.got.replace(b"QUIT\r\n", b"") == b"EHLO localhost\r\nSTARTTLS\r\n" * 2
+
+
+@pytest.mark.parametrize("options", [{}, {"insecure_unverified": True}, {"trust": TRUSTED}])
+def test_tls_is_1_2_or_later(options: Any) -> None:
+    """Nothing else is offered (RFC 8996 §2), to anybody."""
+    connection = CertificateChecks(HOST, **options).clientConnectionForTLS(None)
+    connection.set_connect_state()
+    with pytest.raises(SSL.WantReadError):
+        connection.do_handshake()
+    hello = connection.bio_read(65536)
+    assert b"\x00\x2b\x00\x05\x04\x03\x04\x03\x03" in hello  # supported_versions: RFC 8446 §4.2.1
+    assert HOST.encode() in hello

@@ -212,7 +212,7 @@ async def test_no_more_than_ten_are_tried(zones: Any) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_we_ourselves_cut_the_list(zones: Any) -> None:
+async def test_we_ourselves_cut_the_list(zones: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is not preferred to us would give it back to us; if nobody is, it goes nowhere."""
     resolver = zones(
         example_org=["MX 10 a.example.org", "MX 20 Us.example.net", "MX 20 b.example.org"],
@@ -226,6 +226,9 @@ async def test_we_ourselves_cut_the_list(zones: Any) -> None:
     assert (failure.reply.code, failure.reply.status) == (550, "5.4.6")
     greeted = ClientSettings(hostname="A.example.org", starttls="off")
     assert (await refused(resolver, settings=greeted)).reply == failure.reply
+    monkeypatch.setattr("socket.gethostname", lambda: "a.example.org")
+    nameless = ClientSettings(starttls="off")
+    assert (await refused(resolver, settings=nameless)).reply == failure.reply
     itself = await refused(resolver, "us.example.net", own_names=["us.example.net"])
     assert itself.reply is not None
     assert itself.reply.status == "5.4.6"
@@ -315,6 +318,18 @@ async def test_whom_nobody_answers_for_is_waited_for_so_long() -> None:
         await second
     assert no.value.temporary
     assert clock.getDelayedCalls() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_whoever_gives_up_takes_no_answer_away_from_others(zones: Any) -> None:
+    """They ask the same question, and it leaves once."""
+    resolver = zones(example_org=["MX 1 mx.example.org"], mx_example_org=["A 192.0.2.1"])
+    first, second = ensureDeferred(hosts(resolver)), ensureDeferred(hosts(resolver))
+    first.cancel()
+    with pytest.raises(CancelledError):
+        await first
+    assert await second == [["mx.example.org[192.0.2.1]:25"]]
+    assert resolver.zones.asked.count((DOMAIN, MX)) == 1
 
 
 @pytest_twisted.ensureDeferred

@@ -9,6 +9,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.endpoints import clientFromString
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
@@ -206,6 +207,34 @@ def test_a_server_is_said_by_host_and_port() -> None:
         Server("mail.example.org", "submit")
     with pytest.raises(ValueError, match="from 1 to 65535, not 0"):
         Server("mail.example.org", 0)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["a b", "a..b", ".", "a.", "x" * 64 + ".org", "x." * 127 + "x", "-a", "a\0b", "\u00fc" * 64],
+)
+def test_what_is_no_name_is_told_at_once(host: str) -> None:
+    """Or a resolver would never say a word about it."""
+    if host == "a.":
+        assert Server(host).name == "a.:587"
+    else:
+        with pytest.raises(ValueError, match="is no name"):
+            Server(host)
+
+
+@pytest_twisted.ensureDeferred
+async def test_endpoints_and_their_descriptions(start: Start) -> None:
+    """Each is one address, by its name; with TLS it must be said whose certificate it has."""
+    servers = start(READY)
+    port = port_of(servers)
+    described = f"tcp:127.0.0.1:{port}"
+    for place in (Server(described), Server(clientFromString(reactor, described), hostname=HOST)):
+        protocol = await opened(place)
+        assert protocol.where == place.name
+        await protocol.quit()
+    with pytest.raises(ValueError, match="unix:/run/smtp: TLS needs the hostname"):
+        Server("unix:/run/smtp", implicit_tls=True)
+    assert Server("unix:/run/smtp").creator is None
 
 
 @implementer(IStreamClientEndpoint)
