@@ -58,6 +58,7 @@ class Passing:
     def _begin(self) -> None:
         self._named: list[tuple[Recipient, Destination]] = []
         self._changes = Changes()
+        self._more: list[Destination] = []
         self._hops = 0
         self._feed: Feed | None = None
         self._sending: Deferred[None] | None = None
@@ -105,10 +106,11 @@ class Passing:
         """Begin to send the content, whose header section this is."""
         section = self._changes.applied(section)
         if self._changes.instead is not None:
-            await self._redirect(envelope, self._changes.instead)
+            await self._redirect(envelope, [Destination(one) for one in self._changes.instead])
         elif not self._agrees(envelope):
             await self._name_again(envelope)
-        for one in self._changes.more:
+        self._more = [Destination(one) for one in self._changes.more]
+        for one in self._more:
             await self._require(one)
         feed = self._feed = Feed()
         if self._there.transaction is None:
@@ -179,7 +181,7 @@ class Passing:
 
     def _look_at_added(self) -> None:
         """Tell of those whom a filter has added and who have not got it: the others have."""
-        for one in self._changes.more:
+        for one in self._more:
             if one.reply is None or one.reply.code >= 300:
                 _log.error(
                     "a filter's recipient <{path}> has not got a message: {reply}",
