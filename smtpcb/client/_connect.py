@@ -45,6 +45,7 @@ class Server:
     :param creator: makes TLS in place of all that: an ``IOpenSSLClientConnectionCreator``.
     :raises ValueError: a description means nothing, or a file cannot be used.
     :ivar name: where it is, for errors.
+    :ivar place: its host and its port; ``None``: an endpoint knows it.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Server:
         self._port = _port(port)
         self._implicit_tls = implicit_tls
         self.name = str(host) if self._described else shown_place(str(self._host), self._port)
+        self.place = None if self._described else (str(self._host), self._port)
         wanted = hostname or ("" if self._described else str(self._host))
         if creator is None and wanted:
             creator = CertificateChecks(

@@ -37,6 +37,7 @@ class ConnectionPool:
     :param observer: sees everything, of all of them.
     :param reactor: by default the one that is installed.
     :raises ValueError: one of them cannot be.
+    :ivar settings: those with which each dialogue is led.
     """
 
     def __init__(
@@ -64,13 +65,14 @@ class ConnectionPool:
             raise ValueError("idle_seconds is above 0 and below 300, when servers leave")
         if reactor is None:
             from twisted.internet import reactor
-        self._reactor = reactor
+        self.reactor = reactor
+        self.settings = settings_for(settings, give)
         self._size = size
         self._most_messages = most_messages
         self._most_waiting = most_waiting
         self._idle_seconds = idle_seconds
         self._opening: dict[str, Any] = {
-            "settings": settings_for(settings, give),
+            "settings": self.settings,
             "give": give,
             "times": times,
             "observer": observer,
@@ -123,7 +125,7 @@ class ConnectionPool:
             raise ValueError("this session is not out: it was given back, or is of another pool")
         self._taken.remove(protocol)
         if self._may_be_kept(protocol):
-            self._idle[protocol] = self._reactor.callLater(
+            self._idle[protocol] = self.reactor.callLater(
                 self._idle_seconds, self._expire, protocol
             )
         else:
@@ -176,8 +178,8 @@ class ConnectionPool:
                 if not _is_silent(protocol):
                     # It is read before the server is believed to be there; the first turn may come
                     # before the reactor looks at any socket.
-                    await deferLater(self._reactor, 0)
-                    await deferLater(self._reactor, 0)
+                    await deferLater(self.reactor, 0)
+                    await deferLater(self.reactor, 0)
             except BaseException:
                 self._leave(protocol)
                 raise

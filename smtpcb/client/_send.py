@@ -10,6 +10,7 @@ from typing import Any
 
 from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._connect import SUBMISSION_PORT, Server
+from smtpcb.client._pool import ConnectionPool
 from smtpcb.client._protocol import nobody
 from smtpcb.client._session import SessionResult, SubmissionSession
 from smtpcb.engine import ClientObserver, ClientSettings
@@ -38,7 +39,7 @@ class NotDelivered(SMTPError):  # noqa: N818 - it is what became of a message
 async def send(
     message: object,
     *,
-    host: str,
+    host: str | None = None,
     port: int | None = None,
     sender: str | None = None,
     to: Iterable[str] | None = None,
@@ -47,6 +48,7 @@ async def send(
     tls: str = "starttls",
     settings: ClientSettings | None = None,
     observer: ClientObserver | None = None,
+    pool: ConnectionPool | None = None,
     reactor: Any = None,
     **server: Any,
 ) -> SessionResult:
@@ -62,31 +64,24 @@ async def send(
     :param tls: ``"starttls"`` (it is required), ``"implicit"``, or ``"off"``.
     :param settings: how the dialogue is led, in place of what ``tls`` and ``username`` say.
     :param observer: sees everything; see `SubmissionSession`.
+    :param pool: lends a connection, in place of ``host`` and all that is said of it.
     :param server: more of a `Server`: ``trust``, ``certificate``, ``hostname``, ``decide``.
     :raises NotDelivered: not every recipient was reached.
     :raises NoSession: no server takes messages.
     :raises ContentError: it cannot be sent.
-    :raises ValueError: it is not known from whom it is, or to whom.
+    :raises ValueError: it is not known from whom it is, to whom, or where to.
     """
-    if tls not in ("starttls", "implicit", "off"):
-        raise ValueError(f"tls is 'starttls', 'implicit' or 'off', not {tls!r:.40}")
-    if settings is None:
-        settings = ClientSettings(
-            starttls="required" if tls == "starttls" else "off",
-            login="off" if username is None else "required",
-        )
     recipients = [to] if isinstance(to, str) else list(to) if to is not None else _to(message)
     if not recipients:
         raise ValueError("nobody is to get it: say to=[...], or give an EmailMessage with a To")
-    implicit = tls == "implicit"
-    where = port or (465 if implicit else SUBMISSION_PORT)
-    session = SubmissionSession(
-        Server(host, where, implicit_tls=implicit, **server),
-        settings=settings,
-        give=nobody if username is None else partial(_login, username, password),
-        observer=observer,
-        reactor=reactor,
-    )
+    if pool is None:
+        if host is None:
+            raise ValueError("it is not known where to: say host='...', or pool=...")
+        session = _session(host, port, username, password, tls, settings, observer, reactor, server)
+    elif (host, port, username, tls, server) != (None, None, None, "starttls", {}):
+        raise ValueError("a pool knows where to, with which TLS and who logs in")
+    else:
+        session = SubmissionSession(settings=settings, observer=observer, pool=pool)
     added = session.add_message(_sender(message) if sender is None else sender, message)
     for one in dict.fromkeys(recipients):
         added.add_recipient(one)
@@ -97,6 +92,35 @@ async def send(
     if not result.is_delivered:
         raise NotDelivered(result)
     return result
+
+
+def _session(
+    host: str,
+    port: int | None,
+    username: str | None,
+    password: str,
+    tls: str,
+    settings: ClientSettings | None,
+    observer: ClientObserver | None,
+    reactor: Any,
+    server: dict[str, Any],
+) -> SubmissionSession:
+    if tls not in ("starttls", "implicit", "off"):
+        raise ValueError(f"tls is 'starttls', 'implicit' or 'off', not {tls!r:.40}")
+    if settings is None:
+        settings = ClientSettings(
+            starttls="required" if tls == "starttls" else "off",
+            login="off" if username is None else "required",
+        )
+    implicit = tls == "implicit"
+    where = port or (465 if implicit else SUBMISSION_PORT)
+    return SubmissionSession(
+        Server(host, where, implicit_tls=implicit, **server),
+        settings=settings,
+        give=nobody if username is None else partial(_login, username, password),
+        observer=observer,
+        reactor=reactor,
+    )
 
 
 def _login(username: str, password: str, mechanism: str) -> Credentials:

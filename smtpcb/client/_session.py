@@ -15,9 +15,11 @@ from twisted.logger import Logger
 from twisted.python import threadable
 
 from smtpcb.client._anywhere import awaited_anywhere
+from smtpcb.client._connect import Server
 from smtpcb.client._message import Message, MessageRecipient, SaidWithMail
 from smtpcb.client._opening import NoSession, open_session
 from smtpcb.client._place import Place
+from smtpcb.client._pool import ConnectionPool
 from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody, settings_for
 from smtpcb.client._rules import HeaderRules
 from smtpcb.client._times import ClientTimes
@@ -119,17 +121,20 @@ class SubmissionSession:
     """
     Messages to a server: add them, and run it; as often as something is left to be done.
 
-    :param servers: where to, each with all its addresses; the first that has a session gets all;
-        see `Server`.
+    :param servers: where to: a host's name and, if it is not 587, its port; or any number of
+        `Server`, `MailExchangers` and the like, each with all its addresses, of which the first
+        that has a session gets all.
     :param settings: how the dialogue is led; by default inside TLS, with a login if there is
         ``give``.
     :param give: says who logs in: called with the name of a mechanism, it returns `Credentials` or
         ``None``, now or later.
+    :param pool: lends a connection to each `run`, in place of servers, settings and all that.
     :param times: how long a server may take.
     :param observer: sees everything; `Transcripts` and `Monitor` are ready-made ones.
     :param data: yours.
     :param reactor: by default the one that is installed.
-    :raises ValueError: there is no server, or ``give`` would never be called.
+    :raises ValueError: there is no server, ``give`` would never be called, or what a pool has is
+        said again.
     :raises TypeError: a server is none.
     :ivar messages: those that were added, in their order.
     :ivar commands: likewise.
@@ -137,23 +142,27 @@ class SubmissionSession:
 
     def __init__(
         self,
-        *servers: Place,
+        *servers: Place | str | int,
         settings: ClientSettings | None = None,
         give: GiveCredentials = nobody,
+        pool: ConnectionPool | None = None,
         times: ClientTimes | None = None,
         observer: ClientObserver | None = None,
         data: object = None,
         reactor: Any = None,
     ) -> None:
-        if not servers:
+        if pool is not None:
+            if servers or settings or times or observer or give is not nobody:
+                raise ValueError("a pool has its servers, settings, times and observer already")
+            reactor = pool.reactor
+        elif not servers:
             raise ValueError("a session needs a server: Server('mail.example.org')")
-        for one in servers:
-            if not hasattr(one, "candidates"):
-                raise TypeError(f"no Server: {one!r:.80}; say Server('mail.example.org', 587)")
         if reactor is None:
             from twisted.internet import reactor
-        self._servers = servers
-        self._settings = settings_for(settings, give)
+        self._servers = _places(servers)
+        self._settings = settings_for(settings, give) if pool is None else pool.settings
+        self._pool = pool
+        self._out: ClientProtocol | None = None
         self._give = give
         self._times = times or ClientTimes()
         self._observer = observer
@@ -298,11 +307,14 @@ class SubmissionSession:
             for message in ready:
                 protocol = await self._after(protocol)
                 await self._deliver(protocol, message)
-            await protocol.quit()
+            if self._pool is None:
+                await protocol.quit()
         except BaseException as error:
             cancelled = isinstance(error, CancelledError)
             protocol.abandon("cancelled" if cancelled else type(error).__name__)
             raise
+        finally:
+            self._give_back()
         commands = tuple(self.commands)
         return SessionResult(tuple(remaining), protocol.failure, commands, protocol.where)
 
@@ -332,6 +344,7 @@ class SubmissionSession:
         failure = protocol.failure
         if failure is not None and failure.cause is Cause.SOURCE:
             await protocol.quit()
+            self._give_back()
             try:
                 return await self._session()
             except NoSession as error:
@@ -343,6 +356,9 @@ class SubmissionSession:
             raise RuntimeError("the session is running")
 
     async def _session(self) -> ClientProtocol:
+        if self._pool is not None:
+            self._out = await self._pool.take()
+            return self._out
         return await open_session(
             self._servers,
             self._settings,
@@ -351,6 +367,12 @@ class SubmissionSession:
             observer=self._observer,
             reactor=self._reactor,
         )
+
+    def _give_back(self) -> None:
+        """Let others have what a pool has lent."""
+        out, self._out = self._out, None
+        if self._pool is not None and out is not None:
+            self._pool.give_back(out)
 
     async def _deliver(self, protocol: ClientProtocol, message: Message) -> None:
         transaction = message.transaction
@@ -381,6 +403,16 @@ class SubmissionSession:
             ]
             if not untried or len(untried) == len(before):
                 return
+
+
+def _places(said: tuple[Any, ...]) -> tuple[Place, ...]:
+    """Return where to; a host with its port is one server."""
+    if said and isinstance(said[0], str) and all(isinstance(one, int) for one in said[1:2]):
+        said = (Server(*said[:2]), *said[2:])
+    for one in said:
+        if not hasattr(one, "candidates"):
+            raise TypeError(f"no Server: {one!r:.80}; say Server('mail.example.org', 587)")
+    return said
 
 
 async def _close(messages: Iterable[Message]) -> None:

@@ -68,8 +68,14 @@ def read_xtext(text: str | None) -> str:
 
 
 def write_xtext(text: str) -> str:
-    """Encode text as xtext (RFC 3461 §4)."""
-    return _NOT_XCHAR.sub(lambda match: b"+%02X" % match[0][0], text.encode()).decode("ascii")
+    """
+    Encode text as xtext (RFC 3461 §4).
+
+    :raises ValueError: a control character is in it, which whoever decodes it would have again; or
+        it is no text.
+    """
+    octets = _plain(text).encode()
+    return _NOT_XCHAR.sub(lambda match: b"+%02X" % match[0][0], octets).decode("ascii")
 
 
 def _octets(text: str) -> str:
@@ -105,6 +111,8 @@ def read_notify(text: str | None) -> frozenset[str]:
 
 def write_notify(events: frozenset[str]) -> str:
     """Encode when to report on a recipient, always in the same order."""
+    if isinstance(events, str) or not frozenset(Notify).issuperset(events):
+        raise ValueError("a set of Notify")
     return ",".join(event for event in Notify if event in events)
 
 
@@ -139,6 +147,8 @@ def _embedded(match: re.Match[str]) -> str:
 
 def write_original_recipient(recipient: OriginalRecipient) -> str:
     """Encode address type and address in ASCII, which needs no SMTPUTF8 (RFC 6533 §3)."""
+    if not _ADDRESS_TYPE.fullmatch(recipient.type):
+        raise ValueError("a type, such as rfc822")
     if recipient.type.lower() == "utf-8":
         address = _NOT_QCHAR.sub(lambda match: f"\\x{{{ord(match[0]):02X}}}", recipient.address)
     else:

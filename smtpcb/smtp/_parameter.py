@@ -107,18 +107,31 @@ class _Parameters(Mapping[str, Any]):
 
         :raises ValueError: a value cannot be written.
         """
+        self._check_apart()
         rows = self.ROWS if rows is None else rows
         words = []
         for keyword, value in self.items():
             row = rows.get(keyword)
             if row is None:
                 raise ValueError(f"nobody knows how to write {keyword}")
-            text = row.write(value)
-            word = keyword if text is None else f"{keyword}={text}"
-            if not grammar.PARAMETER.fullmatch(word):
-                raise ValueError(f"{keyword} cannot be written")
-            words.append(f" {word}")
+            words.append(" " + _word(keyword, value, row))
         return "".join(words)
+
+    def check(self) -> None:
+        """
+        See that the standard ones can be written; of others only their extension knows.
+
+        :raises ValueError: one cannot be.
+        """
+        self._check_apart()
+        for keyword in self:
+            if keyword in self.ROWS:
+                _word(keyword, self[keyword], self.ROWS[keyword])
+
+    def _check_apart(self) -> None:
+        for words in self.APART:
+            if words <= self.keys():
+                raise ValueError(f"{' and '.join(sorted(words))} exclude each other")
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -163,6 +176,19 @@ class _Parameters(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def _word(keyword: str, value: Any, row: Parameter) -> str:
+    """Write a parameter; what nobody could read is refused by whoever sends it."""
+    try:
+        text = row.write(value)
+        row.read(text)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{keyword} cannot be written: {value!r:.60} ({error})") from error
+    word = keyword if text is None else f"{keyword}={text}"
+    if not grammar.PARAMETER.fullmatch(word):
+        raise ValueError(f"{keyword} cannot be written: {value!r:.60}")
+    return word
 
 
 def _fields(rows: Mapping[str, Parameter]) -> Mapping[str, str]:

@@ -316,6 +316,10 @@ async def turn() -> None:
     await deferLater(reactor, 0.002)
 
 
+def _anne(mechanism: str) -> Credentials:
+    return Credentials(mechanism, "anne", "tim")
+
+
 @asynccontextmanager
 async def meeting(
     plan: Plan,
@@ -353,6 +357,14 @@ async def meeting(
     port = reactor.listenTCP(0, factory, interface="127.0.0.1")
     clock = Clock()
     wanted = {"starttls": "required"}.get(tls, "off" if implicit else tls)
+    led = ClientSettings(
+        **{
+            "hostname": "client.example.org",
+            "starttls": wanted,
+            "login": "required" if login else "off",
+            **settings,
+        }
+    )
     session = SubmissionSession(
         Server(
             TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port),
@@ -360,15 +372,8 @@ async def meeting(
             hostname=NAME,
             trust=None if certified is None else certified.trust,
         ),
-        settings=ClientSettings(
-            **{
-                "hostname": "client.example.org",
-                "starttls": wanted,
-                "login": "required" if login else "off",
-                **settings,
-            }
-        ),
-        give=give or (lambda mechanism: Credentials(mechanism, "anne", "tim")),
+        settings=led,
+        **({} if led.login == "off" else {"give": give or _anne}),
         reactor=clock,
     )
     met = Met(clock, None, strangers, None)  # type: ignore[arg-type]

@@ -80,10 +80,23 @@ def test_settings_that_are_left_out() -> None:
         assert (session._settings.starttls, session._settings.login) == ("required", login)
 
 
-def test_a_name_is_no_server() -> None:
+@pytest.mark.parametrize(
+    "said",
+    [("a.example.org", "b.example.org"), ("a.example.org", 25, 26), (25,), (None,), (b"a",)],
+)
+def test_what_is_no_server(said: tuple[Any, ...]) -> None:
     """It would be found out only when something is to be sent."""
     with pytest.raises(TypeError, match=r"say Server\('mail.example.org', 587\)"):
-        SubmissionSession("mail.example.org")  # type: ignore[arg-type]
+        SubmissionSession(*said)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_host_and_a_port_are_a_server(port: int) -> None:
+    """As `Server` has them, and more servers behind it."""
+    for said in (("127.0.0.1", port), ("127.0.0.1", 1, Server("127.0.0.1", port))):
+        session = SubmissionSession(*said, settings=CLEAR, give=anne)
+        session.add_message("a@example.org", b"").add_recipient("b@example.org")
+        assert (await session.run()).is_delivered
 
 
 @pytest_twisted.ensureDeferred

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections import deque
+from collections.abc import Sequence
 from random import Random
 
 PASSWORD = "a-secret"
@@ -51,6 +52,8 @@ class Judge:
     It answers each command once, and what it says is remembered: a reply that fits nothing, or is
     none, is *poison*, behind which nothing may be believed any more.
 
+    :param offered: what it offers behind EHLO; then it also is kind.  ``None``: anything.
+
     :ivar said: pieces that are still to be given to the client.
     :ivar accepted: the recipient and the content of each message that was taken.
     :ivar whole: the recipients of messages that have come to their end.
@@ -58,11 +61,19 @@ class Judge:
     :ivar complaints: what the client has done wrong.
     """
 
-    def __init__(self, random: Random, *, lmtp: bool, evil: float) -> None:
+    def __init__(
+        self,
+        random: Random,
+        *,
+        lmtp: bool = False,
+        evil: float = 0.0,
+        offered: Sequence[str] | None = None,
+    ) -> None:
         self._random = random
         self._lmtp = lmtp
         self._evil = evil
-        self._kindness = random.choice((0.0, 0.9, 1.0))
+        self._offered = offered
+        self._kindness = random.choice((0.0, 0.9, 1.0)) if offered is None else 1.0
         self._waiting = b""
         self._mode = "command"
         self._chunk: tuple[int, bool] = (0, False)
@@ -230,6 +241,8 @@ class Judge:
     # What it says.
 
     def _offer(self) -> list[str]:
+        if self._offered is not None:
+            return ["here", *self._offered]
         words = self._random.sample(_KEYWORDS, self._random.randrange(12))
         # Most clients do not get far without these.
         words += [one for one in _NEEDED if self._random.random() < 0.7]

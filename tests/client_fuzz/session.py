@@ -43,10 +43,11 @@ class Session:
         self._connections: list[tuple[Wire, Judge]] = []
         self._asked: list[Deferred[Any]] = []
         self._insecure = random.random() < 0.2
+        settings = self._settings()
         self._session = SubmissionSession(
             *(self._server() for _ in range(random.choice((1, 1, 1, 3)))),
-            settings=self._settings(),
-            give=self._give,
+            settings=settings,
+            **({} if settings.login == "off" else {"give": self._give}),
             reactor=self._clock,
         )
         self._sources: list[str] = []

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from OpenSSL import SSL
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import ISSLTransport, IStreamClientEndpoint, ITLSTransport
@@ -100,6 +101,14 @@ class Wire:
         self.shaking = True
         alsoProvides(self, ISSLTransport)
 
+    def getHost(self) -> IPv4Address:
+        """See `ITransport`."""
+        return IPv4Address("TCP", "192.0.2.1", 50000)
+
+    def getPeer(self) -> IPv4Address:
+        """See `ITransport`."""
+        return IPv4Address("TCP", "192.0.2.2", 25)
+
     def getHandle(self) -> Handle:
         """See `ISystemHandle`."""
         handle = self._handle = Handle()
@@ -128,12 +137,22 @@ class Wire:
             if octets[cut:]:
                 self.to_server.appendleft(octets[cut:])
             octets = octets[:cut]
-        self.waiting_octets -= len(octets)
+        self._taken(len(octets))
+        return octets
+
+    def read_all(self) -> bytes:
+        """Take all that was sent."""
+        octets = b"".join(self.to_server)
+        self.to_server.clear()
+        self._taken(len(octets))
+        return octets
+
+    def _taken(self, octets: int) -> None:
+        self.waiting_octets -= octets
         if self.waiting_octets == 0 and self._paused:
             self._paused = False
             if self._producer is not None and not self.lost:
                 self._producer.resumeProducing()
-        return octets
 
     def say(self, octets: bytes) -> None:
         """Let something come from the server."""
@@ -174,10 +193,14 @@ class Endpoint:
     """
     Connects to a server in memory.
 
+    :param random: when, and whether at all; ``None``: at once.
     :param met: is called with each connection.
+    :param implicit: it begins with TLS.
     """
 
-    def __init__(self, random: Random, clock: Any, met: Any, *, implicit: bool) -> None:
+    def __init__(
+        self, random: Random | None, clock: Any, met: Any, *, implicit: bool = False
+    ) -> None:
         self._random = random
         self._clock = clock
         self._met = met
@@ -185,8 +208,11 @@ class Endpoint:
 
     def connect(self, factory: Any) -> Deferred[Any]:
         """See `IStreamClientEndpoint`."""
-        if self._random.random() < 0.02:
-            return fail(ConnectionLost("nobody there"))
+        seconds = 0.0
+        if self._random is not None:
+            if self._random.random() < 0.02:
+                return fail(ConnectionLost("nobody there"))
+            seconds = self._random.choice((0, 0, 0.1, 10, 10, 29.9))
         connecting: Deferred[Any] = Deferred(lambda _: call.cancel())
 
         def made() -> None:
@@ -201,5 +227,5 @@ class Endpoint:
             self._met(wire)
             connecting.callback(protocol)
 
-        call = self._clock.callLater(self._random.choice((0, 0, 0.1, 10, 10, 29.9)), made)
+        call = self._clock.callLater(seconds, made)
         return connecting

@@ -5,14 +5,16 @@ from __future__ import annotations
 import smtplib
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
+import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
+from twisted.mail.smtp import SMTPDeliveryError, sendmail
 
-from smtpcb import Envelope
+from smtpcb import Envelope, SmtpServerFactory, SmtpService, all_of, threaded
 from smtpcb.client import ClientTimes
 
 from .relaying import conversation, gateway
@@ -154,3 +156,111 @@ async def test_a_message_that_goes_in_circles_is_stopped(serve: Callable[..., in
 
     assert (await conversation(port, send))[0] == 554
     assert mailbox.got == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_trap_of_sendmail(serve: Callable[..., int]) -> None:
+    """
+    Content that a handler was given has lines that end in CRLF; twisted.mail makes CR CR LF of it.
+
+    What comes out is refused by a strict server, as our relay's is not.
+    """
+    mailbox = Mailbox()
+    port = serve(mailbox)
+    with pytest.raises(SMTPDeliveryError, match="Bare CR or LF"):
+        await sendmail("127.0.0.1", "a@example.org", ["b@example.org"], TEXT, port=port)
+    front = serve(gateway(port))
+    await conversation(front, lambda client: client.sendmail("a@x.org", ["b@x.org"], TEXT))
+    [(_, content)] = mailbox.got
+    assert content.endswith(b"\r\n" + TEXT)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_trap_of_gateways_that_answer_first(serve: Callable[..., int]) -> None:
+    """
+    One that accepts all and then sends learns too late that a recipient is refused.
+
+    Its client has read 250 for a recipient who gets nothing, and nobody is told; a relay's client
+    is told at RCPT.
+    """
+    mailbox = Mailbox()
+    behind = serve(mailbox)
+    to = ["b@example.org", "no-one@example.org"]
+
+    @threaded
+    class HomeMade:
+        def message(self, envelope: Envelope) -> None:
+            with smtplib.SMTP("127.0.0.1", behind, timeout=20) as client:
+                client.sendmail("a@x.org", list(map(str, envelope.recipients)), TEXT)
+
+    for handler, refused in ((HomeMade, []), (gateway(behind), ["no-one@example.org"])):
+        port = serve(handler)
+        said = await conversation(port, lambda client: client.sendmail("a@x.org", to, TEXT))
+        assert list(said) == refused
+    assert [recipients for recipients, _ in mailbox.got] == [["b@example.org"]] * 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_recipients_that_come_together_are_asked_together(
+    serve: Callable[..., int],
+) -> None:
+    """A client that pipelines does not wait for one after the other; replies keep their order."""
+    mailbox = Mailbox()
+    front = serve(gateway(serve(mailbox)))
+    names = ["b", "no-one", "c", "full", *(f"user{number}" for number in range(40))]
+
+    def send(client: smtplib.SMTP) -> list[bytes]:
+        commands = ["MAIL FROM:<a@x.org>", *(f"RCPT TO:<{name}@x.org>" for name in names), "DATA"]
+        client.send("".join(f"{line}\r\n" for line in commands).encode())
+        codes = [b"%d" % client.getreply()[0] for _ in commands]
+        client.send(TEXT.replace(b"\n.", b"\n..") + b".\r\n")
+        return [*codes, b"%d" % client.getreply()[0]]
+
+    said = await conversation(front, send)
+    assert said == [b"250", b"250", b"550", b"250", b"452", *[b"250"] * 40, b"354", b"250"]
+    [(to, _)] = mailbox.got
+    assert to == [f"{name}@x.org" for name in names if name not in ("no-one", "full")]
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_goes_to_those_only_who_were_accepted_here(serve: Callable[..., int]) -> None:
+    """Whom another handler beside the relay refuses gets nothing, although the server took him."""
+    mailbox = Mailbox()
+
+    class Refuses:
+        discards_content = True
+
+        def rcpt(self, recipient: Any, envelope: Envelope) -> Any:
+            return (550, "Not him") if recipient.local_part == "eve" else None
+
+    front = serve(all_of(gateway(serve(mailbox)), Refuses))
+    to = ["anne@x.org", "eve@x.org", "bob@x.org"]
+    refused = await conversation(front, lambda client: client.sendmail("a@x.org", to, TEXT))
+    assert list(refused) == ["eve@x.org"]
+    [(got, _)] = mailbox.got
+    assert got == ["anne@x.org", "bob@x.org"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_stops_leaves_well() -> None:
+    """The sessions that were kept for the next message are quit, and that is waited for."""
+
+    class Behind(Mailbox):
+        gone: ClassVar[list[str]] = []
+
+        def disconnected(self, reason: Any, connection: Any) -> None:
+            self.gone.append(reason.name)
+
+    services = []
+    relay: Any = Behind()
+    for _ in range(2):
+        service = SmtpService("tcp:0:interface=127.0.0.1", SmtpServerFactory(relay))
+        service.startService()
+        services.append(service)
+        port = service.ports[0].getHost().port
+        relay = gateway(port)
+    await conversation(port, lambda client: client.sendmail("a@x.org", ["b@x.org"], TEXT))
+    assert Behind.gone == []
+    await services[1].stopService()
+    await services[0].stopService()
+    assert Behind.gone == ["QUIT"]

@@ -157,7 +157,7 @@ async def test_bare_line_ends_in_chunks_go_no_further(serve: Serve) -> None:
         return client.getreply()
 
     code, text = await conversation(port, send)
-    assert (code, text[:6]) == (554, b"5.6.0 ")
+    assert (code, text[:7]) == (550, b"5.6.11 ")
     assert behind.mails == []
 
 

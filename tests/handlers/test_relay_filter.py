@@ -6,12 +6,14 @@ import smtplib
 from collections.abc import Callable
 from email import message_from_bytes
 from email.policy import default
+from threading import current_thread, main_thread
 from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.application.service import Service
 
-from smtpcb import Envelope, callbacks
+from smtpcb import Envelope, SmtpServerFactory, SmtpService, callbacks, threaded
 from smtpcb.handlers.relay import changes
 
 from .relaying import conversation, gateway
@@ -306,3 +308,57 @@ async def test_a_filter_is_made_for_each_client(serve: Serve) -> None:
     assert len(made) == 2
     assert b"\r\nX-Was: Buy\r\n" in behind.got[1][1]
     assert gone[0] is made[0]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_filter_may_block(serve: Serve) -> None:
+    """In threads: a library that knows nothing of reactors scans there."""
+    behind = Behind()
+
+    @threaded
+    class Blocks:
+        def message(self, envelope: Envelope) -> None:
+            assert current_thread() is not main_thread()
+            changes(envelope).add_field("X-Octets", str(len(envelope.content.bytes())))
+
+    port = serve(gateway(serve(behind), filter=Blocks))
+    said = await conversation(port, send(TEXT))
+    assert said[0][0] == 250
+    assert b"\r\nX-Octets: %d\r\n" % len(TEXT) in behind.got[0][1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_filter_that_is_a_service_starts_and_stops(serve: Serve) -> None:
+    """With the server, as a policy does."""
+    behind = Behind()
+    done: list[str] = []
+
+    class Counts(Service):
+        def startService(self) -> None:
+            done.append("started")
+            super().startService()
+
+        def stopService(self) -> None:
+            done.append("stopped")
+            super().stopService()
+
+        def message(self, envelope: Envelope) -> None:
+            done.append("message")
+
+    relay = gateway(serve(behind), filter=Counts())
+    service = SmtpService("tcp:0:interface=127.0.0.1", SmtpServerFactory(relay))
+    service.startService()
+    await conversation(service.ports[0].getHost().port, send(TEXT))
+    await service.stopService()
+    assert done == ["started", "message", "stopped"]
+
+
+def test_a_filter_that_is_none_is_told_at_once() -> None:
+    """Before a server starts: a misspelt event would let everything through."""
+
+    class Misspelt:
+        def on_message(self, envelope: Envelope) -> None:
+            """Be never called."""
+
+    with pytest.raises(TypeError, match="message"):
+        gateway(25, filter=Misspelt)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -100,6 +101,16 @@ class Exim:
         ended = self._run("-odf", "-bs", given=given)
         said = ended.stdout.decode().splitlines()
         assert not [line for line in said if line[:1] in "45"], ended.stdout
+
+    def serves(self, connection: socket.socket) -> subprocess.Popen[bytes]:
+        """Let it take mail on a connection, as inetd does, and deliver what it takes at once."""
+        return subprocess.Popen(
+            [self._program, "-C", str(self._configuration), "-odf", "-bs"],
+            stdin=connection,
+            stdout=connection,
+            stderr=subprocess.DEVNULL,
+            cwd=self._folder,
+        )
 
     @property
     def log(self) -> str:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from smtpcb.run.command import main
 from smtpcb.run.command.send._mistake import MistakeError
 from smtpcb.run.command.send._target import place_of
+from smtpcb.transcript import load
 from tests.certificates import make_authority, make_identity
 from tests.running import ANY_PORT, Server, running
 
@@ -144,6 +145,40 @@ def test_a_whole_message(server: Server, came: Came, tmp_path: Path, piped: bool
     assert who == "None bob carol"
     assert got.startswith(b"Subject: New\r\nFrom: anne@example.org\r\nSender: ")
     assert got.endswith(b"\r\n\r\n.dots\r\n")
+
+
+def test_what_was_said_is_kept(server: Server, tmp_path: Path) -> None:
+    """In a folder, in the form of the server's transcripts; the header section may be shown."""
+    folder = tmp_path / "new" / "folder"
+    where = ("--server", f"127.0.0.1:{server.port}", *ENVELOPE, "--body", "the body")
+    said = send(*where, "--subject", "Kept", "--transcripts", folder, "--monitor-headers")
+    assert said.returncode == 0
+    assert "\nC: Subject: Kept\n" in said.stderr
+    assert "the body" not in said.stderr
+    [path] = folder.rglob("*.txt")
+    file = load(path)
+    assert file.fields["host"] == f"127.0.0.1:{server.port}"
+    lines = [line.octets for line in file.lines if line.side == "C"]
+    assert b"MAIL FROM:<anne@example.org>" in lines[1]
+    assert b"the body" in lines
+    assert lines[-1] == b"QUIT"
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling"])
+def test_where_nothing_can_be_kept_nothing_is_sent(
+    server: Server, came: Came, tmp_path: Path, kind: str
+) -> None:
+    """A record that was asked for and is not there would be missed too late."""
+    folder = tmp_path / "folder"
+    if kind == "file":
+        folder.write_text("")
+    else:
+        folder.symlink_to(tmp_path / "nowhere" / "x")
+    where = ("--server", f"127.0.0.1:{server.port}", *ENVELOPE, "--body", "x")
+    said = send(*where, "--transcripts", folder)
+    assert said.returncode == os.EX_CANTCREAT
+    assert said.stderr.startswith(f"smtpcb: --transcripts {folder}: ")
+    assert came() == []
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,6 @@ from smtpcb.engine import (
     AskedMechanism,
     Cause,
     ClientSettings,
-    Driver,
     Offers,
     Outcome,
     Stage,
@@ -39,24 +38,20 @@ from smtpcb.run.command import main
 from smtpcb.smtp import (
     AddressError,
     BodyType,
-    Command,
     Credentials,
     DeliverBy,
     ForwardPath,
-    LocalProtocolError,
     MailParameters,
     Notify,
     OriginalRecipient,
     RcptParameters,
     Reply,
     Ret,
-    Verb,
     WhenLate,
 )
 from smtpcb.smtp.sasl import MECHANISMS, Mechanism
 from smtpcb.tls import ServerTls, load_pem
 from tests.certificates import Issued, make_authority, make_identity, write_pem
-from tests.engine.client.talk import Owner
 from tests.seeds.client_side import (
     ANNE,
     BOB,
@@ -315,36 +310,46 @@ async def test_l50_enhanced_status_codes_are_told_apart(servers: Servers) -> Non
             assert one.rcpt_reply.text == text
 
 
-def test_l51_a_queue_is_started() -> None:
+class Queues(Office):
+    """Starts one queue, has nothing in another, and is too busy for all others."""
+
+    def etrn(self, domain: str, connection: Connection) -> Any:
+        return {"example.org": (250, "2.0.0", "Started"), "@example.org": (251, "Nothing")}.get(
+            domain, (458, "4.2.0", "Not now")
+        )
+
+
+@pytest_twisted.ensureDeferred
+async def test_l51_a_queue_is_started(servers: Servers) -> None:
     """
-    ETRN in a session of its own, without any message; each has its reply (RFC 1985).
+    ETRN in a session without any message, or before the first one; each has its reply (RFC 1985).
 
     Where it is not offered it is not said, and a domain brings no second command.
     """
-
-    class Queues(Office):
-        def etrn(self, domain: str, connection: Connection) -> Any:
-            return {"example.org": (250, "2.0.0", "Started"), "@example.org": (251, "None")}.get(
-                domain, (458, "4.2.0", "Not now")
-            )
-
-    nodes = [Command(Verb.ETRN, name) for name in ("example.org", "@example.org", "x.org")]
-    for handler, said in ((Queues(), [250, 251, 458]), (Office(), [])):
-        driver = Driver(handler, Settings(), Connection("x"))
-        wire = Wire()
-        owner = Owner(nodes, PLAIN, observer=wire)
-        to_client = driver.start()
-        while to_client:
-            owner.dialogue.receive(to_client)
-            to_client = driver.receive(owner.go_on())
-        assert owner.dialogue.failure is None
-        assert [code for _, code in wire.replies] == said
-        assert {stage for stage, _ in wire.replies} <= {Stage.COMMAND}
-        assert wire.verbs == ("EHLO ETRN ETRN ETRN QUIT" if said else "EHLO QUIT")
-        assert len(owner.failures) == 3 - len(said)
-        assert all(one.cause is Cause.LACKING for one in owner.failures)
-    with pytest.raises(LocalProtocolError):
-        _ = Command(Verb.ETRN, "x.org\r\nQUIT").wire
+    office = Queues()
+    wire = Wire()
+    one = session(servers.start(office, CLEAR), login(), give=give, observer=wire)
+    nodes = [one.add_etrn("example.org", data=1), one.add_etrn("example.org", subdomains=True)]
+    nodes.append(one.add_etrn("x.org"))
+    await one.run()
+    assert [node.reply and node.reply.code for node in nodes] == [250, 251, 458]
+    assert [node.is_accepted for node in nodes] == [True, True, False]
+    assert nodes[0].data == 1
+    assert wire.said("ETRN") == ["ETRN example.org", "ETRN @example.org", "ETRN x.org"]
+    assert wire.verbs.endswith("ETRN ETRN ETRN QUIT")
+    one.add_message(ANNE, TEXT).add_recipient(BOB)
+    await one.run()
+    assert office.contents == [TEXT]
+    assert re.search("AUTH .*ETRN ETRN ETRN MAIL ", wire.verbs)
+    none = session(servers.start(Office()), observer=(wire := Wire()))
+    node = none.add_etrn("example.org")
+    await none.run()
+    assert node.failure is not None
+    assert node.failure.cause is Cause.LACKING
+    assert wire.verbs == "EHLO QUIT"
+    for wrong in ("x.org\r\nQUIT", "", "#x.org", "x y"):
+        with pytest.raises(ValueError, match="ETRN is for a domain"):
+            none.add_etrn(wrong)
 
 
 @pytest_twisted.ensureDeferred

@@ -112,3 +112,15 @@ async def send(
         for one in recipients:
             added.add_recipient(one)
     return Sent(await session.run(), session.messages)
+
+
+async def nobody_then_bob(
+    server: Server, mark: str, settings: ClientSettings, **message: Any
+) -> Sent:
+    """Send a message that no recipient takes, and behind it one that Bob does."""
+    session = SubmissionSession(server, settings=settings)
+    for names in (("unknown", "later"), ("bob",), ("bob", "unknown"), ("bob",)):
+        added = session.add_message(SENDER, text(mark), rules=None, **message)
+        for name in names:
+            added.add_recipient(f"{name}@example.org")
+    return Sent(await session.run(), session.messages)

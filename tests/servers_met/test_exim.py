@@ -12,7 +12,7 @@ from smtpcb.engine import Cause, ClientSettings, Outcome, Stage
 from tests.relays.servers import open_folder
 from tests.running import wait_until
 from tests.servers_met.exim import EximServer, exim
-from tests.servers_met.sending import CLEAR, DOTS, send, text
+from tests.servers_met.sending import CLEAR, DOTS, nobody_then_bob, send, text
 from tests.servers_met.trusted import Trusted, give, give_wrong, secure
 
 IN_DATA = ClientSettings(
@@ -140,6 +140,38 @@ async def test_a_refusal_that_closes(
     assert second[0] in (Outcome.NOT_TRIED, Outcome.UNKNOWN if ahead else Outcome.DEFERRED)
     assert sent.result.failure is not None
     assert sent.result.failure.cause is Cause.LOST
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("settings", [CLEAR, IN_DATA, STEPS], ids=["chunks", "data", "steps"])
+async def test_a_message_that_nobody_takes(
+    server: EximServer, settings: ClientSettings, request: pytest.FixtureRequest
+) -> None:
+    """
+    Whatever was sent behind the recipients, the next message is taken, and is the next one.
+
+    Where all or nobody is to have one, nobody has.
+    """
+    mark = request.node.name
+    sent = await nobody_then_bob(
+        Server("127.0.0.1", server.port), mark, settings, require_all_recipients=False
+    )
+    assert sent.result.failure is None
+    assert [[one[0] for one in told.values()] for told in sent.told] == [
+        [Outcome.REFUSED, Outcome.DEFERRED],
+        [Outcome.DELIVERED],
+        [Outcome.DELIVERED, Outcome.REFUSED],
+        [Outcome.DELIVERED],
+    ]
+    sent = await nobody_then_bob(
+        Server("127.0.0.1", server.port), mark, settings, require_all_recipients=True
+    )
+    assert sent.result.failure is None
+    assert [told["bob"][0] for told in sent.told[1:]] == [
+        *(Outcome.DELIVERED, Outcome.NOT_TRIED, Outcome.DELIVERED)
+    ]
+    subject = f"Subject: {mark}\n".encode()
+    wait_until(lambda: sum(subject in one for one in server.inbox("bob")) == 5)
 
 
 @pytest_twisted.ensureDeferred

@@ -17,7 +17,7 @@ from tests.relays.postfix import Postfix
 from tests.relays.servers import open_folder
 from tests.running import wait_until
 from tests.servers_met.dovecot import Dovecot
-from tests.servers_met.sending import CLEAR, free_port, send, text
+from tests.servers_met.sending import CLEAR, free_port, nobody_then_bob, send, text
 from tests.servers_met.trusted import Trusted, give, give_wrong, secure
 
 IN_DATA = ClientSettings(
@@ -175,6 +175,32 @@ async def test_421_closes_the_session(office: Office, settings: ClientSettings) 
     ]
     assert sent.result.failure is not None
     assert sent.result.failure.cause is Cause.REFUSED
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("settings", [CLEAR, IN_DATA, STEPS], ids=["chunks", "data", "steps"])
+async def test_a_message_that_nobody_takes(office: Office, settings: ClientSettings) -> None:
+    """
+    Whatever was sent behind the recipients, the next message is taken, and is the next one.
+
+    Where all or nobody is to have one, nobody has.
+    """
+    mark = number()
+    sent = await nobody_then_bob(office.server, mark, settings, require_all_recipients=False)
+    assert sent.result.failure is None
+    assert [[one[0] for one in told.values()] for told in sent.told] == [
+        [Outcome.REFUSED, Outcome.DEFERRED],
+        [Outcome.DELIVERED],
+        [Outcome.DELIVERED, Outcome.REFUSED],
+        [Outcome.DELIVERED],
+    ]
+    sent = await nobody_then_bob(office.server, mark, settings, require_all_recipients=True)
+    assert sent.result.failure is None
+    assert [told["bob"][0] for told in sent.told[1:]] == [
+        *(Outcome.DELIVERED, Outcome.NOT_TRIED, Outcome.DELIVERED)
+    ]
+    subject = f"\nSubject: {mark}\n".encode()
+    wait_until(lambda: sum(subject in one for one in office.delivery.inbox("bob")) == 5)
 
 
 async def pieces(octets: bytes) -> AsyncIterator[bytes]:

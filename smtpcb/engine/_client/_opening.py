@@ -23,6 +23,8 @@ state does not say it."""
 
 # Not known, or not in that form: HELO may be (RFC 5321 §3.2).
 _NO_EHLO = frozenset({500, 501, 502, 504})
+# Promised in the clear, it is promised by anybody (RFC 8689 §2).
+_INSIDE_TLS = frozenset({"REQUIRETLS"})
 
 
 def refusal(stage: Stage, reply: Reply, *, elsewhere: bool | None = None) -> ClientFailure:
@@ -62,7 +64,8 @@ def _hello(dialogue: ClientDialogue, name: str = "") -> Script:
     dialogue.outbox.write(f"{verb} {name}\r\n".encode("ascii"))
     reply = yield None
     if reply.code == 250:
-        dialogue.forget(Offers(reply, settings.without))
+        ignored = settings.without if dialogue.tls is not None else settings.without | _INSIDE_TLS
+        dialogue.forget(Offers(reply, ignored))
         return
     if settings.lmtp or reply.code not in _NO_EHLO:
         raise refusal(Stage.HELLO, reply)

@@ -142,8 +142,6 @@ def _of_mail(
         raise _limited(f"the server holds messages for {most} seconds at most")  # RFC 4865 §4
     if until is not None and latest is not None and until > latest:
         raise _limited(f"the server holds messages until {write_moment(latest)} at most")
-    if seconds is not None and until is not None:
-        raise ValueError("HOLDFOR and HOLDUNTIL exclude each other (RFC 4865 §3)")
     return words
 
 

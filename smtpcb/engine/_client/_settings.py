@@ -11,7 +11,7 @@ from smtpcb.engine._keywords import check_own
 from smtpcb.smtp import _grammar as grammar
 from smtpcb.smtp._extension import Extension
 from smtpcb.smtp._text import printable, upper
-from smtpcb.smtp._xclient import XClient
+from smtpcb.smtp._xclient import XCLIENT, XClient, write_attributes
 from smtpcb.smtp.sasl import MECHANISMS, Mechanism
 
 _NAME = re.compile(f"{grammar.DOMAIN}|{grammar.ADDRESS_LITERAL}")
@@ -80,6 +80,11 @@ class ClientSettings:
                 raise ValueError(f"{name} is one of {', '.join(choices)}")
         if self.xclient is not None and not isinstance(self.xclient, XClient):
             raise TypeError(f"xclient is an XClient, not {self.xclient!r:.40}")
+        if self.xclient is not None:
+            try:
+                write_attributes(self.xclient, XCLIENT, XCLIENT)
+            except ValueError as error:
+                raise ValueError(f"xclient cannot be said: {error}") from None
         size = self.chunk_octets
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise ValueError(f"chunk_octets is a number of octets, not {size!r:.40}")

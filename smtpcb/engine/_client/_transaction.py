@@ -72,6 +72,8 @@ class Destination:
         self, forward_path: ForwardPath | str, parameters: RcptParameters = NO_RCPT_PARAMETERS
     ) -> None:
         self.forward_path, self.wire = _forward_path(forward_path)
+        if parameters is not NO_RCPT_PARAMETERS:
+            parameters.check()
         self.parameters = parameters
         self.again()
 
@@ -165,6 +167,8 @@ class Transaction:
         self.destinations = [
             one if isinstance(one, Destination) else Destination(one) for one in destinations
         ]
+        if parameters is not NO_MAIL_PARAMETERS:
+            parameters.check()
         self.parameters = parameters
         self.size_octets = parameters.size if size_octets is None else size_octets
         self.require_all_recipients = require_all_recipients

@@ -19,6 +19,7 @@ from smtpcb.engine import Cause, ClientFailure, Destination, Envelope, Recipient
 from smtpcb.engine._connection import Connection
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._received import received_header
+from smtpcb.engine._replies import BARE_NEWLINE
 from smtpcb.handlers.relay import _replies as replies
 from smtpcb.handlers.relay._changes import Changes, changeable
 from smtpcb.smtp import BodyType, MailParameters, Refusal, Reply
@@ -51,6 +52,8 @@ class Passing:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
+        # Where a recipient may decide where the message goes, one comes after the other.
+        self.concurrent_recipients = not relay.by_domain
         self._upstream: ClientProtocol | None = None
         self._begin()
 
@@ -173,6 +176,8 @@ class Passing:
         section = self._changes.applied(section)
         if self._changes.instead is not None:
             await self._redirect(envelope, self._changes.instead)
+        elif not self._agrees(envelope):
+            await self._name_again(envelope)
         for one in self._changes.more:
             await self._require(one)
         feed = self._feed = Feed()
@@ -187,6 +192,23 @@ class Passing:
         self._sending.addErrback(lambda reason: reason.trap(ClientFailure, ContentError))
         # The server may have refused DATA: then nobody takes from it what the client still sends.
         self._sending.addCallback(lambda _: ensureDeferred(feed.aclose()))
+
+    def _agrees(self, envelope: Envelope) -> bool:
+        """
+        Whether it would go to those for whom the client has read 250, and to nobody else.
+
+        Another handler beside this one may have refused somebody whom the next server has taken,
+        and so has our own server if the answer took too long.
+        """
+        _, transaction = self._opened()
+        named = [one for one in transaction.destinations if not _is_refused(one)]
+        return len(named) == len(self._named) == len(envelope.recipients)
+
+    async def _name_again(self, envelope: Envelope) -> None:
+        self._named = [
+            (one, Destination(one.forward_path, one.parameters)) for one in envelope.recipients
+        ]
+        await self._redirect(envelope, [destination for _, destination in self._named])
 
     async def _redirect(self, envelope: Envelope, destinations: list[Destination]) -> None:
         await self._drop()
@@ -213,6 +235,8 @@ class Passing:
         self._feed.end()
         assert self._sending is not None
         await self._sending
+        if lmtp:
+            self._look_at_added()
         if lmtp and self._changes.instead is None:
             said = {recipient: _of(one) for recipient, one in self._named}
             return {one: said.get(one, replies.LOST) for one in envelope.recipients}
@@ -223,7 +247,17 @@ class Passing:
             return replies.final(reply)
         failure = transaction.failure or upstream.failure
         refused = failure is not None and failure.cause is Cause.SOURCE and not failure.temporary
-        return replies.NO_LINES if refused else replies.LOST
+        return BARE_NEWLINE if refused else replies.LOST
+
+    def _look_at_added(self) -> None:
+        """Tell of those whom a filter has added and who have not got it: the others have."""
+        for one in self._changes.more:
+            if one.reply is None or one.reply.code >= 300:
+                _log.error(
+                    "a filter's recipient <{path}> has not got a message: {reply}",
+                    path=one.forward_path,
+                    reply=one.reply,
+                )
 
     # The end.
 
@@ -310,6 +344,10 @@ def _room(feed: Feed, octets: bytes) -> Deferred[None]:
     """Write a piece; the Deferred fires when there is room for another one."""
     # Where nobody takes it any more there is an answer already.
     return feed.put(octets).addErrback(lambda reason: reason.trap(ConnectionAborted) and None)
+
+
+def _is_refused(destination: Destination) -> bool:
+    return destination.rcpt_reply is not None and destination.rcpt_reply.code >= 300
 
 
 def _of(destination: Destination) -> Reply:

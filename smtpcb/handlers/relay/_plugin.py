@@ -156,7 +156,8 @@ def _relay(place: _Where, said: dict[str, Any], reactor: Any) -> Relay:
         password = _password(said["password_file"])
         options["give"] = lambda mechanism: Credentials(mechanism, user, password)
     relay = Relay(server, settings, pass_on=said.get("pass_on"), **options)
-    relay.goes_to = (place.host, None if place.is_socket else port)
+    if place.is_socket:
+        relay.goes_to = (place.host, None)
     return relay
 
 

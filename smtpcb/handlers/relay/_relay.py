@@ -56,7 +56,7 @@ class Relay(Undemanding, Service):
     """
 
     #: Host and port, or a socket's path and None: whoever runs a server sees whether it is its own.
-    goes_to: tuple[str, int | None] | None = None
+    goes_to: tuple[str, int | None] | None
     #: Whether a message goes to the exchangers of its recipients' domain.
     by_domain = False
 
@@ -80,6 +80,7 @@ class Relay(Undemanding, Service):
         if pass_on is not None and "proxy" in pass_on and not isinstance(server, Server):
             raise ValueError(f"pass_on={pass_on!r} needs a Server")
         self.server = server
+        self.goes_to = server.place if isinstance(server, Server) else None
         self.settings = settings or ClientSettings(starttls="opportunistic")
         self.give = give
         self.times = times or TIMES

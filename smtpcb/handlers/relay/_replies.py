@@ -15,7 +15,6 @@ LOOP = Reply(554, "5.4.6", "Too many hops: the message goes in circles")  # RFC 
 DENIED = Reply(550, "5.7.1", "Relaying denied")
 NO_DOMAIN = Reply(550, "5.1.2", "A domain is wanted, such as postmaster@example.org")
 ONE_DOMAIN = Reply(451, "4.5.3", "One domain at a time: send it to this one again")
-NO_LINES = Reply(554, "5.6.0", "The message has a CR or LF alone, which is no line end")
 
 NO_8BITMIME = Reply(554, "5.6.3", "The next server does not take 8BITMIME")  # RFC 6152 §3
 NO_SMTPUTF8 = Reply(553, "5.6.7", "The next server does not take SMTPUTF8")  # RFC 6531 §3.5

@@ -16,6 +16,7 @@ from smtpcb.interfaces import IReadyMadeHandler
 from smtpcb.run._server import ServerService
 from smtpcb.run._start import Announcement, Place, one_line
 from smtpcb.run._state import state_of
+from smtpcb.run.build._circles import refuse_circles, refuse_nobody, warn_of_open_relay
 from smtpcb.run.build._endpoints import endpoints_for, look_at_places
 from smtpcb.run.build._handler import handler_of, wishes_of
 from smtpcb.run.build._identities import identities_of, no_tls_alone
@@ -55,6 +56,7 @@ def make_service(
         from twisted.internet import reactor
     state = state_of(configuration, reactor, owner)
     handler = handler_of(configuration, state)
+    refuse_circles(handler, configuration)
     wishes = wishes_of(handler)
     with _blamed_on_the_handler(configuration):
         asked = guarded(handler, configuration, state, quiet=share is not None)
@@ -68,6 +70,7 @@ def make_service(
         settings = part_of(settings, share)
         number = share.number
     authenticator = authenticator_of(configuration, state.owners)
+    refuse_nobody(handler, configuration, logins=authenticator is not None)
     identities = identities_of(configuration, settings, state, share)
     several = _settings_of_doors(configuration, wishes, tls=identities.server is not None)
     recorded = transcripts_of(configuration, wanted=wishes.transcripts)
@@ -87,6 +90,7 @@ def make_service(
     if share is None:
         warn_of_everybody(configuration)
         warn_of_words_in_vain(configuration)
+        warn_of_open_relay(handler, configuration)
     kept.look_at(checking=checking, quiet=share is not None)
     places = [_place(name, door, asked) for door, names in opened for name in names]
     announcement = Announcement(places, identities.server is not None, kept.report)

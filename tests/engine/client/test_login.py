@@ -10,9 +10,16 @@ from typing import Any
 
 import pytest
 
-from smtpcb.engine import Cause, ClientObserver, ClientSettings, ClientWants, Stage
+from smtpcb.engine import (
+    Cause,
+    ClientDialogue,
+    ClientObserver,
+    ClientSettings,
+    ClientWants,
+    Stage,
+)
 from smtpcb.engine._client._login import usable
-from smtpcb.smtp import Command, Credentials, Verb
+from smtpcb.smtp import Command, Credentials, LocalProtocolError, Verb
 from smtpcb.smtp.sasl import AskSession, ClientExchange, Mechanism
 from smtpcb.testing._play import TLS
 
@@ -426,3 +433,23 @@ def test_no_secret_is_shown() -> None:
     )
     assert b"AUTH LOGIN\r\n<8 octets hidden>\r\n*\r\nQUIT\r\n" in notes.seen
     assert notes.notes == ["going on without a login: auth: LOGIN failed: PeerProtocolError"]
+
+
+@pytest.mark.parametrize("settings", [REQUIRED, OPTIONAL])
+def test_that_nobody_knows_who_logs_in_is_not_that_nobody_does(settings: ClientSettings) -> None:
+    """The session ends, also where it would go on without a login; QUIT is said."""
+    dialogue = ClientDialogue(settings, tls=TLS)
+    dialogue.receive(b"220 here\r\n")
+    dialogue.take_output()
+    dialogue.receive(b"250-here\r\n250 AUTH PLAIN\r\n")
+    dialogue.fail_credentials("the vault is shut")
+    assert dialogue.take_output() == b"QUIT\r\n"
+    dialogue.receive(b"221 bye\r\n")
+    failure = dialogue.failure
+    assert failure is not None
+    assert (failure.stage, failure.cause, str(failure)) == (
+        *(Stage.AUTH, Cause.LOGIN),
+        "auth: the vault is shut",
+    )
+    with pytest.raises(LocalProtocolError):
+        dialogue.fail_credentials()

@@ -9,8 +9,18 @@ from typing import Any
 
 import pytest
 
-from smtpcb.engine import ClientFailure, ClientObserver, Destination, Stage, Transaction
-from smtpcb.smtp import Command, Reply, Verb
+from smtpcb.engine import (
+    ClientDialogue,
+    ClientFailure,
+    ClientObserver,
+    Connection,
+    Destination,
+    Stage,
+    Transaction,
+)
+from smtpcb.engine._client._observer import Watched
+from smtpcb.smtp import Command, MailParameters, Reply, Verb
+from smtpcb.testing._play import TLS
 
 from .talk import (
     BOB,
@@ -158,9 +168,14 @@ def test_what_nobody_looks_at_is_not_told() -> None:
     )
     observer.note("")
     observer.failed(ValueError())
+    observer.secured(TLS)
+    observer.disconnected(None)
+    assert observer.connected(Connection("x")) is None
 
 
-METHODS = ["client", "server", "content", "end_of_content", "replied", "ended"]
+METHODS = [
+    *("client", "server", "content", "end_of_content", "replied", "ended", "begun", "finished")
+]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -249,3 +264,48 @@ def test_subjects_are_those_of_the_caller() -> None:
         cut=False,
     )
     assert seen == [message, one]
+
+
+def test_tls_is_seen_when_it_is_there() -> None:
+    """From the beginning, or behind STARTTLS; the version is told."""
+    for settings, tls in ((PLAIN, TLS), (replace(PLAIN, starttls="required"), None)):
+        sees = Sees()
+        seen: list[Any] = []
+        sees.secured = seen.append  # type: ignore[method-assign]
+        dialogue = ClientDialogue(settings, tls=tls, observer=sees)
+        assert seen == ([] if tls is None else [TLS])
+        if tls is None:
+            for reply in (b"220 here\r\n", b"250-here\r\n250 STARTTLS\r\n", b"220 go\r\n"):
+                dialogue.receive(reply)
+                dialogue.take_output()
+            dialogue.secured(TLS)
+        assert seen == [TLS]
+
+
+def test_a_message_that_cannot_be_sent_ends_without_having_begun() -> None:
+    """Its failure says what the server lacks; nothing of it was said."""
+    sees, seen = Sees(), []
+    sees.begun = lambda one: seen.append(("begun", one.data))  # type: ignore[method-assign]
+    sees.finished = lambda one: seen.append(("finished", one.failure))  # type: ignore[method-assign]
+    message = to(parameters=MailParameters(envid="order-17"), data="it")
+    owner = talk(STEPS + QUIT, message, observer=sees, cut=False)
+    assert seen == [("finished", message.failure)]
+    assert owner.failures == [message.failure]
+
+
+def test_whoever_has_the_connection_may_watch_it_from_its_beginning() -> None:
+    """The same observer goes on with the dialogue; it may have another one for the connection."""
+    own = Sees()
+
+    class Makes(Sees):
+        def connected(self, connection: Connection) -> ClientObserver:
+            return own
+
+    made = Makes()
+    watched = Watched(made)
+    assert watched.connected(Connection("x")) is None
+    dialogue = ClientDialogue(PLAIN, observer=watched)
+    assert dialogue.outbox.observer is watched
+    dialogue.receive(b"220 here\r\n")
+    watched.disconnected(None)
+    assert (own.heard, made.heard) == (b"220 here\r\n", b"")

@@ -36,6 +36,7 @@ from smtpcb.smtp import (
     WhenLate,
 )
 from smtpcb.smtp._dsn import read_xtext, write_xtext
+from smtpcb.testing._play import TLS
 
 from .talk import BOB, CARL, GREETING, PLAIN, QUIT, talk, to
 
@@ -51,7 +52,7 @@ NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
 def opened(*offers: str, **how: Any) -> ClientDialogue:
     """Return a session whose server offers that."""
-    dialogue = ClientDialogue(how.get("settings", PLAIN))
+    dialogue = ClientDialogue(how.get("settings", PLAIN), tls=how.get("tls"))
     dialogue.receive(b"220 m\r\n")
     dialogue.take_output()
     lines = ["m", *offers]
@@ -203,7 +204,6 @@ def test_recipients_are_several() -> None:
         ({"ret": Ret.HDRS, "envid": "a+b c"}, "DSN", "RET=HDRS ENVID=a+2Bb+20c"),
         ({"by": DeliverBy(60, WhenLate.RETURN)}, "DELIVERBY 60", "BY=60;R"),
         ({"by": DeliverBy(-60, WhenLate.NOTIFY, trace=True)}, "DELIVERBY 90", "BY=-60;NT"),
-        ({"requiretls": True}, "REQUIRETLS", "REQUIRETLS"),
         ({"mt_priority": -3}, "MT-PRIORITY", "MT-PRIORITY=-3"),
         ({"holdfor": 60}, "FUTURERELEASE 60 x", "HOLDFOR=60"),
         ({"holduntil": NOON}, "FUTURERELEASE", "HOLDUNTIL=2026-11-28T12:00:00Z"),
@@ -229,6 +229,51 @@ def test_each_parameter_is_said_where_it_is_offered(
         lenient = to(parameters=MailParameters(**parameters), may_lack={keyword.lower()})
         assert said(lenient)[0] == "MAIL FROM:<anne@example.org>"
         assert name in lenient.left_out
+
+
+def test_a_message_for_tls_alone_goes_nowhere_in_the_clear() -> None:
+    """What a server promises there, anybody may have promised (RFC 8689 §2)."""
+    message = to(parameters=MailParameters(requiretls=True))
+    assert said(message, "REQUIRETLS", tls=TLS)[0] == "MAIL FROM:<anne@example.org> REQUIRETLS"
+    assert lacks(message, tls=TLS) == "mail: REQUIRETLS needs REQUIRETLS, which is not offered"
+    assert lacks(message, "REQUIRETLS").endswith("needs REQUIRETLS, which is not offered")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        *({"envid": "x" * 101}, {"envid": ""}, {"envid": "a\r\nb"}, {"ret": "NONE"}),
+        *({"size": -1}, {"size": True}, {"size": 10**25}, {"body": "9BIT"}, {"by": 5}),
+        *({"holdfor": 0}, {"holdfor": "5"}, {"holduntil": datetime(2026, 1, 1)}),
+        *({"mt_priority": 10}, {"mt_priority": "3"}, {"auth": "anne@example.org"}),
+        *({"smtputf8": 1}, {"requiretls": "x"}),
+    ],
+)
+def test_what_no_server_could_read_is_no_parameter_of_a_message(parameters: Any) -> None:
+    """It is told when it is said, and by which parameter."""
+    keyword = next(iter(parameters)).upper().replace("_", "-")
+    with pytest.raises(ValueError, match=f"{keyword} cannot be written: "):
+        to(parameters=MailParameters(**parameters))
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        *(
+            {"notify": {"NEVER", "DELAY"}},
+            {"notify": frozenset()},
+            {"notify": {"success", "DELAY"}},
+        ),
+        *({"notify": "SUCCESS"}, {"notify": {"SOON"}}, {"orcpt": "rfc822;bob@example.org"}),
+        *({"orcpt": OriginalRecipient("rfc822", "x" * 494)}, {"rrvs": NOON}),
+        *({"orcpt": OriginalRecipient(kind, "x")} for kind in ("", "rfc 822", "r;x")),
+    ],
+)
+def test_what_no_server_could_read_is_no_parameter_of_a_recipient(parameters: Any) -> None:
+    """A word that is none is not left out in silence."""
+    keyword = next(iter(parameters)).upper()
+    with pytest.raises(ValueError, match=f"{keyword} cannot be written: "):
+        Destination(BOB, RcptParameters(**parameters))
 
 
 @pytest.mark.parametrize(
@@ -295,8 +340,8 @@ def test_what_a_server_says_that_it_cannot_do_is_not_asked_of_it() -> None:
     assert lacks(soon, "DELIVERBY 240") == "mail: the server needs 240 seconds to deliver"
     held = to(parameters=MailParameters(holdfor=61))
     assert lacks(held, "FUTURERELEASE 60").endswith("holds messages for 60 seconds at most")
-    with pytest.raises(ValueError, match="exclude each other"):
-        said(to(parameters=MailParameters(holdfor=1, holduntil=NOON)), "FUTURERELEASE")
+    with pytest.raises(ValueError, match="HOLDFOR and HOLDUNTIL exclude each other"):
+        to(parameters=MailParameters(holdfor=1, holduntil=NOON))
 
 
 @pytest.mark.parametrize(

@@ -297,6 +297,19 @@ def test_after_all_or_nobody_was_nobody_it_can_be_sent_again() -> None:
     assert message.failure is None
 
 
+def test_where_one_has_refused_for_good_the_others_are_not_tried_without() -> None:
+    """All or nobody is so for ever; whoever is tried again by hand, is tried with all."""
+    message = to(BOB, CARL, require_all_recipients=True)
+    talk(
+        GROUPS + MAIL + RCPT + RCPT_2 + "S: 250 ok\nS: 250 ok\nS: 550 no\n" + QUIT,
+        message,
+        cut=False,
+    )
+    assert message.remaining == []
+    message.destinations[1].again()
+    assert message.remaining == message.destinations
+
+
 def test_reset_by_hand_undoes_it_as_well() -> None:
     """RSET need not be said twice."""
     talk(

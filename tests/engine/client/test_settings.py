@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from smtpcb.engine import ClientSettings
+from smtpcb.engine import ClientDialogue, ClientSettings
 from smtpcb.smtp import Extension
 from smtpcb.smtp.sasl import PLAIN, XOAUTH2
 
@@ -25,6 +25,10 @@ def test_what_is_said_is_kept_in_one_form() -> None:
     assert settings.extensions == (Extension("XOWN"),)
     assert ClientSettings(hostname="[IPv6:2001:db8::1]").hostname == "[IPv6:2001:db8::1]"
     assert ClientSettings().starttls == "required"
+    assert ClientDialogue(ClientSettings()).hostname == "localhost"
+    assert ClientDialogue(ClientSettings(), hostname="[192.0.2.1]").hostname == "[192.0.2.1]"
+    named = ClientSettings(hostname="client.example.org")
+    assert ClientDialogue(named, hostname="x").hostname == "client.example.org"
 
 
 @pytest.mark.parametrize(
