@@ -497,5 +497,8 @@ def _cause_of(reason: Failure) -> Cause:
 def _why(reason: Failure) -> str:
     error = reason.value
     if isinstance(error, SSL.Error):
-        return "; ".join(text for *_, text in error.args[0]) if error.args else "TLS failed"
+        text = "; ".join(text for *_, text in error.args[0]) if error.args else "TLS failed"
+        # What OpenSSL says of a server that speaks first, which is what one does without TLS.
+        plain = "wrong version number" in text
+        return f"the server does not begin with TLS ({text})" if plain else text
     return str(error).rstrip(".") or type(error).__name__
