@@ -97,6 +97,7 @@ class Message:
             pause=pause,
             wait=wait,
         )
+        self.transaction.ahead = self.outgoing.again
         self._downgrade = downgrade
         self._needs = Needs()
         self._under_way = False

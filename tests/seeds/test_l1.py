@@ -541,7 +541,7 @@ async def test_l12_what_is_read_once_is_told_before_a_second_attempt(
     """
     Nothing of it is sent then, no connection is made for it, and others are not kept back.
 
-    An attempt that did not come to its content has not read it.
+    An attempt that did not come to its content, as with greylisting, has not read it.
     """
     answers = iter([(451, "Later"), None, None])
 
@@ -554,8 +554,7 @@ async def test_l12_what_is_read_once_is_told_before_a_second_attempt(
             return next(answers)
 
     wire, office = Wire(), Later()
-    settings = ClientSettings(starttls="off", without=frozenset({"CHUNKING"}))
-    one = session(servers.start(office), settings, observer=wire)
+    one = session(servers.start(office), observer=wire)
     message = one.add_message(ANNE, source(TEXT))
     recipient = message.add_recipient(BOB)
     await one.run()
