@@ -54,7 +54,7 @@ class Mailbox:
 
 @pytest_twisted.ensureDeferred
 async def test_what_is_accepted_here_was_accepted_there(serve: Callable[..., int]) -> None:
-    """Each recipient and the message, with a trace field, octet for octet."""
+    """Each recipient and the message, with a trace field, octet for octet (P51)."""
     mailbox = Mailbox()
     port = serve(gateway(serve(mailbox)), Settings(hostname="gateway.example.org"))
 
@@ -80,7 +80,7 @@ async def test_what_is_accepted_here_was_accepted_there(serve: Callable[..., int
 
 @pytest_twisted.ensureDeferred
 async def test_what_is_refused_there_is_refused_here(serve: Callable[..., int]) -> None:
-    """By the same reply, at the same place; the session goes on."""
+    """By the same reply, at the same place; the session goes on (P51)."""
     mailbox = Mailbox()
     port = serve(gateway(serve(mailbox)))
 
