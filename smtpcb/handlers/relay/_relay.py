@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 from twisted.application.service import IService, Service
@@ -12,6 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from smtpcb.client import ClientTimes, Server
+from smtpcb.client._addresses import is_address
 from smtpcb.client._credentials import GiveCredentials, nobody
 from smtpcb.client._place import Place
 from smtpcb.client._protocol import ClientProtocol
@@ -36,14 +38,19 @@ what has happened."""
 _log = Logger(namespace="smtpcb.handlers")
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine by any account: nobody is on the way."""
+    return host.lower() == "localhost" or (is_address(host) and ip_address(host).is_loopback)
+
+
 @implementer(ISmtpHandlerFactory)
 class Relay(Undemanding, Service):
     """
     A handler that passes messages on to a server.
 
     :param server: where to: a `Server`.
-    :param settings: how the dialogue with it is led; by default STARTTLS where it is offered,
-        and a ``hostname`` that is our server's.
+    :param settings: how the dialogue with it is led; by default STARTTLS where it is offered, to
+        another machine, and a ``hostname`` that is our server's.
     :param filter: is asked before the next server, as a policy is (`smtpcb.around`), and may
         change what goes on by `changes`; if it has ``message``, nothing of a message goes on
         before that has answered, and else it streams.
@@ -84,7 +91,8 @@ class Relay(Undemanding, Service):
             raise ValueError(f"pass_on={pass_on!r} needs a Server")
         self.server = server
         self.goes_to = server.place if isinstance(server, Server) else None
-        self.settings = settings or ClientSettings(starttls="opportunistic")
+        local = self.goes_to is not None and is_loopback(self.goes_to[0])
+        self.settings = settings or ClientSettings(starttls="off" if local else "opportunistic")
         self.give = give
         self.times = times or TIMES
         self.size = size
