@@ -83,6 +83,7 @@ class ClientProtocol(Protocol):
         self._give = give
         self._observer = None if observer is None else Watched(observer)
         self._timer: Any = None
+        self._until_when: float | None = None
         self._waiting: list[Deferred[None]] = []
         self._reading: Deferred[bytes | None] | None = None
         self._choked = False
@@ -135,7 +136,7 @@ class ClientProtocol(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Find out what has become of what was under way."""
         self._lost = True
-        self._wait(None)
+        self._wait_no_more()
         # Which check it was, OpenSSL does not say.
         refused = getattr(self._creator, "failed", None)
         text = _why(reason) if refused is None else str(refused)
@@ -389,15 +390,16 @@ class ClientProtocol(Protocol):
     def _close(self) -> None:
         """Close the connection: at once behind a failure, else behind what was written."""
         if not self._lost and self._waits_for is not _THE_END:
-            self._wait(None)
-            self._waits_for = _THE_END
+            self._wait_no_more()
             self._ask_no_more()
             if self.failure is not None:
+                self._waits_for = _THE_END
                 self.transport.abortConnection()
             else:
                 # Inside TLS the server has to say that it ends, too; one that does not is not
                 # asked.
-                self._timer = self._reactor.callLater(self._times.quit, self._late)
+                self._wait(Stage.QUIT)
+                self._waits_for = _THE_END
                 self.transport.unregisterProducer()
                 self.transport.loseConnection()
         self._part()
@@ -409,7 +411,7 @@ class ClientProtocol(Protocol):
             observer.disconnected(self.failure)
 
     def _cut(self) -> None:
-        self._wait(None)
+        self._wait_no_more()
         self._waits_for = _THE_END
         if self.transport is not None and not self._lost:
             self.transport.abortConnection()
@@ -469,15 +471,38 @@ class ClientProtocol(Protocol):
 
     def _wait(self, stage: Stage | None) -> None:
         """Wait for the server, as long as that stage may take, or for nobody."""
-        timer, self._timer = self._timer, None
         self._waits_for = None
+        if stage is None or self._lost:
+            self._until_when = None
+            return
+        seconds = self._times.of(stage)
+        self._until_when = when = self._reactor.seconds() + seconds
+        timer = self._timer
+        if timer is not None and timer.getTime() > when:
+            timer.cancel()
+            timer = None
+        if timer is None:
+            self._timer = self._reactor.callLater(seconds, self._look)
+
+    def _look(self) -> None:
+        # One timer, which mostly finds that the server has answered meanwhile.
+        self._timer = None
+        when = self._until_when
+        if when is not None:
+            left = when - self._reactor.seconds()
+            if left > 0:
+                self._timer = self._reactor.callLater(left, self._look)
+            else:
+                self._late()
+
+    def _wait_no_more(self) -> None:
+        self._until_when = None
+        timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
-        if stage is not None and not self._lost:
-            self._timer = self._reactor.callLater(self._times.of(stage), self._late)
 
     def _late(self) -> None:
-        self._timer = None
+        self._until_when = None
         if self.dialogue is None:
             self._fail(ClientFailure(Stage.TLS, Cause.TIMEOUT, elsewhere=True))
         else:

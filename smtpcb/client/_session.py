@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -287,10 +287,9 @@ class SubmissionSession:
             raise ValueError("nothing to do: no message has a recipient that is left")
         self._running = True
         try:
-            with ExitStack() as kept:
-                for message in remaining:
-                    kept.enter_context(message.under_way())
-                result = await self._run(remaining)
+            for message in remaining:
+                message.begin()
+            result = await self._run(remaining)
             await _close(one for one in remaining if not one.transaction.remaining)
             return result
         except (CancelledError, asyncio.CancelledError):
@@ -298,6 +297,8 @@ class SubmissionSession:
             raise
         finally:
             self._running = False
+            for message in remaining:
+                message.end()
 
     async def _run(self, remaining: list[Message]) -> SessionResult:
         ready = await self._prepared(remaining)
