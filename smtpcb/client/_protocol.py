@@ -362,7 +362,10 @@ class ClientProtocol(Protocol):
             self._settings,
             tls=information,
             observer=self._observer,
-            hostname=own_name(self.transport.getHost()),
+            # Where it is not known, whoever is asked may not know it either.
+            hostname="localhost"
+            if self._settings.hostname is not None
+            else own_name(self.transport.getHost()),
         )
         self._go_round()
 
@@ -555,5 +558,8 @@ def _cause_of(reason: Failure) -> Cause:
 def _why(reason: Failure) -> str:
     error = reason.value
     if isinstance(error, SSL.Error):
-        return "; ".join(text for *_, text in error.args[0]) if error.args else "TLS failed"
+        text = "; ".join(text for *_, text in error.args[0]) if error.args else "TLS failed"
+        # What OpenSSL says of a server that speaks first, which is what one does without TLS.
+        plain = "wrong version number" in text
+        return f"the server does not begin with TLS ({text})" if plain else text
     return str(error).rstrip(".") or type(error).__name__

@@ -11,6 +11,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, ensureDeferred
 from twisted.internet.task import Clock
+from twisted.names import dns
 
 from smtpcb.client import ClientTimes, MailExchangers, NoSession, open_session
 from smtpcb.client._mx import MOST_HOSTS
@@ -330,6 +331,36 @@ async def test_whoever_gives_up_takes_no_answer_away_from_others(zones: Any) -> 
         await first
     assert await second == [["mx.example.org[192.0.2.1]:25"]]
     assert resolver.zones.asked.count((DOMAIN, MX)) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_address_of_one_family_is_enough(zones: Any, clean_reactor: list[Any]) -> None:
+    """What becomes of the other one; but if there is none, what is not known may pass."""
+    resolver = zones(
+        example_org=["MX 1 one.example.org", "MX 2 two.example.org", "MX 3 three.example.org"],
+        one_example_org=["FAIL AAAA", "A 192.0.2.1"],
+        two_example_org=["GONE AAAA", "FAIL A"],
+        three_example_org=["FAIL AAAA", "GONE A"],
+    )
+    first, *others = await hosts(resolver)
+    assert first == ["one.example.org[192.0.2.1]:25"]
+    assert [": 451 4.4.3 " in said for [said] in others] == [True, True]
+    clean_reactor.clear()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_not_asked_is_not_believed() -> None:
+    """An answer may have records of any name in it."""
+
+    class Chatty(Zones):
+        def _lookup(self, *question: Any) -> Any:
+            evil = dns.Record_MX(0, b"mx.evil.example")
+            other = dns.RRHeader(b"example.com", MX, dns.IN, 60, evil)
+            answer = super()._lookup(*question)
+            return answer.addCallback(lambda found: ([other, *found[0]], [], []))
+
+    zones = Chatty({DOMAIN: ["MX 1 mx.example.org"], "mx.example.org": ["A 192.0.2.1"]})
+    assert await hosts(zones) == [["mx.example.org[192.0.2.1]:25"]]
 
 
 @pytest_twisted.ensureDeferred
