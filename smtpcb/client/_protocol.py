@@ -344,7 +344,7 @@ class ClientProtocol(Protocol):
         connection = self.transport.getHandle()
         own = connection.get_certificate()
         return replace(
-            tls.describe(connection),
+            tls.describe(connection, of_client=True),
             client_certificate=None if own is None else crypto.dump_certificate(_DER, own),
             client_subject=None,
             client_names=(),
