@@ -11,9 +11,12 @@ import pytest
 import pytest_twisted
 
 from smtpcb import Connection, Envelope, Settings, SmtpServerFactory, SmtpService
+from smtpcb.client import Server
+from smtpcb.engine import ClientSettings
+from smtpcb.handlers.relay import Relay
 from smtpcb.handlers.relay._client import as_xforward, proxy_header
 from smtpcb.server._proxy import read_header
-from smtpcb.smtp import ReversePath, XForward
+from smtpcb.smtp import Credentials, ReversePath, XForward
 
 from .relaying import conversation, gateway
 
@@ -157,3 +160,15 @@ def test_the_client_before_our_client_is_the_one() -> None:
         *("203.0.113.9", None, "LOCAL"),
         envelope.id,
     )
+
+
+def test_who_logs_in_is_never_said_in_vain() -> None:
+    """Whoever says it has a login, inside TLS; settings without one contradict it at once."""
+
+    def anne(mechanism: str) -> Credentials:
+        return Credentials(mechanism, "anne", "tim")
+
+    settings = Relay(Server("mail.example.org", 25), give=anne).settings
+    assert (settings.login, settings.starttls) == ("required", "required")
+    with pytest.raises(ValueError, match="login='required'"):
+        Relay(Server("mail.example.org", 25), ClientSettings(), give=anne)

@@ -70,7 +70,7 @@ def written(
     """
     size, most = transaction.size_octets, offers.size_octets
     if size is not None and most is not None and size > most:
-        raise _limited(f"the server takes {most} octets at most")
+        raise _limited(f"the message has {size} octets, and the server takes {most} at most")
     left_out: list[str] = []
     mail = b"MAIL FROM:" + transaction.wire
     if size is not None and "SIZE" in offers.keywords:

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from smtpcb.client import ClientTimes, Server
 from smtpcb.client._addresses import is_address
-from smtpcb.client._credentials import GiveCredentials, nobody
+from smtpcb.client._credentials import GiveCredentials, nobody, settings_for
 from smtpcb.client._place import Place
 from smtpcb.client._protocol import ClientProtocol
 from smtpcb.engine import ClientFailure, ClientSettings, Envelope, Recipient
@@ -50,7 +50,8 @@ class Relay(Undemanding, Service):
 
     :param server: where to: a `Server`.
     :param settings: how the dialogue with it is led; by default STARTTLS where it is offered, to
-        another machine, and a ``hostname`` that is our server's.
+        another machine, and a ``hostname`` that is our server's; where somebody logs in there,
+        not without TLS.
     :param filter: is asked before the next server, as a policy is (`smtpcb.around`), and may
         change what goes on by `changes`; if it has ``message``, nothing of a message goes on
         before that has answered, and else it streams.
@@ -92,7 +93,9 @@ class Relay(Undemanding, Service):
         self.server = server
         self.goes_to = server.place if isinstance(server, Server) else None
         local = self.goes_to is not None and is_loopback(self.goes_to[0])
-        self.settings = settings or ClientSettings(starttls="off" if local else "opportunistic")
+        if settings is None and give is nobody:
+            settings = ClientSettings(starttls="off" if local else "opportunistic")
+        self.settings = settings_for(settings, give)
         self.give = give
         self.times = times or TIMES
         self.size = size
