@@ -14,9 +14,7 @@ TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "smtpcb"
 PAGE = (TESTS.parent / "docs" / "security.rst").read_text()
 
-# What the client and a relay promise, which are not there yet.
-OF_THE_CLIENT = {6, 10, *range(51, 59)}
-PROMISES = [number for number in range(62) if number not in OF_THE_CLIENT]
+PROMISES = range(62)
 
 _NUMBERS = re.compile(r"\bP([0-9]{1,2})\b")
 

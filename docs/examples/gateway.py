@@ -11,7 +11,6 @@ from twisted.web.http_headers import Headers
 
 from smtpcb import Envelope
 from smtpcb.client import Server
-from smtpcb.engine import ClientSettings
 from smtpcb.handlers.relay import Relay, changes
 
 HOST, _, PORT = os.environ.get("MAIL_SERVER", "127.0.0.1:2525").rpartition(":")
@@ -70,7 +69,6 @@ async def gtube(envelope: Envelope) -> tuple[str, float]:
 
 gateway = Relay(
     Server(HOST, PORT),
-    ClientSettings(hostname="localhost", starttls="off"),
     filter=SpamFilter,
     pass_on=os.environ.get("PASS_ON"),  # "xclient", if the mail server trusts this machine
 )

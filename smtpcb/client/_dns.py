@@ -73,9 +73,7 @@ def text_of(name: Any) -> str:
 async def _query(resolver: Any, query: dns.Query, seconds: float, reactor: Any) -> list[Any]:
     mine: Deferred[Any] = Deferred()
     # Others may wait for the same answer: to give it up is ours alone.
-    maybeDeferred(resolver.query, query).addBoth(
-        lambda result: None if mine.called else mine.callback(result)
-    )
+    maybeDeferred(resolver.query, query).addBoth(mine.callback)
     mine.addTimeout(seconds, reactor)
     try:
         answers, _, _ = await mine

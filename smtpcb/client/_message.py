@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -97,6 +96,7 @@ class Message:
             pause=pause,
             wait=wait,
         )
+        self.transaction.ahead = self.outgoing.again
         self._downgrade = downgrade
         self._needs = Needs()
         self._under_way = False
@@ -161,8 +161,8 @@ class Message:
 
     def _say(self, parameters: MailParameters) -> None:
         needs, transaction = self._needs, self.transaction
-        wide = any(not one.forward_path.wire.isascii() for one in self.recipients)
-        wide = wide or not transaction.reverse_path.wire.isascii()
+        wide = not transaction.wire.isascii()
+        wide = wide or not all(one.wire.isascii() for one in transaction.destinations)
         transaction.parameters = replace(
             parameters,
             body=needs.body,
@@ -184,14 +184,13 @@ class Message:
             if one.outcome is not Outcome.UNKNOWN:
                 one.fail(failure, Outcome.NOT_TRIED)
 
-    @contextmanager
-    def under_way(self) -> Iterator[None]:
-        """Take no more recipients for a while."""
+    def begin(self) -> None:
+        """Take no more recipients, until `end`."""
         self._under_way = True
-        try:
-            yield
-        finally:
-            self._under_way = False
+
+    def end(self) -> None:
+        """Take more recipients, if somebody names them."""
+        self._under_way = False
 
     async def narrowed(self) -> None:
         """

@@ -7,8 +7,9 @@ from contextlib import aclosing
 from typing import Any
 
 from smtpcb.client._anywhere import awaited_anywhere
+from smtpcb.client._credentials import GiveCredentials, nobody, settings_for
 from smtpcb.client._place import Candidate, Place
-from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody, settings_for
+from smtpcb.client._protocol import ClientProtocol
 from smtpcb.client._race import Race
 from smtpcb.client._times import ClientTimes
 from smtpcb.engine import ClientFailure, ClientObserver, ClientSettings

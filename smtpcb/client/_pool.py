@@ -11,9 +11,10 @@ from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.internet.task import deferLater
 
 from smtpcb.client._anywhere import awaited_anywhere
+from smtpcb.client._credentials import GiveCredentials, nobody, settings_for
 from smtpcb.client._opening import NoSession, open_session
 from smtpcb.client._place import Place
-from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody, settings_for
+from smtpcb.client._protocol import ClientProtocol
 from smtpcb.client._times import ClientTimes
 from smtpcb.engine import Cause, ClientFailure, ClientObserver, ClientSettings, Stage
 

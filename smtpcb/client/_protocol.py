@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
 from OpenSSL import SSL, crypto
 from service_identity import VerificationError
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -17,11 +17,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smtpcb import tls
+from smtpcb.client._credentials import GiveCredentials, nobody, tell_who
 from smtpcb.client._ends import own_name, seen
 from smtpcb.client._outgoing import Outgoing
 from smtpcb.client._times import ClientTimes
 from smtpcb.engine import (
-    AskedMechanism,
     Cause,
     ClientDialogue,
     ClientFailure,
@@ -34,9 +34,8 @@ from smtpcb.engine import (
     Transaction,
 )
 from smtpcb.engine._client._observer import Watched
-from smtpcb.handling._coroutines import begin, cancel, is_asyncio
+from smtpcb.handling._coroutines import cancel, is_asyncio
 from smtpcb.smtp import BodyType, Command, MailParameters, Reply
-from smtpcb.smtp.sasl import Credentials
 
 _DER = crypto.FILETYPE_ASN1
 _CONTENT = ClientWants.CONTENT
@@ -45,36 +44,6 @@ _WORK = ClientWants.WORK
 _THE_END = object()
 
 _log = Logger(namespace="smtpcb.client")
-
-GiveCredentials = Callable[[AskedMechanism], Any]
-"""
-Called with the name of a mechanism, returns `Credentials` or None, now or later.
-
-The name is a str that knows more: ``mechanism.in_the_clear`` tells whether whoever is on the way
-could learn the secret.
-"""
-
-
-def nobody(mechanism: str) -> Credentials | None:
-    """Log in as nobody."""
-    return None
-
-
-def settings_for(settings: ClientSettings | None, give: GiveCredentials) -> ClientSettings:
-    """
-    Return the settings of a session in which somebody logs in, or nobody does.
-
-    :param settings: ``None``: whoever says who logs in wants that.
-    :raises ValueError: it is said who logs in, and that nobody does.
-    """
-    if settings is None:
-        return ClientSettings(login="off" if give is nobody else "required")
-    if settings.login == "off" and give is not nobody:
-        raise ValueError(
-            "it is said who logs in, and settings have login='off', so that nobody does: say"
-            " ClientSettings(login='required')"
-        )
-    return settings
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -114,6 +83,7 @@ class ClientProtocol(Protocol):
         self._give = give
         self._observer = None if observer is None else Watched(observer)
         self._timer: Any = None
+        self._until_when: float | None = None
         self._waiting: list[Deferred[None]] = []
         self._reading: Deferred[bytes | None] | None = None
         self._choked = False
@@ -166,7 +136,7 @@ class ClientProtocol(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Find out what has become of what was under way."""
         self._lost = True
-        self._wait(None)
+        self._wait_no_more()
         # Which check it was, OpenSSL does not say.
         refused = getattr(self._creator, "failed", None)
         text = _why(reason) if refused is None else str(refused)
@@ -362,7 +332,10 @@ class ClientProtocol(Protocol):
             self._settings,
             tls=information,
             observer=self._observer,
-            hostname=own_name(self.transport.getHost()),
+            # Where it is not known, whoever is asked may not know it either.
+            hostname="localhost"
+            if self._settings.hostname is not None
+            else own_name(self.transport.getHost()),
         )
         self._go_round()
 
@@ -371,7 +344,7 @@ class ClientProtocol(Protocol):
         connection = self.transport.getHandle()
         own = connection.get_certificate()
         return replace(
-            tls.describe(connection),
+            tls.describe(connection, of_client=True),
             client_certificate=None if own is None else crypto.dump_certificate(_DER, own),
             client_subject=None,
             client_names=(),
@@ -417,15 +390,16 @@ class ClientProtocol(Protocol):
     def _close(self) -> None:
         """Close the connection: at once behind a failure, else behind what was written."""
         if not self._lost and self._waits_for is not _THE_END:
-            self._wait(None)
-            self._waits_for = _THE_END
+            self._wait_no_more()
             self._ask_no_more()
             if self.failure is not None:
+                self._waits_for = _THE_END
                 self.transport.abortConnection()
             else:
                 # Inside TLS the server has to say that it ends, too; one that does not is not
                 # asked.
-                self._timer = self._reactor.callLater(self._times.quit, self._late)
+                self._wait(Stage.QUIT)
+                self._waits_for = _THE_END
                 self.transport.unregisterProducer()
                 self.transport.loseConnection()
         self._part()
@@ -437,7 +411,7 @@ class ClientProtocol(Protocol):
             observer.disconnected(self.failure)
 
     def _cut(self) -> None:
-        self._wait(None)
+        self._wait_no_more()
         self._waits_for = _THE_END
         if self.transport is not None and not self._lost:
             self.transport.abortConnection()
@@ -455,42 +429,12 @@ class ClientProtocol(Protocol):
             self._go_round()
 
     def _ask(self, dialogue: ClientDialogue) -> None:
-        mechanism = dialogue.mechanism or ""
-
-        def given(credentials: Credentials | None) -> None:
+        def told(_: object) -> None:
             self._asked = None
-            if dialogue.wants is not ClientWants.CREDENTIALS:
-                return
-            if isinstance(credentials, Credentials | None):
-                try:
-                    dialogue.give(credentials)
-                except ValueError as error:
-                    dialogue.fail_credentials(
-                        f"no credentials that can be said for {mechanism}: {error}"
-                    )
-            else:
-                kind = type(credentials).__name__
-                dialogue.fail_credentials(
-                    f"no credentials: {kind} was given for {mechanism}, not Credentials or None"
-                )
             self._go_round()
 
-        def failed(reason: Failure) -> None:
-            self._asked = None
-            if dialogue.wants is ClientWants.CREDENTIALS:
-                # Its type only: its text may quote a secret.
-                kind = type(reason.value).__name__
-                dialogue.fail_credentials(f"no credentials: {kind} was raised for {mechanism}")
-                if dialogue.failure is not None:
-                    dialogue.failure.__cause__ = reason.value
-                self._go_round()
-
-        def ask() -> Any:
-            assert dialogue.mechanism is not None
-            return begin(self._give(dialogue.mechanism), is_asyncio(self._reactor))
-
-        asked = self._asked = maybeDeferred(ask)
-        asked.addCallback(given).addErrback(failed)
+        self._asked = asked = tell_who(dialogue, self._give, is_asyncio(self._reactor))
+        asked.addBoth(told)
 
     def _ask_no_more(self) -> None:
         asked, self._asked = self._asked, None
@@ -527,15 +471,38 @@ class ClientProtocol(Protocol):
 
     def _wait(self, stage: Stage | None) -> None:
         """Wait for the server, as long as that stage may take, or for nobody."""
-        timer, self._timer = self._timer, None
         self._waits_for = None
+        if stage is None or self._lost:
+            self._until_when = None
+            return
+        seconds = self._times.of(stage)
+        self._until_when = when = self._reactor.seconds() + seconds
+        timer = self._timer
+        if timer is not None and timer.getTime() > when:
+            timer.cancel()
+            timer = None
+        if timer is None:
+            self._timer = self._reactor.callLater(seconds, self._look)
+
+    def _look(self) -> None:
+        # One timer, which mostly finds that the server has answered meanwhile.
+        self._timer = None
+        when = self._until_when
+        if when is not None:
+            left = when - self._reactor.seconds()
+            if left > 0:
+                self._timer = self._reactor.callLater(left, self._look)
+            else:
+                self._late()
+
+    def _wait_no_more(self) -> None:
+        self._until_when = None
+        timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
-        if stage is not None and not self._lost:
-            self._timer = self._reactor.callLater(self._times.of(stage), self._late)
 
     def _late(self) -> None:
-        self._timer = None
+        self._until_when = None
         if self.dialogue is None:
             self._fail(ClientFailure(Stage.TLS, Cause.TIMEOUT, elsewhere=True))
         else:
@@ -555,5 +522,8 @@ def _cause_of(reason: Failure) -> Cause:
 def _why(reason: Failure) -> str:
     error = reason.value
     if isinstance(error, SSL.Error):
-        return "; ".join(text for *_, text in error.args[0]) if error.args else "TLS failed"
+        text = "; ".join(text for *_, text in error.args[0]) if error.args else "TLS failed"
+        # What OpenSSL says of a server that speaks first, which is what one does without TLS.
+        plain = "wrong version number" in text
+        return f"the server does not begin with TLS ({text})" if plain else text
     return str(error).rstrip(".") or type(error).__name__

@@ -10,8 +10,8 @@ from typing import Any
 
 from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._connect import SUBMISSION_PORT, Server
+from smtpcb.client._credentials import nobody
 from smtpcb.client._pool import ConnectionPool
-from smtpcb.client._protocol import nobody
 from smtpcb.client._session import SessionResult, SubmissionSession
 from smtpcb.engine import ClientObserver, ClientSettings
 from smtpcb.smtp import SMTPError

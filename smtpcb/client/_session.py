@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,12 @@ from twisted.python import threadable
 
 from smtpcb.client._anywhere import awaited_anywhere
 from smtpcb.client._connect import Server
+from smtpcb.client._credentials import GiveCredentials, nobody, settings_for
 from smtpcb.client._message import Message, MessageRecipient, SaidWithMail
 from smtpcb.client._opening import NoSession, open_session
 from smtpcb.client._place import Place
 from smtpcb.client._pool import ConnectionPool
-from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody, settings_for
+from smtpcb.client._protocol import ClientProtocol
 from smtpcb.client._rules import HeaderRules
 from smtpcb.client._times import ClientTimes
 from smtpcb.engine import (
@@ -287,10 +288,9 @@ class SubmissionSession:
         self._check_recipients()
         self._running = True
         try:
-            with ExitStack() as kept:
-                for message in remaining:
-                    kept.enter_context(message.under_way())
-                result = await self._run(remaining)
+            for message in remaining:
+                message.begin()
+            result = await self._run(remaining)
             await _close(one for one in remaining if not one.transaction.remaining)
             return result
         except (CancelledError, asyncio.CancelledError):
@@ -298,6 +298,8 @@ class SubmissionSession:
             raise
         finally:
             self._running = False
+            for message in remaining:
+                message.end()
 
     def _check_recipients(self) -> None:
         for number, message in enumerate(self.messages, 1):

@@ -9,12 +9,15 @@ from OpenSSL import SSL
 _LABEL, _OCTETS = b"EXPORTER-Channel-Binding", 32
 
 
-def channel_binding(connection: SSL.Connection | None, kind: str) -> bytes | None:
+def channel_binding(
+    connection: SSL.Connection | None, kind: str, *, of_client: bool = False
+) -> bytes | None:
     """
     Return what both ends of a TLS connection know, and nobody who stands between two.
 
     :param connection: whose handshake is complete; ``None``: it is over.
     :param kind: ``"tls-exporter"`` (RFC 9266) or ``"tls-server-end-point"`` (RFC 5929 §4).
+    :param of_client: this is the client's end, and the server's certificate is the other one's.
     :return: ``None``: there is none of that type.
     """
     if connection is None:
@@ -24,7 +27,8 @@ def channel_binding(connection: SSL.Connection | None, kind: str) -> bytes | Non
         if connection.get_protocol_version_name() != "TLSv1.3":
             return None
         return bytes(connection.export_keying_material(_LABEL, _OCTETS, b""))
-    certificate = connection.get_certificate(as_cryptography=True)
+    of_server = connection.get_peer_certificate if of_client else connection.get_certificate
+    certificate = of_server(as_cryptography=True)
     if kind != "tls-server-end-point" or certificate is None:
         return None
     used = certificate.signature_hash_algorithm

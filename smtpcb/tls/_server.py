@@ -214,12 +214,14 @@ def show(context: SSL.Context, identity: Identity) -> None:
         raise IdentityError(f"{identity.source}: {fault}") from error
 
 
-def describe(connection: SSL.Connection) -> TlsInformation:
+def describe(connection: SSL.Connection, *, of_client: bool = False) -> TlsInformation:
     """
     Tell what a completed handshake settled.
 
     What the client has chosen is escaped: the server name where it holds anything but printable
     ASCII, and names in a certificate where they hold what cannot be printed.
+
+    :param of_client: this is the client's end.
     """
     name = connection.get_servername()
     asked = connection.get_verify_mode() != SSL.VERIFY_NONE
@@ -239,7 +241,7 @@ def describe(connection: SSL.Connection) -> TlsInformation:
         client_certificate=der,
         client_subject=subject,
         client_names=names,
-        bind=lambda kind: channel_binding(bound(), kind),
+        bind=lambda kind: channel_binding(bound(), kind, of_client=of_client),
     )
 
 

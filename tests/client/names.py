@@ -13,10 +13,11 @@ from twisted.names.error import DNSNameError
 
 class Zones(ResolverBase):
     """
-    What a DNS server knows: ``{"example.org": ["MX 10 mx.example.org", "A 192.0.2.1"]}``.
+      What a DNS server knows: ``{"example.org": ["MX 10 mx.example.org", "A 192.0.2.1"]}``.
 
-    A name that is not in there does not exist; ``"FAIL"`` is SERVFAIL, ``"SILENCE"`` no answer.  A
-    question is answered with the aliases of the name and with what is behind them, as resolvers do.
+      A name that is not in there does not exist; ``"FAIL"`` is SERVFAIL, ``"SILENCE"`` no answer,
+    ``"FAIL A"`` and ``"GONE A"`` are for one kind of question.  A question is answered with the
+    aliases of the name and with what is behind them, as resolvers do.
 
     :ivar asked: each question.
     """
@@ -35,13 +36,14 @@ class Zones(ResolverBase):
         while asked not in seen:
             seen.add(asked)
             rows = self.zones.get(asked)
-            if rows is None:
+            kind = dns.QUERY_TYPES[type]
+            if rows is None or f"GONE {kind}" in rows:
                 return fail(DNSNameError())
-            if "FAIL" in rows:
+            if "FAIL" in rows or f"FAIL {kind}" in rows:
                 return fail(RuntimeError("SERVFAIL"))
             if "SILENCE" in rows:
                 return Deferred()
-            records = [record(row) for row in rows]
+            records = [record(row) for row in rows if row.partition(" ")[0] not in ("GONE", "FAIL")]
             found = [one for one in records if type == one.TYPE or dns.CNAME == one.TYPE]
             answers += [dns.RRHeader(asked.encode(), one.TYPE, cls, 60, one) for one in found]
             aliases = [str(one.name) for one in found if one.TYPE == dns.CNAME]

@@ -31,7 +31,7 @@ from smtpcb.client import (
     open_session,
 )
 from smtpcb.client._checks import _Handshake
-from smtpcb.client._protocol import nobody
+from smtpcb.client._credentials import nobody
 from smtpcb.engine import Cause, ClientSettings, Stage
 from smtpcb.smtp.sasl import Credentials
 from smtpcb.tls import ServerTls
@@ -142,7 +142,7 @@ WRONG = [
 async def test_which_check_has_failed_is_told(
     serve: Callable[..., int], issued: Issued, check: Check, says: str, implicit: bool
 ) -> None:
-    """By whatever fails for it, with the certificate and for whom it was; nothing was sent."""
+    """By whatever fails for it, and for whom it was; nothing was sent (P54)."""
     text, fault = await refused(serve(issued, implicit=implicit), implicit_tls=implicit)
     assert says in text
     assert (fault.check, fault.hostname) == (check, HOST)
@@ -215,7 +215,7 @@ async def test_what_decides_and_fails_refuses(
 
 @pytest_twisted.ensureDeferred
 async def test_no_check_at_all_has_to_be_said(serve: Callable[..., int]) -> None:
-    """By an option whose name says what it is."""
+    """By an option whose name says what it is (P54)."""
     place = Server(
         "127.0.0.1",
         serve(make_identity(["other.example.org"], days=-1)),
@@ -244,7 +244,7 @@ async def test_names_that_fit(serve: Callable[..., int], hostname: str | None) -
     "hostname", ["example.net", "a.b.example.net", "127.0.0.2", "::2", "example.org"]
 )
 async def test_names_that_do_not_fit(serve: Callable[..., int], hostname: str) -> None:
-    """A star is one label; an address is not another one."""
+    """A star is one label; an address is not another one (P54)."""
     text, fault = await refused(serve(GOOD), hostname=hostname)
     assert fault.check is Check.NAME
     assert f"is not for {hostname}, but for {HOST}, " in text

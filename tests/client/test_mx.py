@@ -11,6 +11,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, ensureDeferred
 from twisted.internet.task import Clock
+from twisted.names import dns
 
 from smtpcb.client import ClientTimes, MailExchangers, NoSession, open_session
 from smtpcb.client._mx import MOST_HOSTS
@@ -85,7 +86,7 @@ async def test_exchangers_by_preference_and_each_with_all_its_addresses(zones: A
 
 @pytest_twisted.ensureDeferred
 async def test_equal_ones_come_in_any_order(zones: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that they share the load; who is preferred stays first."""
+    """So that they share the load; who is preferred stays first (P58)."""
     resolver = zones(
         example_org=["MX 10 a.example.org", "MX 10 b.example.org", "MX 5 c.example.org"],
         a_example_org=["A 192.0.2.1"],
@@ -122,7 +123,7 @@ async def test_a_domain_without_exchangers_is_its_own(zones: Any) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_domain_that_takes_no_mail_says_so(zones: Any) -> None:
-    """A single exchanger without a name; nobody asks for addresses then (RFC 7505 §3)."""
+    """A single exchanger without a name; nobody asks for addresses then (RFC 7505 §3, P58)."""
     resolver = zones(
         example_org=["MX 0 .", "A 192.0.2.1"],
         both_example_org=["MX 0 .", "MX 10 a.example.org"],
@@ -171,7 +172,7 @@ async def test_what_is_known_and_what_is_not(
 async def test_exchangers_that_are_none_are_passed_over(
     zones: Any, clean_reactor: list[Any]
 ) -> None:
-    """An alias, one without an address or that does not exist, and what is no name at all."""
+    """An alias, one without an address or that does not exist, and what is no name at all (P58)."""
     ranked = ["alias", "none", "bare", "fails", "local", "good"]
     resolver = zones(
         example_org=[
@@ -200,7 +201,7 @@ async def test_exchangers_that_are_none_are_passed_over(
 
 @pytest_twisted.ensureDeferred
 async def test_no_more_than_ten_are_tried(zones: Any) -> None:
-    """However many a domain has; neither are all the addresses of one."""
+    """However many a domain has; neither are all the addresses of one (P58)."""
     resolver = zones(
         example_org=[f"MX {rank} m{rank}.example.org" for rank in range(20)],
         m0_example_org=[f"A 192.0.2.{number}" for number in range(1, 15)],
@@ -213,7 +214,7 @@ async def test_no_more_than_ten_are_tried(zones: Any) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_we_ourselves_cut_the_list(zones: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is not preferred to us would give it back to us; if nobody is, it goes nowhere."""
+    """Who is not preferred to us would give it back to us; if nobody is, it goes nowhere (P58)."""
     resolver = zones(
         example_org=["MX 10 a.example.org", "MX 20 Us.example.net", "MX 20 b.example.org"],
         a_example_org=["A 192.0.2.1"],
@@ -254,7 +255,7 @@ async def test_we_ourselves_cut_the_list(zones: Any, monkeypatch: pytest.MonkeyP
     ],
 )
 async def test_nobody_is_sent_to_this_machine(zones: Any, address: str) -> None:
-    """By what strangers have put into the DNS, or as an address, unless that is wanted."""
+    """By what strangers have put into the DNS, or as an address, unless that is wanted (P58)."""
     kind = "AAAA" if ":" in address else "A"
     resolver = zones(example_org=["MX 10 mx.example.org"], mx_example_org=[f"{kind} {address}"])
     [[said]] = await hosts(resolver)
@@ -269,7 +270,7 @@ async def test_nobody_is_sent_to_this_machine(zones: Any, address: str) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_an_address_is_a_domain_only_where_that_is_wanted(zones: Any) -> None:
-    """``user@[192.0.2.1]`` goes past all that the DNS could say."""
+    """``user@[192.0.2.1]`` goes past all that the DNS could say (P58)."""
     resolver = zones()
     failure = await refused(resolver, "[192.0.2.1]")
     assert failure.reply is not None
@@ -330,6 +331,36 @@ async def test_whoever_gives_up_takes_no_answer_away_from_others(zones: Any) -> 
         await first
     assert await second == [["mx.example.org[192.0.2.1]:25"]]
     assert resolver.zones.asked.count((DOMAIN, MX)) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_address_of_one_family_is_enough(zones: Any, clean_reactor: list[Any]) -> None:
+    """What becomes of the other one; but if there is none, what is not known may pass."""
+    resolver = zones(
+        example_org=["MX 1 one.example.org", "MX 2 two.example.org", "MX 3 three.example.org"],
+        one_example_org=["FAIL AAAA", "A 192.0.2.1"],
+        two_example_org=["GONE AAAA", "FAIL A"],
+        three_example_org=["FAIL AAAA", "GONE A"],
+    )
+    first, *others = await hosts(resolver)
+    assert first == ["one.example.org[192.0.2.1]:25"]
+    assert [": 451 4.4.3 " in said for [said] in others] == [True, True]
+    clean_reactor.clear()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_not_asked_is_not_believed() -> None:
+    """An answer may have records of any name in it."""
+
+    class Chatty(Zones):
+        def _lookup(self, *question: Any) -> Any:
+            evil = dns.Record_MX(0, b"mx.evil.example")
+            other = dns.RRHeader(b"example.com", MX, dns.IN, 60, evil)
+            answer = super()._lookup(*question)
+            return answer.addCallback(lambda found: ([other, *found[0]], [], []))
+
+    zones = Chatty({DOMAIN: ["MX 1 mx.example.org"], "mx.example.org": ["A 192.0.2.1"]})
+    assert await hosts(zones) == [["mx.example.org[192.0.2.1]:25"]]
 
 
 @pytest_twisted.ensureDeferred

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.address import IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.error import ConnectionRefusedError
@@ -182,6 +183,25 @@ async def test_addresses_that_do_not_come_are_waited_for_so_long_as_a_connection
         await looking
     assert (no.value.cause, no.value.elsewhere) == (Cause.TIMEOUT, True)
     clock.nameResolver.receiver.resolutionComplete()  # nobody cares any more
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_address_of_this_link_is_told_with_its_link() -> None:
+    """Without it nobody could be connected to there (RFC 4007 §11)."""
+    clock: Any = Clock()
+
+    class Link(Hosts):
+        def resolveHostName(self, receiver: Any, *_: Any, **__: Any) -> None:
+            receiver.addressResolved(IPv6Address("TCP", "fe80::1", 0, 0, 3))
+            receiver.addressResolved(IPv6Address("TCP", "fe80::2%eth0", 0, 0, 3))
+            receiver.addressResolved(IPv6Address("TCP", "2001:db8::1", 0))
+            receiver.resolutionComplete()
+
+    clock.nameResolver = Link()
+    found = await addresses_of(HOST, 7, clock)
+    assert found == ["fe80::1%3", "fe80::2%eth0", "2001:db8::1"]
+    assert await addresses_of("192.0.2.1", 7, clock) == ["192.0.2.1"]
+    assert clock.getDelayedCalls() == []
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def session(port: int, settings: ClientSettings = PLAIN, **options: Any) -> Subm
 
 @pytest_twisted.ensureDeferred
 async def test_several_messages_and_each_recipients_result(serve: Callable[..., int]) -> None:
-    """In their order, over one connection; who was refused is told by the reply."""
+    """In their order, over one connection; who was refused is told by the reply (P57)."""
     inbox = Inbox()
     first_session = session(serve(inbox))
     first = first_session.add_message("anne@example.org", TEXT, data="mine")

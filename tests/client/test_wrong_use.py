@@ -112,6 +112,15 @@ async def test_what_says_not_who_logs_in(port: int, wrong: object) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_port_of_another_kind(port: int) -> None:
+    """A server that says its greeting first is no server of implicit TLS, and is called so."""
+    session = SubmissionSession(Server("127.0.0.1", port, implicit_tls=True))
+    session.add_message("anne@example.org", TEXT).add_recipient("bob@example.org")
+    with pytest.raises(NoSession, match="tls: the server does not begin with TLS"):
+        await session.run()
+
+
+@pytest_twisted.ensureDeferred
 async def test_who_was_not_reached_leads_to_the_message(port: int) -> None:
     """Of many messages it is known which one somebody has not got, and why, in a line."""
     session = SubmissionSession(Server("127.0.0.1", port), settings=CLEAR, give=anne)

@@ -24,12 +24,15 @@ def main() -> int:
     parser.add_argument("--sessions", type=int, default=1000, metavar="N")
     parser.add_argument("--seed", default=secrets.token_hex(4), help="the same seed, the same run")
     parser.add_argument("--first", type=int, default=0, metavar="N", help="begin at this session")
+    parser.add_argument("--relayed", action="store_true", help="behind a relay of ours")
     told = parser.parse_args()
     # Twisted would keep what is logged until somebody wants it.
     globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
     print(f"seed {told.seed}", flush=True)
     began, failed, delivered = time.perf_counter(), 0, list[int]()
-    for name, complaints in sessions(told.seed, told.first, told.sessions, delivered):
+    for name, complaints in sessions(
+        told.seed, told.first, told.sessions, delivered, relayed=told.relayed
+    ):
         failed += 1
         seed, _, number = name.rpartition(":")
         print(f"python -m tests.client_fuzz --seed {seed} --first {number} --sessions 1")

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import provider
 
+from .relayed import RelayedSession
 from .session import Session
 
 # An error that nobody has handled is logged when its Deferred is gone, which may be in a cycle.
@@ -17,7 +18,12 @@ COLLECT_EVERY = 1000
 
 
 def sessions(
-    seed: str, first: int, count: int, delivered: list[int] | None = None
+    seed: str,
+    first: int,
+    count: int,
+    delivered: list[int] | None = None,
+    *,
+    relayed: bool = False,
 ) -> Iterator[tuple[str, list[str]]]:
     """
     Hold sessions; return the name and what was wrong with each that was not well.
@@ -25,6 +31,7 @@ def sessions(
     Session 7 of seed ``x`` is the same in every run.
 
     :param delivered: gets the number of recipients that each has reached.
+    :param relayed: there is a relay between the client and the server.
     """
     faults: list[str] = []
 
@@ -38,7 +45,7 @@ def sessions(
         for number in range(first, first + count):
             name = f"{seed}:{number}"
             try:
-                session = Session(name)
+                session = RelayedSession(name) if relayed else Session(name)
                 complaints = session.run()
                 if delivered is not None:
                     delivered.append(session.accepted)

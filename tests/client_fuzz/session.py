@@ -15,6 +15,7 @@ from smtpcb.client import ContentError, Message, NoSession, Server, SubmissionSe
 from smtpcb.engine import ClientSettings, Outcome
 from smtpcb.smtp.sasl import Credentials
 
+from .events import Seen
 from .server import PASSWORD, SECRETS, Judge
 from .wire import Endpoint, Wire, lost
 
@@ -44,10 +45,12 @@ class Session:
         self._asked: list[Deferred[Any]] = []
         self._insecure = random.random() < 0.2
         settings = self._settings()
+        self._seen = Seen()
         self._session = SubmissionSession(
             *(self._server() for _ in range(random.choice((1, 1, 1, 3)))),
             settings=settings,
             **({} if settings.login == "off" else {"give": self._give}),
+            observer=self._seen,
             reactor=self._clock,
         )
         self._sources: list[str] = []
@@ -315,6 +318,7 @@ class Session:
         for one in left_over:
             if f"closed{one[6:]}" not in self._sources and self._ended(int(one[7:])):
                 yield f"a source is left: {one}"
+        yield from self._seen.complaints()
         yield from self._of_messages()
 
     def _ended(self, number: int) -> bool:

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from smtpcb.client import ClientTimes
+from smtpcb.client import ClientProtocol, ClientTimes
 from smtpcb.client._session import Message
 from smtpcb.engine import Destination, Outcome
+from smtpcb.engine._client._observer import Watched
+from smtpcb.smtp import Reply
 from smtpcb.smtp._content import DotStuffer
 
 from .run import sessions
@@ -52,6 +54,17 @@ def test_dots_that_are_not_stuffed_are_seen(
     assert is_told("another content was taken", clean_reactor)
 
 
+def test_an_end_that_nobody_is_told_is_seen(
+    monkeypatch: pytest.MonkeyPatch, clean_reactor: list[Any]
+) -> None:
+    """Each connection that an observer is told of has its end, and so has each message."""
+    monkeypatch.setattr(ClientProtocol, "_part", lambda self: None)
+    assert is_told("no end of a connection", clean_reactor)
+    monkeypatch.undo()
+    monkeypatch.setattr(Watched, "finished", lambda self, transaction: None)
+    assert is_told("no end of a message", clean_reactor)
+
+
 def test_a_success_that_is_made_up_is_seen(
     monkeypatch: pytest.MonkeyPatch, clean_reactor: list[Any]
 ) -> None:
@@ -77,3 +90,25 @@ def test_a_source_that_stays_open_is_seen(
 
     monkeypatch.setattr("smtpcb.client._session._close", close)
     assert is_told("a source is left", clean_reactor, 600)
+
+
+def test_no_server_makes_a_relay_promise_what_it_has_not(clean_reactor: list[Any]) -> None:
+    """
+    A 250 of the relay's is one of the server's behind it, whatever that says or does (P51, P53).
+
+    Each client gets an answer, and nothing stays of it.
+    """
+    accepted: list[int] = []
+    wrong = dict(sessions("suite", 0, SESSIONS // 2, accepted, relayed=True))
+    assert wrong == {}
+    assert sum(accepted) > SESSIONS // 10
+
+
+def test_a_relay_that_promises_too_much_is_seen(
+    monkeypatch: pytest.MonkeyPatch, clean_reactor: list[Any]
+) -> None:
+    """One that says 250 where the next server has not answered."""
+    monkeypatch.setattr("smtpcb.handlers.relay._replies.LOST", Reply(250, "2.0.0", "It will do"))
+    wrong = sessions("suite", 0, SESSIONS // 2, relayed=True)
+    assert any("a 250 to what nobody has taken" in text for _, texts in wrong for text in texts)
+    clean_reactor.clear()

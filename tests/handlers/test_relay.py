@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.mail.smtp import SMTPDeliveryError, sendmail
 
-from smtpcb import Envelope, SmtpServerFactory, SmtpService, all_of, threaded
+from smtpcb import Envelope, Settings, SmtpServerFactory, SmtpService, all_of, threaded
 from smtpcb.client import ClientTimes
 
 from .relaying import conversation, gateway
@@ -29,6 +29,10 @@ class Mailbox:
         self.got: list[tuple[list[str], bytes]] = []
         self.aborted_for: list[str] = []
         self.verdict: Any = None
+        self.hellos: list[str] = []
+
+    def hello(self, introduction: Any, connection: Any) -> None:
+        self.hellos.append(introduction.name)
 
     def mail(self, envelope: Envelope) -> Any:
         return (550, "5.7.1", "Not you") if "spammer" in str(envelope.reverse_path) else None
@@ -50,9 +54,9 @@ class Mailbox:
 
 @pytest_twisted.ensureDeferred
 async def test_what_is_accepted_here_was_accepted_there(serve: Callable[..., int]) -> None:
-    """Each recipient and the message, with a trace field, octet for octet."""
+    """Each recipient and the message, with a trace field, octet for octet (P51)."""
     mailbox = Mailbox()
-    port = serve(gateway(serve(mailbox)))
+    port = serve(gateway(serve(mailbox)), Settings(hostname="gateway.example.org"))
 
     def send(client: smtplib.SMTP) -> Any:
         first = client.sendmail(
@@ -71,11 +75,12 @@ async def test_what_is_accepted_here_was_accepted_there(serve: Callable[..., int
     assert (to, other) == (["b@example.org"], ["c@example.org"])
     assert content.startswith(b"Received: from client.example.org ")
     assert content.endswith(b"\r\n" + TEXT)
+    assert mailbox.hellos == ["gateway.example.org"]  # as our own clients know us
 
 
 @pytest_twisted.ensureDeferred
 async def test_what_is_refused_there_is_refused_here(serve: Callable[..., int]) -> None:
-    """By the same reply, at the same place; the session goes on."""
+    """By the same reply, at the same place; the session goes on (P51)."""
     mailbox = Mailbox()
     port = serve(gateway(serve(mailbox)))
 

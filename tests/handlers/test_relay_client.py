@@ -11,9 +11,12 @@ import pytest
 import pytest_twisted
 
 from smtpcb import Connection, Envelope, Settings, SmtpServerFactory, SmtpService
+from smtpcb.client import Server
+from smtpcb.engine import ClientSettings
+from smtpcb.handlers.relay import Relay
 from smtpcb.handlers.relay._client import as_xforward, proxy_header
 from smtpcb.server._proxy import read_header
-from smtpcb.smtp import ReversePath, XForward
+from smtpcb.smtp import Credentials, ReversePath, XForward
 
 from ..client.servers import ScriptedServer
 from .relaying import conversation, gateway
@@ -176,3 +179,15 @@ async def test_xforward_is_said_behind_the_reset(serve: Serve) -> None:
         assert verbs[:6] == [b"EHLO", b"XFORWARD", b"MAIL", b"RSET", b"XFORWARD", b"MAIL"]
     finally:
         await server.stop()
+
+
+def test_who_logs_in_is_never_said_in_vain() -> None:
+    """Whoever says it has a login, inside TLS; settings without one contradict it at once."""
+
+    def anne(mechanism: str) -> Credentials:
+        return Credentials(mechanism, "anne", "tim")
+
+    settings = Relay(Server("mail.example.org", 25), give=anne).settings
+    assert (settings.login, settings.starttls) == ("required", "required")
+    with pytest.raises(ValueError, match="login='required'"):
+        Relay(Server("mail.example.org", 25), ClientSettings(), give=anne)

@@ -11,6 +11,7 @@ import pytest_twisted
 
 from smtpcb import Envelope, Settings
 from smtpcb.client import CertificateChecks
+from smtpcb.engine import ClientSettings
 from smtpcb.smtp import Limits
 from smtpcb.tls import ServerTls
 
@@ -19,6 +20,7 @@ from .relaying import conversation, gateway
 
 TEXT = b"Subject: Gr\xc3\xbc\xc3\x9fe\r\n\r\nHi\r\n"
 Serve = Callable[..., int]
+TLS = ClientSettings(starttls="opportunistic")
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +187,7 @@ async def test_a_message_for_tls_alone_goes_on_inside_it(serve: Serve, issued: I
     """REQUIRETLS is said there again, where the certificate was the right one (RFC 8689)."""
     behind = Keeps()
     upstream = serve(behind, **tls_of(issued))
-    port = serve(gateway(upstream, creator=checks_of(issued)), **tls_of(issued))
+    port = serve(gateway(upstream, settings=TLS, creator=checks_of(issued)), **tls_of(issued))
     said = await conversation(port, inside_tls("REQUIRETLS"))
     assert [code for code, _ in said] == [250, 250, 250]
     assert [one.requiretls for one in behind.mails] == [True]
@@ -200,7 +202,7 @@ async def test_a_message_for_tls_alone_goes_nowhere_else(
     behind = Plain() if lacking == "offer" else Keeps()
     upstream = serve(behind, **({} if lacking == "tls" else tls_of(issued)))
     checks = checks_of(issued, forgiving=lacking == "certificate")
-    port = serve(gateway(upstream, creator=checks), **tls_of(issued))
+    port = serve(gateway(upstream, settings=TLS, creator=checks), **tls_of(issued))
     [(code, text)] = await conversation(port, inside_tls("REQUIRETLS"))
     assert (code, text[:7]) == (550, b"5.7.30 ")
     assert (await conversation(port, inside_tls()))[-1][0] == 250

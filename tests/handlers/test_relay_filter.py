@@ -32,6 +32,10 @@ class Behind:
     def __init__(self) -> None:
         self.got: list[tuple[list[str], bytes]] = []
         self.begun = 0
+        self.strict = False
+
+    def mail(self, envelope: Envelope) -> Any:
+        return (550, "5.7.1", "Not you") if self.strict else None
 
     def rcpt(self, recipient: Any, envelope: Envelope) -> Any:
         return (550, "5.1.1", "No such mailbox") if recipient.local_part == "no-one" else None
@@ -218,6 +222,26 @@ async def test_spam_goes_into_quarantine(serve: Serve, event: str) -> None:
     said = await conversation(port, send(TEXT, TEXT))
     assert [code for code, _ in said] == [250, 250]
     assert [to for to, _ in behind.got] == [["quarantine@example.org"], ["b@example.org"]]
+
+
+@pytest.mark.parametrize("wrong", ["sender", "recipient"])
+@pytest.mark.parametrize("event", ["data", "message"])
+@pytest_twisted.ensureDeferred
+async def test_a_quarantine_that_is_refused_is_no_way_out(
+    serve: Serve, event: str, wrong: str
+) -> None:
+    """Spam neither gets lost there nor goes to those for whom it was: the client comes again."""
+    behind = Behind()
+
+    def judge(envelope: Envelope) -> None:
+        behind.strict = wrong == "sender"
+        name = "quarantine" if wrong == "sender" else "no-one"
+        changes(envelope).redirect(f"{name}@example.org")
+
+    port = serve(gateway(serve(behind), filter=callbacks(**{event: judge})))
+    [(code, text)] = await conversation(port, send(TEXT))
+    assert (code, text[:6]) == (451, b"4.3.0 ")
+    assert behind.got == []
 
 
 @pytest.mark.parametrize("event", ["data", "message"])

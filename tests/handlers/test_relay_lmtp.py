@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
+from twisted.logger import capturedLogs, formatEvent
 
 from smtpcb import Envelope, Settings
 from smtpcb.client import Server
@@ -151,3 +152,20 @@ async def test_what_was_redirected_is_answered_for_all(
     said = await deferToThread(send_by_lmtp, port, "bob", "carol")
     assert said == [reply] * 2
     assert behind.got == ["quarantine"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_was_added_and_has_not_got_it_is_told_in_the_log(serve: Serve) -> None:
+    """The others have theirs, and hear so: nobody gets it twice for an archive that is full."""
+    behind = Delivers()
+
+    class Filter:
+        def data(self, envelope: Envelope) -> None:
+            changes(envelope).add_recipient("full@example.org")
+
+    port = serve(relay(serve(behind, LMTP), filter=Filter), LMTP)
+    with capturedLogs() as events:
+        said = await deferToThread(send_by_lmtp, port, "bob")
+    assert said == [b"250 2.0.0 For bob"]
+    [told] = [formatEvent(one) for one in events if "a filter's recipient" in formatEvent(one)]
+    assert "<full@example.org> has not got a message: 452" in told

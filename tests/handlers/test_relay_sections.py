@@ -115,3 +115,17 @@ async def test_what_a_filter_cannot_see_does_not_go_on(
     [(code, _)] = await conversation(open_to_all, send(section + END))
     assert code == 250
     assert without_trace(behind.got[0][1]) == section + END
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_message_that_goes_nowhere_goes_to_those_whom_a_filter_adds(serve: Serve) -> None:
+    """Not to those for whom it was, and to the others all the same."""
+    behind = Behind()
+
+    def elsewhere(envelope: Envelope) -> None:
+        changes(envelope).redirect()
+        changes(envelope).add_recipient("audit@example.org")
+
+    port = serve(gateway(serve(behind), filter=callbacks(message=elsewhere)))
+    assert (await conversation(port, send(b"Subject: x\r\n\r\nHi\r\n")))[0][0] == 250
+    assert [to for to, _ in behind.got] == [["audit@example.org"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
-from twisted.internet.threads import blockingCallFromThread
+from twisted.internet.threads import blockingCallFromThread, deferToThread
 
 from smtpcb import Connection, Envelope
+from smtpcb.client import ClientTimes
 
 from ..client.servers import READY, ScriptedServer
 from .relaying import conversation, gateway
@@ -172,5 +174,56 @@ async def test_what_is_given_back_behind_the_end_is_left(serve: Serve) -> None:
                 break
             await deferLater(reactor, 0.01)
         assert server.open == []
+    finally:
+        await server.stop()
+
+
+@pytest.mark.parametrize("command", ["MAIL", "RCPT"])
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_does_not_wait_takes_nothing_with_it(
+    serve: Serve, command: str
+) -> None:
+    """It leaves while the next server is asked: the session is another one's soon."""
+    behind = Counting()
+    asked: Deferred[None] = Deferred()
+    held: Deferred[None] = Deferred()
+
+    async def wait(*arguments: Any) -> None:
+        if not asked.called:
+            asked.callback(None)
+            await held
+
+    setattr(behind, command.lower(), wait)
+    port = serve(gateway(serve(behind), size=1))
+
+    def leave() -> None:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            lines = client.makefile("rb")
+            lines.readline()
+            client.sendall(b"HELO me\r\n")
+            lines.readline()
+            client.sendall(b"MAIL FROM:<a@example.org>\r\n")
+            if command == "RCPT":
+                lines.readline()
+                client.sendall(b"RCPT TO:<b@example.org>\r\n")
+            blockingCallFromThread(reactor, lambda: asked)
+
+    await deferToThread(leave)
+    later = conversation(port, send)
+    held.callback(None)
+    assert (await later)[0] == 250
+    assert behind.got == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_is_slow_is_not_asked_again_and_again(serve: Serve) -> None:
+    """One time limit is enough for the client to wait, who then comes again."""
+    server = ScriptedServer(*READY)
+    times = ClientTimes(envelope=0.3)
+    port = serve(gateway(server.listen(), times=times))
+    try:
+        said = await conversation(port, lambda client: client.mail("a@example.org"))
+        assert said == (451, b"4.4.2 The next server has not answered, try again later")
+        assert server.came == 1
     finally:
         await server.stop()

@@ -30,6 +30,7 @@ _OF_BODY = {
     BodyType.BINARY_MIME: ("BINARYMIME", "CHUNKING"),
 }
 # Where these are not said, nothing is less true (RFC 1870, RFC 4954 §5).
+_SEVEN_BIT = MailParameters(body=BodyType.SEVEN_BIT)
 _MAY_LACK = frozenset({"SIZE", "AUTH"})
 
 
@@ -69,7 +70,7 @@ def written(
     """
     size, most = transaction.size_octets, offers.size_octets
     if size is not None and most is not None and size > most:
-        raise _limited(f"the server takes {most} octets at most")
+        raise _limited(f"the message has {size} octets, and the server takes {most} at most")
     left_out: list[str] = []
     mail = b"MAIL FROM:" + transaction.wire
     if size is not None and "SIZE" in offers.keywords:
@@ -129,6 +130,8 @@ def _of_rcpt(
 def _of_mail(
     transaction: Transaction, offers: Offers, settings: ClientSettings, left_out: list[str]
 ) -> bytes:
+    if transaction.parameters == _SEVEN_BIT and "8BITMIME" in offers.keywords:
+        return b" BODY=7BIT"  # the most usual of all, and the rest would find nothing else
     mail = _rows(settings)[0]
     values = _said(transaction.parameters, mail, transaction, offers, left_out)
     values.pop("SIZE", None)

@@ -77,7 +77,7 @@ class Sending:
                 if not content.chunked:
                     commands.append(b"DATA\r\n")
                     content.begun = True
-                elif not content.waits:
+                elif not content.waits and self.transaction.ahead:
                     step = ClientStep.TRANSACTION_AHEAD
             dialogue.outbox.write(b"".join(commands), len(commands))
         else:

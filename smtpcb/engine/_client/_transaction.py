@@ -125,6 +125,9 @@ class Transaction:
         sent; but for SIZE, AUTH and ``BODY=7BIT``, which are left out.
     :param size_octets: how long the content is, for SIZE; CRLF counts as two.
     :param require_all_recipients: send it only if no recipient was refused.
+    :param ahead: its content may leave before anybody is known to be taken, as a first chunk does
+        (RFC 3030 §4.2); not so where the content can be had only once, and a recipient may be
+        refused for now.
     :param may_lack: extensions whose parameters are left out as well, such as ``{"DSN"}``.
     :param data: yours: what an observer knows it by.
     :raises ValueError: something cannot be sent.
@@ -136,6 +139,7 @@ class Transaction:
     """
 
     __slots__ = (
+        "ahead",
         "data",
         "destinations",
         "failure",
@@ -158,6 +162,7 @@ class Transaction:
         parameters: MailParameters = NO_MAIL_PARAMETERS,
         size_octets: int | None = None,
         require_all_recipients: bool = False,
+        ahead: bool = True,
         may_lack: Iterable[str] = _NOTHING,
         data: object = None,
     ) -> None:
@@ -172,6 +177,7 @@ class Transaction:
         self.parameters = parameters
         self.size_octets = parameters.size if size_octets is None else size_octets
         self.require_all_recipients = require_all_recipients
+        self.ahead = ahead
         self.may_lack = keywords("may_lack", may_lack) if may_lack else _NOTHING
         self.data = data
         self.forget()

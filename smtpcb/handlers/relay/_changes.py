@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 from smtpcb.client._field import FieldValue, lower_name, written_field
 from smtpcb.engine import Destination, Envelope
+from smtpcb.smtp import ForwardPath
 
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _FIELD = re.compile(rb"[^\n]*(?:\n|\Z)(?:[ \t][^\n]*(?:\n|\Z))*")
@@ -31,9 +32,9 @@ class Changes:
         self._replaced: dict[str, bytes | None] = {}
         self._gone_on = False
         #: Who gets it as well.
-        self.more: list[Destination] = []
+        self.more: list[ForwardPath] = []
         #: Who gets it in place of those for whom it is; ``None``: it goes to these.
-        self.instead: list[Destination] | None = None
+        self.instead: list[ForwardPath] | None = None
 
     def add_field(self, name: str, value: FieldValue) -> None:
         """
@@ -68,7 +69,7 @@ class Changes:
         :raises RuntimeError: the message has begun to go on.
         """
         self._check()
-        self.more.append(Destination(address))
+        self.more.append(Destination(address).forward_path)
 
     def redirect(self, *addresses: str) -> None:
         """
@@ -81,7 +82,7 @@ class Changes:
         :raises RuntimeError: the message has begun to go on.
         """
         self._check()
-        self.instead = [Destination(one) for one in addresses]
+        self.instead = [Destination(one).forward_path for one in addresses]
 
     def _check(self) -> None:
         if self._gone_on:

@@ -1,7 +1,7 @@
 """
 One client's messages on their way: what is asked there before it is answered here.
 
-A session is taken for a transaction, and given back at its end, whichever that is.
+What was taken there for a transaction is given back at its end, whichever that is.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.error import ConnectionAborted
 from twisted.logger import Logger
 
-from smtpcb.client import ContentError, Feed, Needs, NoSession, Outgoing
-from smtpcb.client._protocol import ClientProtocol
-from smtpcb.engine import Cause, ClientFailure, Destination, Envelope, Recipient, Transaction
+from smtpcb.client import ContentError, Feed, Needs, Outgoing
+from smtpcb.engine import Cause, ClientFailure, Destination, Envelope, Recipient
 from smtpcb.engine._connection import Connection
 from smtpcb.engine._reason import Reason
 from smtpcb.engine._received import received_header
 from smtpcb.engine._replies import BARE_NEWLINE
 from smtpcb.handlers.relay import _replies as replies
 from smtpcb.handlers.relay._changes import Changes, changeable
-from smtpcb.smtp import BodyType, MailParameters, Refusal, Reply
+from smtpcb.handlers.relay._there import There
+from smtpcb.smtp import BodyType, Refusal, Reply
 from smtpcb.smtp._header import HeaderReader
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ A header section is held so far, and goes on as it is from there; but not past a
 not see what follows, while whoever reads the message does.
 """
 
-_ATTEMPTS = 3  # a session of a pool may just have been left by its server
 _AS_IT_COMES = Needs(BodyType.BINARY_MIME)  # what strangers wrote is not judged, but for line ends
-_MAY_LACK = ("DSN", "MT-PRIORITY")
 _OK = Reply(250, "2.0.0", "Taken")
 
 _log = Logger(namespace="smtpcb.handlers")
@@ -58,14 +56,13 @@ class Passing:
         self._relay = relay
         # Where a recipient may decide where the message goes, one comes after the other.
         self.concurrent_recipients = not relay.by_domain
-        self._upstream: ClientProtocol | None = None
+        self._there = There(relay)
         self._begin()
 
     def _begin(self) -> None:
-        self._transaction: Transaction | None = None
         self._named: list[tuple[Recipient, Destination]] = []
         self._changes = Changes()
-        self._domain = ""
+        self._more: list[Destination] = []
         self._hops = 0
         self._reader = HeaderReader(MOST_SECTION_OCTETS)
         self._section = bytearray()
@@ -78,7 +75,7 @@ class Passing:
         """Ask there."""
         self._begin()
         self._changes = changeable(envelope)
-        return None if self._relay.by_domain else await self._open(envelope)
+        return None if self._relay.by_domain else await self._there.open(envelope)
 
     async def rcpt(self, recipient: Recipient, envelope: Envelope) -> Reply | None:
         """Ask there."""
@@ -89,85 +86,19 @@ class Passing:
             if refusal is not None:
                 return refusal
         destination = Destination(recipient.forward_path, recipient.parameters)
-        refusal = await self._name(destination)
+        refusal = await self._there.name(destination)
         if refusal is None:
             self._named.append((recipient, destination))
         return refusal
 
     async def _go_to(self, domain: str, envelope: Envelope) -> Reply | None:
         """Have a transaction with the servers of a domain."""
-        if self._transaction is not None and self._domain == domain:
+        if self._there.transaction is not None and self._there.domain == domain:
             return None
         if self._named:
             return replies.ONE_DOMAIN
-        await self._drop()
-        return await self._open(envelope, domain)
-
-    async def _drop(self) -> None:
-        """Give up a transaction of which no content was sent, and its session back."""
-        upstream, transaction = self._upstream, self._transaction
-        self._transaction = None
-        try:
-            if upstream is not None and transaction is not None and upstream.failure is None:
-                await upstream.drop()
-        finally:
-            self._give_back()
-
-    async def _open(self, envelope: Envelope, domain: str = "") -> Reply | None:
-        """Begin a transaction there; return the refusal, after which there is none."""
-        parameters = _passed_on(envelope.parameters)
-        self._domain = domain
-        refusal: Reply | None = replies.LOST
-        for _ in range(_ATTEMPTS):
-            try:
-                refusal = await self._try_to_open(envelope, domain, parameters)
-            except BaseException:
-                self._give_back()
-                raise
-            if refusal is None:
-                return None
-            self._give_back()
-            if refusal is not replies.LOST:
-                break
-        return refusal
-
-    async def _try_to_open(
-        self, envelope: Envelope, domain: str, parameters: MailParameters
-    ) -> Reply | None:
-        try:
-            upstream = self._upstream = await self._relay.session(envelope, domain)
-        except NoSession as failure:
-            _log.warn("no message is passed on: {failure}", failure=failure)
-            return replies.not_sent(failure, for_good=self._relay.by_domain)
-        except TimeoutError:
-            return replies.BUSY
-        lacking = replies.lacking(parameters, upstream)
-        if lacking is not None:
-            return lacking
-        transaction = Transaction(
-            envelope.reverse_path, [], parameters=parameters, may_lack=_MAY_LACK
-        )
-        try:
-            refusal = await self._relay.introduce(envelope, upstream)
-            if refusal is not None:
-                return refusal
-            await upstream.open(transaction)
-        except ClientFailure as failure:
-            return replies.not_sent(failure)
-        reply = transaction.mail_reply
-        if reply is None or reply.code == 421:
-            return replies.LOST
-        self._transaction = transaction
-        return replies.passed_on(reply)
-
-    async def _name(self, destination: Destination) -> Reply | None:
-        upstream, _ = self._opened()
-        try:
-            await upstream.add(destination)
-        except ClientFailure as failure:
-            return replies.not_sent(failure)
-        reply = destination.rcpt_reply
-        return replies.LOST if reply is None else replies.passed_on(reply)
+        await self._there.drop()
+        return await self._there.open(envelope, domain)
 
     # The content.
 
@@ -193,20 +124,23 @@ class Passing:
         """Begin to send the content, of which the header section has come, and perhaps more."""
         section, self._section = bytes(self._section), bytearray()
         section = self._changes.applied(section)
+        self._more = [Destination(one) for one in self._changes.more]
         if self._changes.instead is not None:
-            await self._redirect(envelope, self._changes.instead)
-        elif not self._agrees(envelope):
-            await self._name_again(envelope)
-        for one in self._changes.more:
-            await self._require(one)
+            instead = [Destination(one) for one in self._changes.instead]
+            await self._redirect(envelope, instead + self._more)
+        else:
+            if not self._agrees(envelope):
+                await self._name_again(envelope)
+            for one in self._more:
+                await self._require(one)
         feed = self._feed = Feed()
-        if self._transaction is None:
+        if self._there.transaction is None:
             await feed.aclose()  # it goes nowhere
             return
         feed.write(received_header(envelope))
         feed.write(section)
         outgoing = Outgoing(feed, rules=None, declared=_AS_IT_COMES, exact=True)
-        upstream, _ = self._opened()
+        upstream, _ = self._there.both
         self._sending = ensureDeferred(upstream.proceed(outgoing))
         self._sending.addErrback(lambda reason: reason.trap(ClientFailure, ContentError))
         # The server may have refused DATA: then nobody takes from it what the client still sends.
@@ -219,9 +153,7 @@ class Passing:
         Another handler beside this one may have refused somebody whom the next server has taken,
         and so has our own server if the answer took too long.
         """
-        _, transaction = self._opened()
-        named = [one for one in transaction.destinations if not _is_refused(one)]
-        return len(named) == len(self._named) == len(envelope.recipients)
+        return len(self._there.named) == len(self._named) == len(envelope.recipients)
 
     async def _name_again(self, envelope: Envelope) -> None:
         self._named = [
@@ -230,30 +162,29 @@ class Passing:
         await self._redirect(envelope, [destination for _, destination in self._named])
 
     async def _redirect(self, envelope: Envelope, destinations: list[Destination]) -> None:
-        await self._drop()
+        await self._there.drop()
         if not destinations:
             return
-        refusal = await self._open(envelope, destinations[0].forward_path.domain)
+        refusal = await self._there.open(envelope, destinations[0].forward_path.domain)
         if refusal is not None:
             raise _not_as_wanted("sender", refusal)
         for one in destinations:
             await self._require(one)
 
     async def _require(self, destination: Destination) -> None:
-        refusal: Reply | None
-        if self._relay.by_domain and destination.forward_path.domain != self._domain:
-            refusal = replies.ONE_DOMAIN  # its servers are others
+        if self._relay.by_domain and destination.forward_path.domain != self._there.domain:
+            refusal: Reply | None = replies.ONE_DOMAIN  # its servers are others
         else:
-            refusal = replies.LOST if self._transaction is None else await self._name(destination)
+            refusal = await self._there.name(destination)
         if refusal is not None:
             raise _not_as_wanted(f"recipient <{destination.forward_path}>", refusal)
 
     async def _ended(self, envelope: Envelope) -> Reply | Mapping[Recipient, Reply]:
         """Send the end of the content; return what is said there."""
         assert self._feed is not None
-        if self._transaction is None:
+        if self._there.transaction is None:
             return _OK
-        upstream, transaction = self._opened()
+        upstream, transaction = self._there.both
         lmtp = self._relay.settings.lmtp
         self._feed.end()
         assert self._sending is not None
@@ -274,12 +205,12 @@ class Passing:
 
     def _look_at_added(self) -> None:
         """Tell of those whom a filter has added and who have not got it: the others have."""
-        for one in self._changes.more:
+        for one in self._more:
             if one.reply is None or one.reply.code >= 300:
                 _log.error(
                     "a filter's recipient <{path}> has not got a message: {reply}",
                     path=one.forward_path,
-                    reply=one.reply,
+                    reply="no reply" if one.reply is None else one.reply.text,
                 )
 
     # The end.
@@ -287,7 +218,7 @@ class Passing:
     async def aborted(self, reason: Reason, envelope: Envelope) -> None:
         """Have it come to nothing there too."""
         if self._feed is None:
-            await self._drop()
+            await self._there.drop()
             return
         try:
             # There is no way to tell a server so in the midst of it, but to leave.
@@ -295,22 +226,11 @@ class Passing:
             if self._sending is not None:
                 await self._sending
         finally:
-            self._give_back()
+            self._there.give_back()
 
     def disconnected(self, reason: Reason, connection: Connection) -> None:
         """Leave no session behind."""
-        self._give_back()
-
-    def _give_back(self) -> None:
-        upstream, self._upstream = self._upstream, None
-        self._transaction = None
-        if upstream is not None:
-            self._relay.give_back(upstream)
-
-    def _opened(self) -> tuple[ClientProtocol, Transaction]:
-        assert self._upstream is not None
-        assert self._transaction is not None
-        return self._upstream, self._transaction
+        self._there.give_back()
 
 
 class Streaming(Passing):
@@ -329,7 +249,7 @@ class Streaming(Passing):
                 await self._go_on(envelope)
             return await self._ended(envelope)
         finally:
-            self._give_back()
+            self._there.give_back()
 
 
 class Holding(Passing):
@@ -348,17 +268,13 @@ class Holding(Passing):
                 await _room(self._feed, piece)
             return await self._ended(envelope)
         finally:
-            self._give_back()
+            self._there.give_back()
 
 
 def _room(feed: Feed, octets: bytes) -> Deferred[None]:
     """Write a piece; the Deferred fires when there is room for another one."""
     # Where nobody takes it any more there is an answer already.
     return feed.put(octets).addErrback(lambda reason: reason.trap(ConnectionAborted) and None)
-
-
-def _is_refused(destination: Destination) -> bool:
-    return destination.rcpt_reply is not None and destination.rcpt_reply.code >= 300
 
 
 def _of(destination: Destination) -> Reply:
@@ -369,20 +285,7 @@ def _badness(reply: Reply | None) -> int:
     return 400 if reply is None else reply.code
 
 
-def _passed_on(said: MailParameters) -> MailParameters:
-    """Return those parameters of MAIL that the next server is to see."""
-    return MailParameters(
-        size=said.size,
-        body=said.body,
-        smtputf8=said.smtputf8,
-        ret=said.ret,
-        envid=said.envid,
-        mt_priority=said.mt_priority,
-        requiretls=said.requiretls,
-    )
-
-
 def _not_as_wanted(whom: str, reply: Reply) -> Refusal:
     """Return what is raised where the next server does not take what a filter has added."""
-    _log.error("a filter's {whom} is refused there: {reply}", whom=whom, reply=reply)
+    _log.error("a filter's {whom} is refused there: {reply}", whom=whom, reply=reply.text)
     return Refusal(451, "4.3.0", "The message cannot be passed on as it has to be, try again later")

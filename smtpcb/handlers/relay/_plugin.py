@@ -6,7 +6,6 @@ import os
 import re
 import stat
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ from zope.interface import implementer
 
 from smtpcb._words import no_words, one_of, path, read_words, seconds, switch, whole_number
 from smtpcb.client import CertificateChecks, Server
+from smtpcb.client._addresses import is_address
 from smtpcb.engine import ClientSettings
 from smtpcb.handlers.relay._client import PASS_ON
 from smtpcb.handlers.relay._mx import MxRelay
-from smtpcb.handlers.relay._relay import Relay
+from smtpcb.handlers.relay._relay import Relay, is_loopback
 from smtpcb.interfaces import ISmtpHandlerPlugin, ISmtpHandlerSetting
 from smtpcb.smtp._networks import UNIX, read_network
 from smtpcb.smtp.sasl import Credentials
@@ -75,9 +75,7 @@ class _Where:
     @property
     def local(self) -> bool:
         """Whether nobody is on the way."""
-        if self.is_socket or self.host.lower() == "localhost":
-            return True
-        return _is_address(self.host) and ip_address(self.host).is_loopback
+        return self.is_socket or is_loopback(self.host)
 
 
 @implementer(ISmtpHandlerPlugin)
@@ -110,9 +108,9 @@ def _where(text: str) -> _Where:
     if text.startswith("unix:") and text[5:]:
         return _Where(str(Path(text[5:]).expanduser().absolute()), is_socket=True)
     bracketed = _BRACKETS.fullmatch(text)
-    if bracketed is not None and _is_address(bracketed[1]):
+    if bracketed is not None and is_address(bracketed[1]):
         host, port = bracketed[1], bracketed[2]
-    elif _is_address(text):
+    elif is_address(text):
         host, port = text, None
     else:
         host, colon, number = text.partition(":")
@@ -210,11 +208,3 @@ def _password(file: Path) -> str:
     if not line or b"\0" in line:
         raise ValueError(f"password-file={file}: its first line is no password")
     return line.decode("utf-8", "surrogateescape")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

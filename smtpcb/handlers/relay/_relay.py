@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 from twisted.application.service import IService, Service
@@ -12,9 +13,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from smtpcb.client import ClientTimes, Server
+from smtpcb.client._addresses import is_address
+from smtpcb.client._credentials import GiveCredentials, nobody, settings_for
 from smtpcb.client._place import Place
-from smtpcb.client._protocol import ClientProtocol, GiveCredentials, nobody
+from smtpcb.client._protocol import ClientProtocol
 from smtpcb.engine import ClientFailure, ClientSettings, Envelope, Recipient
+from smtpcb.engine._client._settings import is_hostname
 from smtpcb.engine._connection import Connection
 from smtpcb.handlers._undemanding import Undemanding
 from smtpcb.handlers.relay._changes import Opener
@@ -34,13 +38,20 @@ what has happened."""
 _log = Logger(namespace="smtpcb.handlers")
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine by any account: nobody is on the way."""
+    return host.lower() == "localhost" or (is_address(host) and ip_address(host).is_loopback)
+
+
 @implementer(ISmtpHandlerFactory)
 class Relay(Undemanding, Service):
     """
     A handler that passes messages on to a server.
 
     :param server: where to: a `Server`.
-    :param settings: how the dialogue with it is led; by default STARTTLS where it is offered.
+    :param settings: how the dialogue with it is led; by default STARTTLS where it is offered, to
+        another machine, and a ``hostname`` that is our server's; where somebody logs in there,
+        not without TLS.
     :param filter: is asked before the next server, as a policy is (`smtpcb.around`), and may
         change what goes on by `changes`; if it has ``message``, nothing of a message goes on
         before that has answered, and else it streams.
@@ -81,7 +92,10 @@ class Relay(Undemanding, Service):
             raise ValueError(f"pass_on={pass_on!r} needs a Server")
         self.server = server
         self.goes_to = server.place if isinstance(server, Server) else None
-        self.settings = settings or ClientSettings(starttls="opportunistic")
+        local = self.goes_to is not None and is_loopback(self.goes_to[0])
+        if settings is None and give is nobody:
+            settings = ClientSettings(starttls="off" if local else "opportunistic")
+        self.settings = settings_for(settings, give)
         self.give = give
         self.times = times or TIMES
         self.size = size
@@ -149,16 +163,24 @@ class Relay(Undemanding, Service):
         shared = not self.by_domain and self.introduction in (None, "xforward")
         if shared:
             if self._sessions is None:
-                self._sessions = Pooled(self.server, self.settings, self.size, self._opening())
+                settings = self._settings(envelope.connection)
+                self._sessions = Pooled(self.server, settings, self.size, self._opening())
             assert isinstance(self._sessions, Pooled)
             return await self._sessions.take()
         if self._sessions is None:
             self._sessions = OneEach(self.size, self._opening())
         assert isinstance(self._sessions, OneEach)
-        settings = self.settings
+        settings = self._settings(envelope.connection)
         if self.introduction == "xclient":
             settings = replace(settings, xclient=as_xclient(envelope.connection))
         return await self._sessions.take([self.place(envelope, domain)], settings)
+
+    def _settings(self, connection: Connection) -> ClientSettings:
+        """Return how a dialogue is led; who we are to our clients, we are there too."""
+        own = connection.hostname
+        if self.settings.hostname is not None or not is_hostname(own):
+            return self.settings
+        return replace(self.settings, hostname=own)
 
     def place(self, envelope: Envelope, domain: str) -> Place:
         """Return where a message goes, for which a session is opened that nobody else has."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import socket
-from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 
 from twisted.logger import Logger
 
 from smtpcb.handlers.relay import MxRelay, Relay
+from smtpcb.handlers.relay._relay import is_loopback
 from smtpcb.run.options import Configuration, ConfigurationError
 
 _log = Logger(namespace="smtpcb")
@@ -63,7 +62,7 @@ def warn_of_open_relay(handler: object, configuration: Configuration) -> None:
         return
     host, port = handler.goes_to
     told = handler.introduction is not None or configuration["policy"]
-    if told or port is None or not _is_loopback(host):
+    if told or port is None or not is_loopback(host):
         return
     if all(_is_private(one) for door in configuration.doors for _, one in door.ports):
         return
@@ -81,7 +80,7 @@ def _is_private(description: str) -> bool:
     if not description.startswith(("tcp:", "tcp6:")):
         return description.startswith("unix:")
     found = _INTERFACE.search(description)
-    return found is not None and _is_loopback(found[1].replace("\\", ""))
+    return found is not None and is_loopback(found[1].replace("\\", ""))
 
 
 def _is_there(description: str, host: str, port: int | None) -> bool:
@@ -96,17 +95,9 @@ def _is_there(description: str, host: str, port: int | None) -> bool:
     interface = "" if found is None else found[1].replace("\\", "")
     if interface in ("", "0.0.0.0", "::"):  # noqa: S104 - only read
         return _is_here(host)
-    return host == interface or (_is_loopback(interface) and _is_loopback(host))
+    return host == interface or (is_loopback(interface) and is_loopback(host))
 
 
 def _is_here(host: str) -> bool:
     """Whether a host is this machine, as far as that is known without asking anybody."""
-    return _is_loopback(host) or host.lower() in (socket.gethostname().lower(), "")
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    with suppress(ValueError):
-        return ip_address(host).is_loopback
-    return False
+    return is_loopback(host) or host.lower() in (socket.gethostname().lower(), "")

@@ -229,6 +229,18 @@ def test_all_or_nobody_waits_with_chunks_as_well() -> None:
     assert outcomes(message) == [Outcome.DELIVERED] * 2
 
 
+def test_what_can_be_had_only_once_is_kept_until_somebody_is_taken() -> None:
+    """A server that greylists would have cost the caller the message."""
+    message = to(ahead=False)
+    talk(
+        CHUNKS + MAIL + RCPT + "S: 250 ok\nS: 450 later\n" + QUIT, message, content=BODY, cut=False
+    )
+    assert outcomes(message) == [Outcome.DEFERRED]
+    message = to(ahead=False)
+    talk(CHUNKS + MAIL + RCPT + OK * 2 + WHOLE + "S: 250 taken\n" + QUIT, message, content=BODY)
+    assert outcomes(message) == [Outcome.DELIVERED]
+
+
 @pytest.mark.parametrize(("script", "stage"), [("", Stage.MAIL), (OK, Stage.RCPT)])
 def test_sent_ahead_to_its_end_a_message_may_have_been_delivered(script: str, stage: Stage) -> None:
     """Though no reply to its envelope has come; one that closes says that it was not."""

@@ -331,7 +331,8 @@ def test_the_size_is_said_where_it_is_offered_and_compared() -> None:
     sized = to(parameters=MailParameters(size=7, body=BodyType.EIGHT_BIT_MIME))
     assert sized.size_octets == 7
     assert said(sized, "SIZE", "8BITMIME")[0].endswith("> SIZE=7 BODY=8BITMIME")
-    assert lacks(to(size_octets=1001), "SIZE 1000") == "mail: the server takes 1000 octets at most"
+    told = "mail: the message has 1001 octets, and the server takes 1000 at most"
+    assert lacks(to(size_octets=1001), "SIZE 1000") == told
 
 
 def test_what_a_server_says_that_it_cannot_do_is_not_asked_of_it() -> None:
