@@ -132,13 +132,16 @@ class Deliver(Undemanding, Service):
         returns = f"Return-Path: <{envelope.reverse_path}>\r\n"
         received = received_header(envelope)
         size = envelope.content.size_octets
+        # A first line that begins so would go on with our Received: no stranger writes into that.
+        with envelope.content.open() as reader:
+            end = b"\r\n" if reader.read(1) in (b" ", b"\t") else b""
         # Who is named twice gets it once.
         by_name = {self._name(one): one for one in reversed(recipients)}
         chosen = [*reversed(by_name.values())]
         for one in recipients[:1] if self._per == "message" else chosen:
             told = len(recipients) == 1 or self._per != "message"
             to = f"Delivered-To: {one.forward_path}\r\n" if told else ""
-            head = f"{returns}{to}".encode() + received
+            head = f"{returns}{to}".encode() + received + end
             name = unique_name(len(head) + size)
             folder = self.folder
             if self._per == "mailbox":

@@ -35,13 +35,13 @@ def path_of(address: str) -> ForwardPath:
     return read_forward_path(f"<{address}>").path
 
 
-def envelope_for(*paths: str) -> Envelope:
+def envelope_for(*paths: str, content: bytes = MESSAGE) -> Envelope:
     """Return a transaction with these recipients."""
     connection = Connection("x", peer_address="192.0.2.7")
     envelope = Envelope(connection, ReversePath("a", "example.net"))
     envelope.recipients = [Recipient(path_of(path)) for path in paths]
     envelope.kept = MailData()
-    envelope.kept.write(MESSAGE)
+    envelope.kept.write(content)
     return envelope
 
 
@@ -54,9 +54,10 @@ class Delivering:
         self.handler = Deliver(folder, reactor, **said)
         self.handler.startService()
 
-    def deliver(self, *paths: str) -> int:
+    def deliver(self, *paths: str, content: bytes = MESSAGE) -> int:
         """Deliver a message, and return the code of the reply."""
-        reply: Any = self.reactor.wait(self.handler.message(envelope_for(*paths)))
+        envelope = envelope_for(*paths, content=content)
+        reply: Any = self.reactor.wait(self.handler.message(envelope))
         return int(reply.code)
 
     def found(self, *below: str) -> list[bytes]:
@@ -99,6 +100,20 @@ def test_one_message_for_one(made: Any) -> None:
     [path] = (one.folder / "new").iterdir()
     assert path.name.endswith(f",S={len(message)}")
     assert not {path.name for path in one.folder.iterdir()} - {"tmp", "new", "cur"}
+
+
+@pytest.mark.parametrize("blank", [b" ", b"\t"])
+def test_nobody_writes_into_our_fields(made: Any, blank: bytes) -> None:
+    """What begins as a folded line does goes on with nothing; it is no field, but the body."""
+    one = made()
+    content = blank + b"by trusted.example.org\r\nSubject: x\r\n\r\nHi\r\n"
+    assert one.deliver("tim@example.org", content=content) == 250
+    [message] = one.found()
+    head, _, rest = message.partition(b"\r\n\r\n")
+    assert rest == content
+    assert b"trusted" not in head
+    [path] = (one.folder / "new").iterdir()
+    assert path.name.endswith(f",S={len(message)}")
 
 
 def test_one_message_for_several(made: Any) -> None:
