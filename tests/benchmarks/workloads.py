@@ -401,10 +401,10 @@ WORKLOADS: tuple[Workload, ...] = (
             peers=OTHER_CLIENTS,
         )
         for name, title, sessions, messages, octets in (
-            ("send-single", "1 KB, a session a message", 500, 1, 1000),
-            ("send-small", "1 KB, one session", 1, 2000, 1000),
-            ("send-50k", "50 KB, one session", 1, 500, 50_000),
-            ("send-10m", "10 MB, one session", 1, 10, 10_000_000),
+            ("send-single", "1 KB, a session a message", 100, 1, 1000),
+            ("send-small", "1 KB, one session", 1, 500, 1000),
+            ("send-50k", "50 KB, one session", 1, 100, 50_000),
+            ("send-10m", "10 MB, one session", 1, 5, 10_000_000),
         )
     ),
     Workload(

@@ -10,7 +10,7 @@ import load
 
 async def send(sessions: int, messages: int) -> None:
     for _ in range(sessions):
-        async with aiosmtplib.SMTP("127.0.0.1", load.PORT, start_tls=False) as server:
+        async with aiosmtplib.SMTP(hostname="127.0.0.1", port=load.PORT, start_tls=False) as server:
             for _ in range(messages):
                 await server.sendmail(load.SENDER, [load.RECIPIENT], load.CONTENT)
 
