@@ -108,6 +108,11 @@ class Outgoing:
         return self._source.again
 
     @property
+    def whole(self) -> bytes | None:
+        """A short message as it goes out, known since `needs`; ``None``: it comes in pieces."""
+        return self._whole
+
+    @property
     def message_id(self) -> str:
         """Its Message-ID with brackets; ``""`` before `needs`, and when it has none."""
         return self._message_id

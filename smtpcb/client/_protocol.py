@@ -286,6 +286,10 @@ class ClientProtocol(Protocol):
         self._cut()
 
     async def _send_content(self, dialogue: ClientDialogue, outgoing: Outgoing) -> None:
+        whole = outgoing.whole
+        if whole is not None and not self._choked:
+            await self._send_whole(dialogue, whole)
+            return
         async with aclosing(outgoing.pieces()) as pieces:
             piece: bytes | None = b""
             while piece is not None:
@@ -312,6 +316,16 @@ class ClientProtocol(Protocol):
                 else:
                     dialogue.content(piece)
                 self._go_round()
+
+    async def _send_whole(self, dialogue: ClientDialogue, whole: bytes) -> None:
+        """Send a short message: its end goes out in one write with all before it."""
+        dialogue.content(whole)
+        if dialogue.wants is not _CONTENT:
+            self._go_round()
+            await self._until(_CONTENT, _WORK)
+        if dialogue.wants is _CONTENT:
+            dialogue.end_content()
+            self._go_round()
 
     async def _read(self, pieces: AsyncGenerator[bytes, None]) -> bytes | None:
         """Return the next piece; whoever waits for one is cancelled when the server leaves."""

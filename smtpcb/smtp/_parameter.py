@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, KeysView, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import CoroutineType, MappingProxyType
@@ -167,15 +167,29 @@ class _Parameters(Mapping[str, Any]):
             raise KeyError(keyword)
         return value
 
-    def __iter__(self) -> Iterator[str]:
+    def _given(self) -> dict[str, Any]:
+        # At once: the views of Mapping ask for one after the other, by three calls each.
+        given: dict[str, Any] = {}
         for keyword, name in self.FIELDS.items():
             value = getattr(self, name)
             if value is not None and value is not False:
-                yield keyword
-        yield from self.others
+                given[keyword] = value
+        given.update(self.others)
+        return given
+
+    def items(self) -> ItemsView[str, Any]:
+        """Return keywords and values, as they are."""
+        return self._given().items()
+
+    def keys(self) -> KeysView[str]:
+        """Return the keywords."""
+        return self._given().keys()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given())
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self._given())
 
 
 def _word(keyword: str, value: Any, row: Parameter) -> str:

@@ -95,7 +95,7 @@ def _measure(
         environment=peer.environment,
         alone=not workload.all_cores,
     ) as server:
-        return dict(workload.measure(Run(server, quick, folder)))
+        return dict(workload.measure(Run(server, quick, folder, peer.sender)))
 
 
 def _run(arguments: argparse.Namespace, rounds: int) -> tuple[report.Results, list[Peer]]:

@@ -2,6 +2,8 @@
 How many Python functions a message calls: ``python -m tests.benchmarks.calls``.
 
 A server without a network: a protocol of `SmtpServerFactory` on a transport that only remembers.
+And a client without one: what is counted is preparing a message, and sending it with PIPELINING in
+a session that is open.
 The count does not depend on the machine or on what else runs there, so it says whether a change
 made the way shorter where the time of a noisy machine says nothing.
 """
@@ -15,10 +17,16 @@ from types import FrameType
 from typing import Any
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from smtpcb.client import Server, SubmissionSession
+from smtpcb.client._protocol import ClientProtocol
+from smtpcb.client._times import ClientTimes
+from smtpcb.engine import ClientSettings
 from smtpcb.server import SmtpServerFactory
 from tests.benchmarks.clients import DATA as BEGIN
 from tests.benchmarks.clients import END, MAIL, RCPT, content
@@ -33,6 +41,7 @@ GOALS: tuple[tuple[str, int | None], ...] = (
     ("a plain MAIL", 20),
     ("a message of 1 KB in four reads", 85),
     ("a connection with one message", None),
+    ("a message of 1 KB sent by a client", 300),
 )
 
 
@@ -122,6 +131,10 @@ class Session:
 
 
 DATA_END = MESSAGE[-1]
+_SENT = (
+    b"From: <sender@example.com>\r\nDate: Sat, 28 Nov 2026 12:00:00 +0000\r\n"
+    b"Message-ID: <1@example.com>\r\nSubject: calls\r\n\r\n"
+) + content(1000)
 
 
 def figures() -> Sequence[Counter[str]]:
@@ -139,7 +152,38 @@ def figures() -> Sequence[Counter[str]]:
         one.leave()
 
     connection()
-    return mail, message, count(connection)
+    return mail, message, count(connection), _sent()
+
+
+def _sent() -> Counter[str]:
+    """Return the calls of a message that a client sends."""
+    transport, clock = Transport(), Clock()
+    protocol = ClientProtocol(ClientSettings(starttls="off", login="off"), clock, ClientTimes())
+    protocol.makeConnection(transport)
+    protocol.dataReceived(b"220 mx\r\n")
+    protocol.dataReceived(b"250-mx\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 0\r\n")
+    session = SubmissionSession(
+        Server("127.0.0.1", 25), settings=ClientSettings(starttls="off"), reactor=clock
+    )
+
+    def send() -> None:
+        message = session.add_message("sender@example.com", _SENT)
+        message.add_recipient("recipient@example.com")
+
+        async def deliver() -> None:
+            await message.prepare()
+            await protocol.deliver(message.transaction, message.outgoing)
+
+        done = Deferred.fromCoroutine(deliver())
+        protocol.dataReceived(b"250 Ok\r\n250 Ok\r\n354 Go on\r\n")
+        protocol.dataReceived(b"250 Ok\r\n")
+        if not done.called or not message.is_delivered:
+            raise SystemExit("the message was not delivered")
+
+    send()
+    called = count(send)
+    protocol.connectionLost(Failure(ConnectionDone()))
+    return called
 
 
 def main() -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.benchmarks.workloads import CHUNK, CHUNK_FAST, FAST
+from tests.benchmarks.peers import CLIENT
+from tests.benchmarks.workloads import CHUNK, CHUNK_FAST, FAST, OTHER_CLIENTS
 
 #: Workload, server, key of the metric.
 Cell = tuple[str, str, str]
@@ -106,6 +107,9 @@ def goals() -> Iterator[Goal]:
             for peer, bound in bounds.items():
                 for ours in makes:
                     yield Goal((workload, ours, ""), (workload, peer, ""), bound)
+    for workload in ("send-single", "send-small", "send-50k", "send-10m"):
+        for peer in OTHER_CLIENTS:
+            yield Goal((workload, CLIENT, ""), (workload, peer, ""), 0.5)
     yield Goal(("pipelined-bdat", "smtpcb", ""), ("small", "smtpcb", ""), 0.5)
     for ours in ("smtpcb", CHUNK, FAST, CHUNK_FAST):
         yield Goal(("tls-10m", ours, ""), ("10m", ours, ""), 3.5)

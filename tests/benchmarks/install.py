@@ -15,6 +15,7 @@ from tests.benchmarks.clients import find
 from tests.benchmarks.peers import GO_SMTP, HERE, INSTALLED, NODE, PYTHON, debian_version
 
 AIOSMTPD = "aiosmtpd==1.4.6"
+AIOSMTPLIB = "aiosmtplib==5.1.0"
 GOCODE = "/usr/share/gocode"
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
@@ -80,7 +81,7 @@ def _python() -> None:
     # The same Twisted as ours, or the comparison would be one of its versions.
     twisted = f"twisted[tls]=={metadata.version('twisted')}"
     pip = [PYTHON, "-m", "pip", "install", "-q", "--no-input", "--disable-pip-version-check"]
-    subprocess.run([*pip, AIOSMTPD, twisted], check=True)
+    subprocess.run([*pip, AIOSMTPD, AIOSMTPLIB, twisted], check=True)
 
 
 def _node() -> None:

@@ -26,6 +26,8 @@ NODE = HERE / "node"
 
 INSTALL = "installed (--install)"
 HANDLERS = "tests.benchmarks.servers.handlers"
+#: Our client, among those that send.
+CLIENT = "smtpcb-client"
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Peer:
     :ivar tls: it can do STARTTLS.
     :ivar directory: its current folder, if that matters.
     :ivar environment: in addition to ours.
+    :ivar sender: what is measured sends; then `command` starts whom it sends to.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Peer:
     tls: bool = True
     directory: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    sender: Sequence[str] | None = None
 
 
 def said(*command: str | Path) -> str:
@@ -188,6 +192,44 @@ def _go_version() -> str:
     return f"go-smtp {version}, {said('go', 'version').removeprefix('go version ')}"
 
 
+def _sink(demand: Demand) -> Sequence[str]:
+    return [
+        *(find("smtp-sink") or "smtp-sink", "-m", "20000"),
+        *(() if os.geteuid() else ("-u", "nobody")),  # it will not be root
+        *(f"127.0.0.1:{demand.port}", "511"),
+    ]
+
+
+def _sink_missing() -> str | None:
+    return None if find("smtp-sink") else f"smtp-sink is not {INSTALL}"
+
+
+def _client(name: str, script: str, python: Path = PYTHON, distribution: str = "") -> Peer:
+    """Return a client that is measured while it sends to smtp-sink."""
+
+    def missing() -> str | None:
+        if distribution and not python_version_of(distribution):
+            return f"{distribution} is not {INSTALL}"
+        return _sink_missing()
+
+    def version() -> str:
+        if distribution:
+            return f"{distribution} {python_version_of(distribution)}"
+        return _smtpcb_version() if name == CLIENT else "of the standard library"
+
+    return Peer(
+        name=name,
+        command=_sink,
+        missing=missing,
+        version=version,
+        ours=name == CLIENT,
+        tls=False,
+        sender=(str(python), str(HERE / "senders" / script)),
+    )
+
+
+_OWN_PYTHON = Path(sys.executable)
+
 PEERS: tuple[Peer, ...] = (
     _PLAIN,
     replace(_PLAIN, name="smtpcb-async", command=_smtpcb("Async")),
@@ -218,15 +260,15 @@ PEERS: tuple[Peer, ...] = (
     ),
     Peer(
         name="smtp-sink",
-        command=lambda demand: [
-            *(find("smtp-sink") or "smtp-sink", "-m", "20000"),
-            *(() if os.geteuid() else ("-u", "nobody")),  # it will not be root
-            *(f"127.0.0.1:{demand.port}", "511"),
-        ],
-        missing=lambda: None if find("smtp-sink") else f"smtp-sink is not {INSTALL}",
+        command=_sink,
+        missing=_sink_missing,
         version=lambda: f"Postfix {debian_version('postfix')}",
         tls=False,
     ),
+    _client(CLIENT, "smtpcb_sender.py", _OWN_PYTHON),
+    _client("smtplib", "smtplib_sender.py", _OWN_PYTHON),
+    _client("aiosmtplib", "aiosmtplib_sender.py", distribution="aiosmtplib"),
+    _client("twisted.mail-client", "twisted_mail_sender.py", distribution="twisted"),
 )
 
 NAMES = tuple(peer.name for peer in PEERS)

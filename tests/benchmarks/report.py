@@ -15,7 +15,7 @@ from statistics import median
 from cryptography.hazmat.backends.openssl.backend import backend
 
 from tests.benchmarks.goals import Cell, Goal, goals
-from tests.benchmarks.peers import PEERS, Peer, fast
+from tests.benchmarks.peers import CLIENT, PEERS, Peer, fast
 from tests.benchmarks.workloads import BY_WORKLOAD, CHUNK, CHUNK_FAST, FAST, WORKLOADS, Metric
 
 HEAD = ("workload", "server", "figure", "unit", "ratio of", "ratio", "goal", "met")
@@ -113,7 +113,7 @@ def _comparisons(
     """Yield what stands in the line of a cell, as numerator and denominator."""
     workload, _, key = cell
     if not peer.ours:
-        for name in ("smtpcb", CHUNK, FAST, CHUNK_FAST):
+        for name in ("smtpcb", CHUNK, FAST, CHUNK_FAST, CLIENT):
             yield (workload, name, key), cell
         return
     if peer.name != "smtpcb":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -12,6 +13,7 @@ from statistics import median, quantiles
 
 from smtpcb.run.options import BY_NAME
 from tests.benchmarks import clients
+from tests.benchmarks.peers import CLIENT
 from tests.benchmarks.processes import HOST, FailedError, Server, raise_file_limit
 
 MEGABYTE = 1_000_000
@@ -30,6 +32,9 @@ CHUNK = "smtpcb-chunk"
 #: With ``smtpcb[fast]``; all others run without.
 FAST = "smtpcb-fast"
 CHUNK_FAST = "smtpcb-chunk-fast"
+#: Those that are measured while they send, in the place of their server.
+OTHER_CLIENTS = ("smtplib", "aiosmtplib", "twisted.mail-client")
+SEND_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,13 @@ class Run:
 
     :ivar quick: a twentieth of the load will do.
     :ivar folder: for what is written meanwhile.
+    :ivar sender: starts the client that is measured, where one is.
     """
 
     server: Server
     quick: bool
     folder: Path
+    sender: Sequence[str] | None = None
 
     def few(self, number: int, least: int = 1) -> int:
         """Return the number, or a twentieth of it."""
@@ -105,6 +112,27 @@ def _cpu(run: Run, load: Callable[[int], object], messages: int, warm: int) -> F
     load(messages)
     used = run.server.settled_cpu_nanoseconds() - before
     return {"": used / messages / 1000}
+
+
+def _sending(sessions: int, messages: int, octets: int) -> Callable[[Run], Figures]:
+    """A client sends to smtp-sink; what it costs the client is what it says of itself."""
+
+    def measure(run: Run) -> Figures:
+        assert run.sender is not None
+        load = (run.few(sessions), 1) if messages == 1 else (sessions, run.few(messages))
+        command = [*run.sender, *map(str, (run.server.port, *load, octets))]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=True, timeout=SEND_SECONDS
+            )
+            cpu, seconds = map(float, done.stdout.split())
+        except (subprocess.SubprocessError, ValueError) as error:
+            said = getattr(error, "stderr", None) or error
+            raise FailedError(f"the client failed: {str(said)[-200:]}") from None
+        number = load[0] * load[1]
+        return {"": cpu / number * 1e6, "rate": number / seconds}
+
+    return measure
 
 
 def _source(sessions: int, messages: int, octets: int, *options: str) -> Callable[[Run], Figures]:
@@ -363,6 +391,22 @@ WORKLOADS: tuple[Workload, ...] = (
         )
         for number in (1, 2)
     ),
+    *(
+        Workload(
+            name,
+            f"a client's CPU, and how fast it sends to smtp-sink: {title}",
+            _sending(sessions, messages, octets),
+            (Metric("µs/message"), Metric("messages/s", "rate")),
+            ours=(CLIENT,),
+            peers=OTHER_CLIENTS,
+        )
+        for name, title, sessions, messages, octets in (
+            ("send-single", "1 KB, a session a message", 100, 1, 1000),
+            ("send-small", "1 KB, one session", 1, 500, 1000),
+            ("send-50k", "50 KB, one session", 1, 100, 50_000),
+            ("send-10m", "10 MB, one session", 1, 5, 10_000_000),
+        )
+    ),
     Workload(
         "postal",
         f"postal `-t 50 -c 3` at its own rate, whole minutes: {clients.POSTAL_MINUTES} or more",
@@ -386,7 +430,10 @@ def takes_part(workload: Workload, name: str, ours: bool, tls: bool) -> bool:
     """Say whether a server has a row in a workload."""
     if ours:
         return name in workload.ours
-    invited = workload.peers if isinstance(workload.peers, bool) else name in workload.peers
+    if isinstance(workload.peers, bool):
+        invited = workload.peers and name not in OTHER_CLIENTS
+    else:
+        invited = name in workload.peers
     return invited and (tls or not workload.tls)
 
 
