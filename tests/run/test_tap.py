@@ -793,7 +793,7 @@ class TestHandlers:
         rows = [line.split(maxsplit=1) for line in output.decode().splitlines()]
         assert [name for name, _ in rows] == [
             *("capture[:FOLDER]", "discard", "maildir:FOLDER", "print"),
-            *("python:MODULE.NAME", "refuse", "relay:HOST[:PORT]"),
+            *("python:MODULE.NAME", "refuse", "relay:HOST[:PORT][,NAME=VALUE...]"),
         ]
         assert rows[-2][1] == "Refuses all mail; its argument is the reason."
 

@@ -91,7 +91,7 @@ def test_a_coroutine_that_blocks_after_having_waited_is_named(
     connect: Connect, log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By its own name: nobody has called it by then."""
-    monkeypatch.setattr("smtpcb.server._later.SLOW_SECONDS", -1.0)
+    monkeypatch.setattr("smtpcb.handling._coroutines.SLOW_SECONDS", -1.0)
     waiting: Deferred[None] = Deferred()
 
     class Later(Recorder):
