@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smtpcb import tls
+from smtpcb.client import _at_once as at_once
 from smtpcb.client._credentials import GiveCredentials, nobody, tell_who
 from smtpcb.client._ends import own_name, seen
 from smtpcb.client._outgoing import Outgoing
@@ -96,6 +97,7 @@ class ClientProtocol(Protocol):
 
     def connectionMade(self) -> None:
         """Begin, or wait for TLS if the connection begins with it."""
+        at_once.prepare(self.transport)
         self.transport.registerProducer(self, True)
         if self._observer is not None:
             self._observer.connected(seen(self.transport, self.where))
@@ -370,7 +372,7 @@ class ClientProtocol(Protocol):
         if dialogue is not None:
             out = dialogue.take_output()
             if out and not self._lost:
-                self.transport.write(out)
+                at_once.send(self.transport, out)
             if self.failure is None:
                 self.failure = dialogue.failure
             wants = dialogue.wants
