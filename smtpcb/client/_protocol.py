@@ -21,6 +21,7 @@ from smtpcb.client import _at_once as at_once
 from smtpcb.client._credentials import GiveCredentials, nobody, tell_who
 from smtpcb.client._ends import own_name, seen
 from smtpcb.client._outgoing import Outgoing
+from smtpcb.client._patience import Patience
 from smtpcb.client._times import ClientTimes
 from smtpcb.engine import (
     Cause,
@@ -79,12 +80,10 @@ class ClientProtocol(Protocol):
     ) -> None:
         self._settings = settings
         self._reactor = reactor
-        self._times = times
         self._creator = creator
         self._give = give
         self._observer = None if observer is None else Watched(observer)
-        self._timer: Any = None
-        self._until_when: float | None = None
+        self._patience = Patience(reactor, times, self._late)
         self._waiting: list[Deferred[None]] = []
         self._reading: Deferred[bytes | None] | None = None
         self._choked = False
@@ -103,7 +102,7 @@ class ClientProtocol(Protocol):
             self._observer.connected(seen(self.transport, self.where))
             self._observer.note(f"connected to {self.where}")
         if ISSLTransport.providedBy(self.transport):
-            self._wait(Stage.TLS)
+            self._patience.begin(Stage.TLS)
         else:
             self._begin()
 
@@ -138,7 +137,7 @@ class ClientProtocol(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Find out what has become of what was under way."""
         self._lost = True
-        self._wait_no_more()
+        self._patience.end()
         # Which check it was, OpenSSL does not say.
         refused = getattr(self._creator, "failed", None)
         text = _why(reason) if refused is None else str(refused)
@@ -387,10 +386,10 @@ class ClientProtocol(Protocol):
                 # What is no whole reply is no progress: a server may not trickle for ever.
                 waits_for = (dialogue.stage, dialogue.outbox.due, self._choked)
                 if out or waits_for != self._waits_for:
-                    self._wait(dialogue.stage)
+                    self._patience.begin(dialogue.stage)
                     self._waits_for = waits_for
             else:
-                self._wait(None)
+                self._patience.rest()
                 self._waits_for = None
             if wants is ClientWants.HANDSHAKE:
                 self._shake_hands(dialogue)
@@ -406,16 +405,15 @@ class ClientProtocol(Protocol):
     def _close(self) -> None:
         """Close the connection: at once behind a failure, else behind what was written."""
         if not self._lost and self._waits_for is not _THE_END:
-            self._wait_no_more()
+            self._waits_for = _THE_END
             self._ask_no_more()
             if self.failure is not None:
-                self._waits_for = _THE_END
+                self._patience.end()
                 self.transport.abortConnection()
             else:
                 # Inside TLS the server has to say that it ends, too; one that does not is not
                 # asked.
-                self._wait(Stage.QUIT)
-                self._waits_for = _THE_END
+                self._patience.begin(Stage.QUIT)
                 self.transport.unregisterProducer()
                 self.transport.loseConnection()
         self._part()
@@ -427,7 +425,7 @@ class ClientProtocol(Protocol):
             observer.disconnected(self.failure)
 
     def _cut(self) -> None:
-        self._wait_no_more()
+        self._patience.end()
         self._waits_for = _THE_END
         if self.transport is not None and not self._lost:
             self.transport.abortConnection()
@@ -483,42 +481,7 @@ class ClientProtocol(Protocol):
     def _forget(self, changed: Deferred[None]) -> None:
         self._waiting = [one for one in self._waiting if one is not changed]
 
-    # Time.
-
-    def _wait(self, stage: Stage | None) -> None:
-        """Wait for the server, as long as that stage may take, or for nobody."""
-        self._waits_for = None
-        if stage is None or self._lost:
-            self._until_when = None
-            return
-        seconds = self._times.of(stage)
-        self._until_when = when = self._reactor.seconds() + seconds
-        timer = self._timer
-        if timer is not None and timer.getTime() > when:
-            timer.cancel()
-            timer = None
-        if timer is None:
-            self._timer = self._reactor.callLater(seconds, self._look)
-
-    def _look(self) -> None:
-        # One timer, which mostly finds that the server has answered meanwhile.
-        self._timer = None
-        when = self._until_when
-        if when is not None:
-            left = when - self._reactor.seconds()
-            if left > 0:
-                self._timer = self._reactor.callLater(left, self._look)
-            else:
-                self._late()
-
-    def _wait_no_more(self) -> None:
-        self._until_when = None
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-
     def _late(self) -> None:
-        self._until_when = None
         if self.dialogue is None:
             self._fail(ClientFailure(Stage.TLS, Cause.TIMEOUT, elsewhere=True))
         else:
