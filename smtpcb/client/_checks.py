@@ -8,6 +8,7 @@ from copy import copy
 from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
@@ -127,12 +128,18 @@ class CertificateChecks:
         self._decide = decide
         self._unverified = insecure_unverified
         self.failed: FailedCheck | None = None
+        self._connection: ref[SSL.Connection] | None = None
         self._named(hostname)
 
     @property
     def is_strict(self) -> bool:
         """Whether no check that fails is ever forgiven."""
         return not self._unverified and self._decide is None
+
+    def checks(self, connection: SSL.Connection | None) -> bool:
+        """Whether this is the TLS that was made here; another endpoint may have made its own."""
+        made = None if self._connection is None else self._connection()
+        return made is not None and made is connection
 
     def _named(self, hostname: str) -> None:
         self._hostname = hostname
@@ -154,6 +161,7 @@ class CertificateChecks:
         """
         made = copy(self)
         made.failed = None
+        made._connection = None
         if hostname is not None:
             made._named(hostname)
         return made
@@ -167,6 +175,7 @@ class CertificateChecks:
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: N803
         """See `IOpenSSLClientConnectionCreator`."""
         connection = SSL.Connection(self._shared.context(), None)
+        self._connection = ref(connection)
         if self._sent is not None:
             connection.set_tlsext_host_name(self._sent)
         if self._unverified:

@@ -178,8 +178,11 @@ class ClientProtocol(Protocol):
     @property
     def is_verified(self) -> bool:
         """Whether it has TLS, and the server has shown the right certificate for it."""
-        secured = self.dialogue is not None and self.dialogue.tls is not None
-        return secured and getattr(self._creator, "is_strict", False)
+        if self.dialogue is None or self.dialogue.tls is None:
+            return False
+        creator = self._creator
+        # An endpoint of the user's own may have brought a TLS of which nobody here knows.
+        return getattr(creator, "is_strict", False) and creator.checks(self.transport.getHandle())
 
     async def ask(self, command: Command) -> Reply | None:
         """

@@ -15,8 +15,14 @@ from OpenSSL import SSL
 from OpenSSL.crypto import X509
 from service_identity.hazmat import DNS_ID
 from twisted.internet import reactor
-from twisted.internet.endpoints import serverFromString, wrapServerTLS
+from twisted.internet.endpoints import (
+    TCP4ClientEndpoint,
+    serverFromString,
+    wrapClientTLS,
+    wrapServerTLS,
+)
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.ssl import CertificateOptions
 from twisted.protocols import portforward
 from zope.interface import implementer
 
@@ -432,3 +438,28 @@ def test_tls_is_1_2_or_later(options: Any) -> None:
     hello = connection.bio_read(65536)
     assert b"\x00\x2b\x00\x05\x04\x03\x04\x03\x03" in hello  # supported_versions: RFC 8446 §4.2.1
     assert HOST.encode() in hello
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class Anything:
+    """Makes TLS that takes any certificate."""
+
+    def clientConnectionForTLS(self, protocol: object) -> SSL.Connection:
+        return SSL.Connection(CertificateOptions().getContext(), None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_tls_that_was_checked_here_is_verified(serve: Callable[..., int]) -> None:
+    """An endpoint may bring a TLS of its own, of which nobody here knows what it takes."""
+    for implicit in (False, True):
+        session = await opened(serve(GOOD, implicit=implicit), implicit_tls=implicit)
+        assert session.is_verified
+        await session.quit()
+    anybody = wrapClientTLS(
+        Anything(),
+        TCP4ClientEndpoint(reactor, "127.0.0.1", serve(SELF_SIGNED, implicit=True)),
+    )
+    place = Server(anybody, hostname=HOST, trust=TRUSTED)
+    session = await open_session([place], ClientSettings(), reactor=reactor)
+    assert not session.is_verified
+    await session.quit()
