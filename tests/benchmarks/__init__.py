@@ -29,9 +29,9 @@ a LineReceiver that knows nothing but its replies, on Twisted's transport or on 
 ``goals``       which ratio is wanted
 ``report``      the table
 ``calls``       counts calls: the same on every machine, and however busy it is
-``senders/``    clients that are measured, of ours and in Python
+``senders/``    clients that are measured: ours, in Python, and in C
 ``servers/``    peers in Python, and the handlers that smtpcb runs
-``node/``       nodemailer's smtp-server
+``node/``       nodemailer, and its smtp-server
 ``go/``         go-smtp
 =============== ================================================================
 """

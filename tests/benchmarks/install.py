@@ -12,7 +12,15 @@ from importlib import metadata
 from pathlib import Path
 
 from tests.benchmarks.clients import find
-from tests.benchmarks.peers import GO_SMTP, HERE, INSTALLED, NODE, PYTHON, debian_version
+from tests.benchmarks.peers import (
+    GO_SMTP,
+    HERE,
+    INSTALLED,
+    LIBESMTP,
+    NODE,
+    PYTHON,
+    debian_version,
+)
 
 AIOSMTPD = "aiosmtpd==1.4.6"
 AIOSMTPLIB = "aiosmtplib==5.1.0"
@@ -36,13 +44,16 @@ DEBIAN: tuple[tuple[str, Callable[[], object], str], ...] = (
     ),
     ("nodejs", lambda: shutil.which("node"), "nodemailer"),
     ("npm", lambda: shutil.which("npm"), "nodemailer"),
+    ("gcc", lambda: shutil.which("cc"), "libESMTP"),
+    ("libc6-dev", lambda: debian_version("libc6-dev"), "libESMTP"),
+    ("libesmtp-dev", lambda: debian_version("libesmtp-dev"), "libESMTP"),
 )
 
 
 def install() -> bool:
     """Install what is missing; say what could not be, and return whether all is there."""
     good = True
-    for step in (_debian, _python, _node, _go):
+    for step in (_debian, _python, _node, _go, _c):
         try:
             step()
         except (OSError, subprocess.CalledProcessError, LookupError) as error:
@@ -101,3 +112,9 @@ def _go() -> None:
     }
     build = ["go", "build", "-o", str(GO_SMTP), "."]
     subprocess.run(build, cwd=HERE / "go", env=environment, check=True)
+
+
+def _c() -> None:
+    INSTALLED.mkdir(exist_ok=True)
+    source = HERE / "senders" / "libesmtp_sender.c"
+    subprocess.run(["cc", "-O2", "-o", str(LIBESMTP), str(source), "-lesmtp"], check=True)

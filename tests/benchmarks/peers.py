@@ -22,6 +22,7 @@ CHECKOUT = HERE.parent.parent
 INSTALLED = CHECKOUT / ".venv-benchmarks"
 PYTHON = INSTALLED / "bin" / "python"
 GO_SMTP = INSTALLED / "go-smtp"
+LIBESMTP = INSTALLED / "libesmtp-sender"
 NODE = HERE / "node"
 
 INSTALL = "installed (--install)"
@@ -172,19 +173,19 @@ def _canned(name: str, transport: str, *options: str) -> Peer:
     )
 
 
-def _node_package() -> Path:
-    return NODE / "node_modules" / "smtp-server" / "package.json"
+def _node_package(name: str) -> Path:
+    return NODE / "node_modules" / name / "package.json"
 
 
-def _node_missing() -> str | None:
+def _node_missing(name: str = "smtp-server") -> str | None:
     if shutil.which("node") is None:
         return f"node is not {INSTALL}"
-    return None if _node_package().exists() else f"smtp-server is not {INSTALL}"
+    return None if _node_package(name).exists() else f"{name} is not {INSTALL}"
 
 
-def _node_version() -> str:
-    version = json.loads(_node_package().read_text())["version"]
-    return f"smtp-server {version}, Node.js {said('node', '--version').lstrip('v')}"
+def _node_version(name: str = "smtp-server") -> str:
+    version = json.loads(_node_package(name).read_text())["version"]
+    return f"{name} {version}, Node.js {said('node', '--version').lstrip('v')}"
 
 
 def _go_version() -> str:
@@ -229,6 +230,7 @@ def _client(name: str, script: str, python: Path = PYTHON, distribution: str = "
 
 
 _OWN_PYTHON = Path(sys.executable)
+_NO_LIBESMTP = f"a program with libESMTP is not {INSTALL}"
 
 PEERS: tuple[Peer, ...] = (
     _PLAIN,
@@ -269,6 +271,22 @@ PEERS: tuple[Peer, ...] = (
     _client("smtplib", "smtplib_sender.py", _OWN_PYTHON),
     _client("aiosmtplib", "aiosmtplib_sender.py", distribution="aiosmtplib"),
     _client("twisted.mail-client", "twisted_mail_sender.py", distribution="twisted"),
+    Peer(
+        name="nodemailer-client",
+        command=_sink,
+        missing=lambda: _node_missing("nodemailer") or _sink_missing(),
+        version=lambda: _node_version("nodemailer"),
+        tls=False,
+        sender=("node", str(NODE / "sender.js")),
+    ),
+    Peer(
+        name="libesmtp",
+        command=_sink,
+        missing=lambda: _sink_missing() if os.access(LIBESMTP, os.X_OK) else _NO_LIBESMTP,
+        version=lambda: f"libESMTP {debian_version('libesmtp-dev')}, a program in C",
+        tls=False,
+        sender=(str(LIBESMTP),),
+    ),
 )
 
 NAMES = tuple(peer.name for peer in PEERS)

@@ -33,7 +33,7 @@ CHUNK = "smtpcb-chunk"
 FAST = "smtpcb-fast"
 CHUNK_FAST = "smtpcb-chunk-fast"
 #: Those that are measured while they send, in the place of their server.
-OTHER_CLIENTS = ("smtplib", "aiosmtplib", "twisted.mail-client")
+OTHER_CLIENTS = ("smtplib", "aiosmtplib", "twisted.mail-client", "nodemailer-client", "libesmtp")
 SEND_SECONDS = 300.0
 
 
