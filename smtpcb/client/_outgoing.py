@@ -269,15 +269,13 @@ class Outgoing:
                 lines += piece.count(b"\n")
         return lines
 
-    async def _given(self) -> AsyncGenerator[bytes, None]:
+    def _given(self) -> AsyncGenerator[bytes, None]:
         """Yield the message as it was given, from its beginning."""
-        rest, self._rest = self._rest or self._start(), None
+        if self._rest is None:
+            return self._start()
+        rest, self._rest = self._rest, None
         head, self._head = self._head, []
-        async with aclosing(rest):
-            for piece in head:
-                yield piece
-            async for piece in rest:
-                yield piece
+        return _behind(head, rest)
 
     def _start(self) -> AsyncGenerator[bytes, None]:
         if self._begun:
@@ -291,6 +289,16 @@ class Outgoing:
                 "this message can be read only once, and has been: give bytes, a file, a list, or a"
                 " callable that starts anew each time"
             )
+
+
+async def _behind(
+    head: list[bytes], rest: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    async with aclosing(rest):
+        for piece in head:
+            yield piece
+        async for piece in rest:
+            yield piece
 
 
 async def _started(
