@@ -84,12 +84,15 @@ def machine(
     (package / "twisted/plugins").mkdir(parents=True)
     (package / "twisted/plugins/sizes.py").write_text(plugin_source())
     monkeypatch.setenv("PYTHONPATH", f"{package}:{ROOT}")
-    passwords = tmp_path / "etc/smtpcb/passwords"
-    passwords.write_text("anne:tim\n")
-    passwords.chmod(0o600)
-    hashes = tmp_path / "etc/smtpcb/hashes"
-    hashes.write_text(f"anne:{SCHEMES[0].make('tim')}\n")
-    hashes.chmod(0o600)
+    hashed = f"anne:{SCHEMES[0].make('tim')}\n"
+    for name, text in (
+        *(("etc/smtpcb/passwords", "anne:tim\n"), ("etc/smtpcb/hashes", hashed)),
+        *(("passwords", hashed), ("password", "tim\n")),
+    ):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o600)
+    for name in ("desk.py", "gateway.py"):
+        (tmp_path / name).write_text((ROOT / "docs" / "examples" / name).read_text())
     (toml,) = [
         block for block in BLOCKS if block.language == "toml" and block.page == "operations.rst"
     ]

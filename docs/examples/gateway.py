@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.web.client import Agent, FileBodyProducer, readBody
@@ -50,8 +51,10 @@ async def rspamd(envelope: Envelope) -> tuple[str, float]:
     headers.setRawHeaders("Rcpt", [str(recipient) for recipient in envelope.recipients])
     # A client may call itself anything, and a header of HTTP has no line ends and no UTF-8.
     headers.addRawHeader("Helo", (connection.hello or "").encode("ascii", "replace"))
-    body = FileBodyProducer(envelope.content.open())
-    asking = Agent(reactor, connectTimeout=5).request(
+    producer: Any = FileBodyProducer
+    body = producer(envelope.content.open())
+    agent: Any = Agent
+    asking = agent(reactor, connectTimeout=5).request(
         b"POST", f"{RSPAMD}/checkv2".encode(), headers, body
     )
     response = await asking.addTimeout(SECONDS, reactor)
