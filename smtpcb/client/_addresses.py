@@ -33,6 +33,11 @@ def is_address(host: object) -> bool:
     return True
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine by any account: nobody is on the way."""
+    return host.lower() == "localhost" or (is_address(host) and ip_address(host).is_loopback)
+
+
 def ascii_name(host: str) -> str:
     """
     Return a host's name as the DNS and certificates have it: in A-labels (RFC 5890 §2.3.2.1).

@@ -14,11 +14,11 @@ from zope.interface import implementer
 
 from smtpcb._words import no_words, one_of, path, read_words, seconds, switch, whole_number
 from smtpcb.client import CertificateChecks, Server
-from smtpcb.client._addresses import is_address
+from smtpcb.client._addresses import is_address, is_loopback
 from smtpcb.engine import ClientSettings
 from smtpcb.handlers.relay._client import PASS_ON
 from smtpcb.handlers.relay._mx import MxRelay
-from smtpcb.handlers.relay._relay import Relay, is_loopback
+from smtpcb.handlers.relay._relay import Relay
 from smtpcb.interfaces import ISmtpHandlerPlugin, ISmtpHandlerSetting
 from smtpcb.smtp._networks import UNIX, read_network
 from smtpcb.smtp.sasl import Credentials

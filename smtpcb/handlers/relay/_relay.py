@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address
 from typing import Any
 
 from twisted.application.service import IService, Service
@@ -13,7 +12,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from smtpcb.client import ClientTimes, Server
-from smtpcb.client._addresses import is_address
+from smtpcb.client._addresses import is_loopback
 from smtpcb.client._credentials import GiveCredentials, nobody, settings_for
 from smtpcb.client._place import Place
 from smtpcb.client._protocol import ClientProtocol
@@ -36,11 +35,6 @@ TIMES = ClientTimes(greeting=60.0, envelope=240.0, data=110.0, content=170.0, fi
 what has happened."""
 
 _log = Logger(namespace="smtpcb.handlers")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by any account: nobody is on the way."""
-    return host.lower() == "localhost" or (is_address(host) and ip_address(host).is_loopback)
 
 
 @implementer(ISmtpHandlerFactory)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
+from smtpcb.client._addresses import is_loopback
 from smtpcb.handlers.relay import MxRelay, Relay
-from smtpcb.handlers.relay._relay import is_loopback
 from smtpcb.run.options import Configuration, ConfigurationError
 
 _log = Logger(namespace="smtpcb")

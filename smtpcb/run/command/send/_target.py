@@ -9,13 +9,13 @@ import stat
 import sys
 from argparse import Namespace
 from dataclasses import dataclass, fields
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.endpoints import clientFromString
 
 from smtpcb.client import CertificateChecks, ClientTimes, MailExchangers, Server
+from smtpcb.client._addresses import is_address, is_loopback
 from smtpcb.engine import ClientSettings
 from smtpcb.run.command.send._mistake import MistakeError, unreadable
 from smtpcb.run.command.send._told import complain
@@ -177,9 +177,9 @@ def place_of(text: str | None) -> Place:
         return Place(domain, _port(text, port), exchangers=True)
     bracketed = _BRACKETS.fullmatch(text)
     host, colon, rest = text.partition(":")
-    if bracketed is not None and _is_address(bracketed[1]):
+    if bracketed is not None and is_address(bracketed[1]):
         host, port = bracketed[1], bracketed[2]
-    elif _is_address(text):
+    elif is_address(text):
         host, port = text, None
     elif not colon or rest.isdecimal() or not rest:
         host, port = host, rest if colon else None
@@ -187,7 +187,7 @@ def place_of(text: str | None) -> Place:
             raise MistakeError(f"--server is HOST[:PORT] or an endpoint, not {text!r:.80}")
     else:
         return Place(text, described=True, local=host == "unix")
-    return Place(host, _port(text, port), local=_is_here(host))
+    return Place(host, _port(text, port), local=is_loopback(host))
 
 
 def _port(text: str, port: str | None) -> int | None:
@@ -196,18 +196,6 @@ def _port(text: str, port: str | None) -> int | None:
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise MistakeError(f"--server {text!r:.80}: no port")
     return int(port)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_here(host: str) -> bool:
-    return ip_address(host).is_loopback if _is_address(host) else host.lower() == "localhost"
 
 
 def _checks(said: Namespace, place: Place) -> CertificateChecks:
